@@ -1,0 +1,104 @@
+/**
+ * Celery's task message: protocol 2 both ways, protocol 1 and hybrids read only.
+ * wire: celery-wire 1.1 to 1.9; celery/app/amqp.py `as_task_v2`, celery/worker/strategy.py `proto1_to_proto2`, `hybrid_to_proto2`.
+ */
+import type { Message } from "../message.ts";
+import type { Serializer } from "../serialization.ts";
+import type { WireSignature } from "./signature.ts";
+
+/** The third element of a protocol 2 body. `chain` is in reverse order: the next task is the last element. */
+export interface Embed {
+  callbacks: readonly WireSignature[] | null;
+  errbacks: readonly WireSignature[] | null;
+  chain: readonly WireSignature[] | null;
+  chord: WireSignature | null;
+}
+
+/** What the message says around the body: known before the body is decoded. */
+export interface TaskHead {
+  task: string;
+  id: string;
+  lang: string | null;
+  shadow: string | null;
+  /** ISO 8601 text as it came. */
+  eta: string | null;
+  /** ISO 8601 text as it came. */
+  expires: string | null;
+  group: string | null;
+  groupIndex: number | null;
+  retries: number;
+  /** Seconds. */
+  timeLimit: number | null;
+  /** Seconds. */
+  softTimeLimit: number | null;
+  rootId: string;
+  parentId: string | null;
+  argsRepr: string | null;
+  kwargsRepr: string | null;
+  origin: string | null;
+  ignoreResult: boolean | null;
+  replacedTaskNesting: number;
+  stampedHeaders: readonly string[] | null;
+  stamps: Record<string, unknown>;
+  /** Everything else in the headers: custom headers of the caller, `compression`, `redelivered`, … */
+  headers: Record<string, unknown>;
+}
+
+export interface TaskBody {
+  args: readonly unknown[];
+  kwargs: Record<string, unknown>;
+  embed: Embed;
+}
+
+/** A whole task, whichever protocol it came in. */
+export interface TaskRequest extends TaskHead, TaskBody {
+  protocol: 1 | 2;
+  replyTo: string | null;
+  correlationId: string | null;
+  /** The `priority` property; null when absent. */
+  priority: number | null;
+}
+
+/** What a publisher decides; the rest has Celery's defaults. */
+export interface TaskMessageInput {
+  task: string;
+  id: string;
+  args?: readonly unknown[];
+  kwargs?: Record<string, unknown>;
+  shadow?: string | null;
+  eta?: string | null;
+  expires?: string | null;
+  group?: string | null;
+  groupIndex?: number | null;
+  retries?: number;
+  timeLimit?: number | null;
+  softTimeLimit?: number | null;
+  /** @default id */
+  rootId?: string | null;
+  parentId?: string | null;
+  /** @default saferepr of args as a tuple */
+  argsRepr?: string;
+  kwargsRepr?: string;
+  origin: string;
+  ignoreResult?: boolean | null;
+  replacedTaskNesting?: number;
+  stampedHeaders?: readonly string[] | null;
+  stamps?: Record<string, unknown>;
+  embed?: Partial<Embed>;
+  /** Merged at the top level of the headers, last; may overwrite protocol headers as in Celery. */
+  headers?: Record<string, unknown>;
+  replyTo?: string | null;
+  /** @default 2 */
+  deliveryMode?: number;
+  /** null: absent. @default 0 */
+  priority?: number | null;
+  /** Milliseconds as decimal text. */
+  expiration?: string | null;
+  /** Further properties by their AMQP names in camelCase. */
+  properties?: Message["properties"];
+  serializer: Serializer;
+  /** @default 3 (`task_repr_maxlevels`) */
+  reprMaxLevels?: number;
+  /** `lang` header. @default "js" */
+  lang?: string;
+}

@@ -1,0 +1,81 @@
+/** What can go wrong between us and a broker, ordered by how much was lost (style: families of errors). */
+import { LovageError, type LovageErrorOptions } from "../../protocol/errors.ts";
+
+export class TransportError extends LovageError {}
+
+/** The connection has gone. */
+export class ConnectionLost extends TransportError {
+  constructor(message: string, options?: LovageErrorOptions) {
+    super("CONNECTION_LOST", message, { retryable: true, ...options });
+  }
+}
+
+/** The broker refused the connection for a reason that a retry does not mend: credentials, virtual host, database. */
+export class ConnectionRefused extends TransportError {
+  constructor(message: string, options?: LovageErrorOptions) {
+    super("CONNECTION_REFUSED", message, options);
+  }
+}
+
+/** The transport was closed while, or before, the act was asked for. */
+export class TransportClosed extends TransportError {
+  constructor(message = "the transport is closed", options?: LovageErrorOptions) {
+    super("TRANSPORT_CLOSED", message, options);
+  }
+}
+
+/** The broker closed the channel. */
+export class ChannelClosed extends TransportError {
+  constructor(message: string, options?: LovageErrorOptions) {
+    super("CHANNEL_CLOSED", message, { retryable: true, ...options });
+  }
+}
+
+/** A message was not taken by the broker: `UNROUTABLE`, `NACKED`, `MESSAGE_TOO_LARGE` or `PUBLISH`. */
+export class PublishError extends TransportError {
+  readonly exchange: string;
+  readonly routingKey: string;
+  constructor(
+    message: string,
+    to: { exchange: string; routingKey: string },
+    options?: LovageErrorOptions & { code?: string },
+  ) {
+    super(options?.code ?? "PUBLISH", message, options);
+    this.exchange = to.exchange;
+    this.routingKey = to.routingKey;
+  }
+}
+
+export class QueueNotFound extends TransportError {
+  readonly queue: string;
+  constructor(queue: string, options?: LovageErrorOptions) {
+    super("QUEUE_NOT_FOUND", `no queue ${JSON.stringify(queue)} on the broker`, options);
+    this.queue = queue;
+  }
+}
+
+/** A queue or exchange exists with other attributes. `ours` is what was asked for, `theirs` what the broker says it has. */
+export class QueueClash extends TransportError {
+  readonly queue: string;
+  readonly ours: unknown;
+  readonly theirs: unknown;
+  constructor(queue: string, ours: unknown, theirs: unknown, options?: LovageErrorOptions) {
+    super(
+      "QUEUE_CLASH",
+      `queue ${JSON.stringify(queue)} exists with other attributes: we ask for ${JSON.stringify(ours)}, the broker has ${
+        typeof theirs === "string" ? theirs : JSON.stringify(theirs)
+      }`,
+      options,
+    );
+    this.queue = queue;
+    this.ours = ours;
+    this.theirs = theirs;
+  }
+}
+
+/** A delivery was settled twice. */
+export class MessageStateError extends TransportError {
+  constructor(message = "this delivery was settled before", options?: LovageErrorOptions) {
+    super("MESSAGE_STATE", message, options);
+  }
+}
