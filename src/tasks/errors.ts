@@ -1,0 +1,137 @@
+/**
+ * How tasks end other than well, as errors: what `result.get()` throws, what a handler may throw to steer its own fate,
+ * and how an error class of ours names the Python class it stands for. wire: celery-wire 8.2; celery/exceptions.py.
+ */
+import type { RemoteException } from "../../protocol/celery/exceptions.ts";
+import { LovageError, type LovageErrorOptions } from "../../protocol/errors.ts";
+
+/** A task did not succeed. */
+export class TaskError extends LovageError {}
+
+/** A task failed, wherever it ran: the remote exception as data, never instantiated by name. */
+export class RemoteTaskError extends TaskError {
+  readonly taskId: string;
+  /** Class name, such as `ValueError`. */
+  readonly type: string;
+  /** Python module, such as `builtins`; null when the peer named none. */
+  readonly module: string | null;
+  /** Constructor arguments. */
+  readonly args: readonly unknown[];
+  /** The remote traceback or stack as text. */
+  readonly traceback: string | null;
+
+  constructor(taskId: string, exception: RemoteException, traceback: string | null, options?: LovageErrorOptions) {
+    const first = exception.args.length === 1 ? exception.args[0] : undefined;
+    const text = typeof first === "string" ? first : exception.args.map((arg) => printable(arg)).join(", ");
+    super("TASK_FAILED", `${exception.type}${text === "" ? "" : `: ${text}`}`, options);
+    this.taskId = taskId;
+    this.type = exception.type;
+    this.module = exception.module;
+    this.args = exception.args;
+    this.traceback = traceback;
+  }
+}
+
+function printable(value: unknown): string {
+  if (typeof value === "string") return value;
+  try {
+    return JSON.stringify(value, (_key, inner: unknown) => (typeof inner === "bigint" ? inner.toString() : inner)) ?? "";
+  } catch {
+    return String(value);
+  }
+}
+
+/** The task was revoked, or found past its `expires`, before or while it ran. `reason` is `revoked`, `expired` or `terminated`. */
+export class TaskRevokedError extends TaskError {
+  static readonly python = "celery.exceptions.TaskRevokedError";
+  readonly taskId: string;
+  readonly reason: string;
+  constructor(taskId: string, reason: string, options?: LovageErrorOptions) {
+    super("TASK_REVOKED", `task ${taskId} ${reason}`, options);
+    this.taskId = taskId;
+    this.reason = reason;
+  }
+}
+
+/** No worker on the queue knows the task's name. */
+export class NotRegistered extends TaskError {
+  static readonly python = "celery.exceptions.NotRegistered";
+  readonly taskName: string;
+  constructor(taskName: string, options?: LovageErrorOptions) {
+    super("NOT_REGISTERED", taskName, options);
+    this.taskName = taskName;
+  }
+}
+
+/** The task's soft time limit passed; also the reason with which `ctx.signal` aborts then. */
+export class SoftTimeLimitExceeded extends TaskError {
+  static readonly python = "billiard.exceptions.SoftTimeLimitExceeded";
+  static readonly pythonArgs = (error: SoftTimeLimitExceeded): unknown[] => [error.seconds];
+  readonly seconds: number;
+  constructor(seconds: number, options?: LovageErrorOptions) {
+    super("SOFT_TIME_LIMIT_EXCEEDED", `soft time limit of ${seconds} s exceeded`, options);
+    this.seconds = seconds;
+  }
+}
+
+/** The task's hard time limit passed. */
+export class TimeLimitExceeded extends TaskError {
+  static readonly python = "billiard.exceptions.TimeLimitExceeded";
+  static readonly pythonArgs = (error: TimeLimitExceeded): unknown[] => [error.seconds];
+  readonly seconds: number;
+  constructor(seconds: number, options?: LovageErrorOptions) {
+    super("TIME_LIMIT_EXCEEDED", `time limit of ${seconds} s exceeded`, options);
+    this.seconds = seconds;
+  }
+}
+
+/** `retry()` was asked for more often than `maxRetries` allows and no other error was given. */
+export class MaxRetriesExceededError extends TaskError {
+  static readonly python = "celery.exceptions.MaxRetriesExceededError";
+  constructor(message: string, options?: LovageErrorOptions) {
+    super("MAX_RETRIES_EXCEEDED", message, options);
+  }
+}
+
+/** A member of a chord failed. */
+export class ChordError extends TaskError {
+  static readonly python = "celery.exceptions.ChordError";
+  constructor(message: string, options?: LovageErrorOptions) {
+    super("CHORD", message, options);
+  }
+}
+
+/** The process or thread that ran the task has died. */
+export class WorkerLostError extends TaskError {
+  static readonly python = "billiard.exceptions.WorkerLostError";
+  constructor(message: string, options?: LovageErrorOptions) {
+    super("WORKER_LOST", message, options);
+  }
+}
+
+/** Our wait ended; the task may run on. */
+export class TimeoutError extends LovageError {
+  readonly taskId: string;
+  constructor(taskId: string, timeoutMs: number) {
+    super("TIMEOUT", `no result of task ${taskId} within ${timeoutMs} ms; the task may still run`, { retryable: true });
+    this.taskId = taskId;
+  }
+}
+
+/** The arguments cannot be bound to the task's parameters, in the words a Python caller knows. */
+export class TaskArgumentError extends TaskError {
+  static readonly python = "builtins.TypeError";
+  constructor(message: string, options?: LovageErrorOptions) {
+    super("TASK_ARGUMENTS", message, options);
+  }
+}
+
+/** A parameter or a return value does not satisfy its schema. `issues` are the schema library's own. */
+export class TaskValidationError extends TaskError {
+  static readonly python = "builtins.ValueError";
+  readonly issues: readonly unknown[];
+  constructor(message: string, issues: readonly unknown[], options?: LovageErrorOptions) {
+    super("TASK_VALIDATION", message, options);
+    this.issues = issues;
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * Errors across the border: a JavaScript error as the exception that Python sees, and the stack as its traceback.
+ * A class says which Python class it stands for with `static python = "module.Type"` (and `static pythonArgs`, a function
+ * from the error to the constructor arguments, when those are not just the message).
+ */
+import type { RemoteException } from "../../protocol/celery/exceptions.ts";
+import { RemoteTaskError } from "./errors.ts";
+import { Reject, Retry } from "./signals.ts";
+
+/** JavaScript's own error classes and the builtins they are closest to. */
+const BUILTINS: Record<string, string> = {
+  Error: "Exception",
+  TypeError: "TypeError",
+  RangeError: "ValueError",
+  SyntaxError: "ValueError",
+  URIError: "ValueError",
+  ReferenceError: "NameError",
+  EvalError: "RuntimeError",
+  AggregateError: "RuntimeError",
+};
+
+/** The error as data for the wire: `exc_type`, `exc_module`, `exc_message`. Never throws, whatever was thrown. */
+export function toRemoteException(error: unknown): RemoteException {
+  if (error instanceof RemoteTaskError) return { type: error.type, module: error.module, args: error.args };
+  if (error instanceof Reject) return { type: "Reject", module: "celery.exceptions", args: [error.reason, error.requeue] };
+  if (error instanceof Retry) return { type: "Retry", module: "celery.exceptions", args: [error.message, null, null] };
+  if (!(error instanceof Error)) return { type: "Exception", module: "builtins", args: [error] };
+  const declared = pythonClass(error);
+  if (declared !== null) return { ...declared, args: declaredArgs(error) };
+  const name = typeof error.name === "string" && error.name !== "" ? error.name : "Error";
+  const builtin = Object.hasOwn(BUILTINS, name) ? BUILTINS[name] : undefined;
+  if (builtin !== undefined) return { type: builtin, module: "builtins", args: [error.message] };
+  // Not a class Python could import: it makes one of this name (celery/utils/serialization.py create_exception_cls).
+  return { type: name, module: "lovage", args: [error.message] };
+}
+
+function pythonClass(error: Error): { type: string; module: string } | null {
+  const declared: unknown = Reflect.get(error.constructor, "python");
+  if (typeof declared !== "string") return null;
+  const dot = declared.lastIndexOf(".");
+  return dot < 0
+    ? { type: declared, module: "builtins" }
+    : { type: declared.slice(dot + 1), module: declared.slice(0, dot) };
+}
+
+function declaredArgs(error: Error): readonly unknown[] {
+  const make: unknown = Reflect.get(error.constructor, "pythonArgs");
+  if (typeof make === "function") {
+    const args: unknown = make(error);
+    if (Array.isArray(args)) return args;
+  }
+  return [error.message];
+}
+
+/** The stack, causes included, in place of Python's traceback. @default at most 64 KiB of text */
+export function tracebackText(error: unknown, limit = 65_536): string {
+  if (error instanceof RemoteTaskError && error.traceback !== null) return error.traceback;
+  const parts: string[] = [];
+  let current = error;
+  for (let depth = 0; depth < 10 && current instanceof Error; depth++) {
+    parts.push(current.stack ?? `${current.name}: ${current.message}`);
+    current = current.cause;
+  }
+  const text = parts.length === 0 ? String(error) : parts.join("\n\nCaused by: ");
+  return text.length > limit ? `${text.slice(0, limit)}…` : text;
+}
