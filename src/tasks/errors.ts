@@ -35,7 +35,9 @@ export class RemoteTaskError extends TaskError {
 function printable(value: unknown): string {
   if (typeof value === "string") return value;
   try {
-    return JSON.stringify(value, (_key, inner: unknown) => (typeof inner === "bigint" ? inner.toString() : inner)) ?? "";
+    return (
+      JSON.stringify(value, (_key, inner: unknown) => (typeof inner === "bigint" ? inner.toString() : inner)) ?? ""
+    );
   } catch {
     return String(value);
   }

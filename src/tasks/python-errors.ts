@@ -22,7 +22,8 @@ const BUILTINS: Record<string, string> = {
 /** The error as data for the wire: `exc_type`, `exc_module`, `exc_message`. Never throws, whatever was thrown. */
 export function toRemoteException(error: unknown): RemoteException {
   if (error instanceof RemoteTaskError) return { type: error.type, module: error.module, args: error.args };
-  if (error instanceof Reject) return { type: "Reject", module: "celery.exceptions", args: [error.reason, error.requeue] };
+  if (error instanceof Reject)
+    return { type: "Reject", module: "celery.exceptions", args: [error.reason, error.requeue] };
   if (error instanceof Retry) return { type: "Retry", module: "celery.exceptions", args: [error.message, null, null] };
   if (!(error instanceof Error)) return { type: "Exception", module: "builtins", args: [error] };
   const declared = pythonClass(error);

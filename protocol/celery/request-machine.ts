@@ -1,0 +1,219 @@
+/**
+ * What a worker owes a request, as data: every state change and every order of acts lives here, and this file does not know
+ * how any act is done. The order is Celery's, seen from outside.
+ * wire: celery/app/trace.py `trace_task`, celery/worker/request.py `on_accepted`, `on_success`, `on_failure`, `on_retry`,
+ *       `on_timeout`; celery-behaviour 1.8 to 1.12, 1.15.
+ */
+
+export type EffectKind =
+  | "ack"
+  | "reject"
+  | "requeue"
+  | "store-started"
+  | "publish-callbacks"
+  | "publish-chain"
+  | "store-success"
+  | "publish-retry"
+  | "store-retry"
+  | "store-failure"
+  | "fail-chain"
+  | "publish-errbacks"
+  | "store-revoked";
+
+export type RequestState = "received" | "held" | "reserved" | "running" | "finishing" | "settled";
+
+/** Who may enter which state from which; an event missing from a row is a bug, and the error names both. */
+const TRANSITIONS = {
+  received: {
+    heldForEta: "held",
+    admitted: "reserved",
+    revoked: "finishing",
+    unregistered: "finishing",
+    refused: "finishing",
+  },
+  held: { due: "reserved", revoked: "finishing", lost: "settled", handedBack: "finishing" },
+  reserved: { accepted: "running", revoked: "finishing", lost: "settled", handedBack: "finishing" },
+  running: {
+    returned: "finishing",
+    threw: "finishing",
+    retryAsked: "finishing",
+    ignored: "finishing",
+    rejected: "finishing",
+    requeueAsked: "finishing",
+    hardLimit: "finishing",
+    cancelled: "finishing",
+  },
+  finishing: { effectsDone: "settled", publishFailed: "finishing", unencodable: "finishing" },
+  settled: {},
+} as const satisfies Record<RequestState, Partial<Record<string, RequestState>>>;
+
+export type RequestEvent =
+  | "heldForEta"
+  | "admitted"
+  | "due"
+  | "accepted"
+  | "returned"
+  | "threw"
+  | "retryAsked"
+  | "ignored"
+  | "rejected"
+  | "requeueAsked"
+  | "hardLimit"
+  | "cancelled"
+  | "revoked"
+  | "unregistered"
+  | "refused"
+  | "lost"
+  | "handedBack"
+  | "publishFailed"
+  | "unencodable"
+  | "effectsDone";
+
+/** What of the request and its task decides which acts are due. */
+export interface RequestPolicy {
+  acksLate: boolean;
+  /** Whether a failed late-acked task is acked (else rejected). */
+  acksOnFailure: boolean;
+  /** Whether a late-acked task over its hard limit is acked (else requeued). */
+  acksOnTimeout: boolean;
+  trackStarted: boolean;
+  /** Successes, retries and starts are stored. */
+  storesResult: boolean;
+  /** Failures are stored. */
+  storesErrors: boolean;
+  hasCallbacks: boolean;
+  hasChain: boolean;
+  hasErrbacks: boolean;
+}
+
+export interface Step {
+  readonly state: RequestState;
+  readonly effects: readonly EffectKind[];
+}
+
+const cache = new Map<number, Step>();
+const EVENTS: readonly RequestEvent[] = [
+  "heldForEta",
+  "admitted",
+  "due",
+  "accepted",
+  "returned",
+  "threw",
+  "retryAsked",
+  "ignored",
+  "rejected",
+  "requeueAsked",
+  "hardLimit",
+  "cancelled",
+  "revoked",
+  "unregistered",
+  "refused",
+  "lost",
+  "handedBack",
+  "publishFailed",
+  "unencodable",
+  "effectsDone",
+];
+const STATES = Object.keys(TRANSITIONS) as RequestState[];
+const eventIndex = new Map(EVENTS.map((event, index) => [event, index]));
+const stateIndex = new Map(STATES.map((state, index) => [state, index]));
+
+/** The policy as a number, so that every step is computed once for all requests that are alike. */
+export function policyBits(policy: RequestPolicy): number {
+  return (
+    (policy.acksLate ? 1 : 0) |
+    (policy.acksOnFailure ? 2 : 0) |
+    (policy.acksOnTimeout ? 4 : 0) |
+    (policy.trackStarted ? 8 : 0) |
+    (policy.storesResult ? 16 : 0) |
+    (policy.storesErrors ? 32 : 0) |
+    (policy.hasCallbacks ? 64 : 0) |
+    (policy.hasChain ? 128 : 0) |
+    (policy.hasErrbacks ? 256 : 0)
+  );
+}
+
+function policyOf(bits: number): RequestPolicy {
+  const bit = (mask: number) => (bits & mask) !== 0;
+  return {
+    acksLate: bit(1),
+    acksOnFailure: bit(2),
+    acksOnTimeout: bit(4),
+    trackStarted: bit(8),
+    storesResult: bit(16),
+    storesErrors: bit(32),
+    hasCallbacks: bit(64),
+    hasChain: bit(128),
+    hasErrbacks: bit(256),
+  };
+}
+
+/** The next state and the acts that are due, in their order. Equal arguments give the same (frozen) value. */
+export function step(state: RequestState, event: RequestEvent, bits: number): Step {
+  const key = (((stateIndex.get(state) ?? 0) * 32 + (eventIndex.get(event) ?? 0)) << 9) | bits;
+  let known = cache.get(key);
+  if (known === undefined) {
+    const row: Partial<Record<string, RequestState>> = TRANSITIONS[state];
+    const next = Object.hasOwn(row, event) ? row[event] : undefined;
+    if (next === undefined) throw new TypeError(`a ${state} request cannot be told ${event}`);
+    known = Object.freeze({ state: next, effects: Object.freeze(effectsOf(event, policyOf(bits))) });
+    cache.set(key, known);
+  }
+  return known;
+}
+
+/** A list in which what does not apply is left out. */
+function due(...entries: readonly (EffectKind | false)[]): EffectKind[] {
+  return entries.filter((entry) => entry !== false);
+}
+
+function effectsOf(event: RequestEvent, policy: RequestPolicy): EffectKind[] {
+  const { acksLate, storesResult, storesErrors, hasCallbacks, hasChain, hasErrbacks } = policy;
+  const failure = (settle: EffectKind): EffectKind[] =>
+    due(
+      storesErrors && "store-failure",
+      hasChain && "fail-chain",
+      hasErrbacks && "publish-errbacks",
+      acksLate && settle,
+    );
+  switch (event) {
+    case "accepted":
+      return due(!acksLate && "ack", policy.trackStarted && storesResult && "store-started");
+    case "returned":
+      // trace.py: callbacks and the next link are sent before mark_as_done; request.py acks after it.
+      return due(
+        hasCallbacks && "publish-callbacks",
+        hasChain && "publish-chain",
+        storesResult && "store-success",
+        acksLate && "ack",
+      );
+    case "threw":
+    case "publishFailed":
+    case "unencodable":
+      return failure(policy.acksOnFailure ? "ack" : "reject");
+    case "hardLimit":
+      return failure(policy.acksOnTimeout ? "ack" : "requeue");
+    case "rejected":
+      // Since 5.7 a Reject without requeue is a failure whose message is rejected.
+      return failure("reject");
+    case "requeueAsked":
+      return due(acksLate && "requeue");
+    case "retryAsked":
+      return due("publish-retry", storesResult && "store-retry", acksLate && "ack");
+    case "ignored":
+      return due(acksLate && "ack");
+    case "cancelled":
+      // Cold shutdown: late-acked work goes back to its queue, early-acked work is reported as RETRY (behaviour 1.15).
+      return acksLate ? ["requeue"] : due(storesResult && "store-retry");
+    case "revoked":
+      return due((storesResult || storesErrors) && "store-revoked", "ack");
+    case "unregistered":
+      return ["reject", "store-failure"];
+    case "refused":
+      return ["reject"];
+    case "handedBack":
+      return ["requeue"];
+    default:
+      return [];
+  }
+}

@@ -1,0 +1,99 @@
+/** What a running task knows and may do. The worker implements it; `currentTask()` finds it from anywhere below the handler. */
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { Log } from "../runtime/log.ts";
+import type { RetryOverrides } from "./signals.ts";
+
+/** How a message reached the worker. */
+export interface TaskDeliveryInfo {
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly priority: number | null;
+  readonly redelivered: boolean;
+  /** The queue the message was taken from. */
+  readonly queue: string;
+}
+
+export interface RetryOptions extends RetryOverrides {
+  /** Seconds until the next attempt. @default the task's `defaultRetryDelay` (180) */
+  countdown?: number;
+  /** The instant of the next attempt, instead of `countdown`. */
+  eta?: Date | string;
+  /** Overrides the task's `maxRetries` for this attempt; null: for ever. */
+  maxRetries?: number | null;
+  /** Why: stored with the RETRY state, and thrown when no attempt is left. */
+  exc?: unknown;
+}
+
+/** A handle on what was sent: enough to wait for it or to name it. */
+export interface SentTask {
+  readonly id: string;
+  get(options?: { timeout?: number; signal?: AbortSignal; propagate?: boolean }): Promise<unknown>;
+}
+
+/** The running task, as Celery's `self.request` and the methods of `self`. */
+export interface TaskContext {
+  readonly id: string;
+  readonly name: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  /** Attempts before this one: 0 on the first. */
+  readonly retries: number;
+  /** When it was meant to start; null: at once. */
+  readonly eta: Date | null;
+  /** When it is no longer worth running; null: never. */
+  readonly deadline: Date | null;
+  readonly deliveryInfo: TaskDeliveryInfo;
+  /** Custom headers of the message. */
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly rootId: string;
+  readonly parentId: string | null;
+  readonly group: string | null;
+  readonly groupIndex: number | null;
+  readonly origin: string | null;
+  readonly correlationId: string | null;
+  readonly replyTo: string | null;
+  /** The worker's node name. */
+  readonly hostname: string;
+  /** Seconds. */
+  readonly timeLimit: number | null;
+  /** Seconds. */
+  readonly softTimeLimit: number | null;
+  /** Aborts on the soft time limit, on revoke with terminate and on cold shutdown; the reason says which. */
+  readonly signal: AbortSignal;
+  /** A logger bound to task name and id. */
+  readonly log: Log;
+  /** Sends this task again later and ends this attempt. Throws `Retry`, or `exc`, or `MaxRetriesExceededError`. */
+  retry(options?: RetryOptions): never;
+  /** Stores the custom state PROGRESS with `meta`, which a waiting client sees. */
+  progress(meta: unknown): Promise<void>;
+  /** Stores any custom state (Celery: `self.update_state`). */
+  updateState(state: string, meta?: unknown): Promise<void>;
+  /** Sends a task by definition or by name as a child of this one: it gets this task as parent and the same root. */
+  send: ContextSend;
+  sendTask: ContextSendTask;
+}
+
+export type ContextSend = (
+  task: { readonly name: string },
+  args?: unknown,
+  options?: Record<string, unknown>,
+) => Promise<SentTask>;
+
+export type ContextSendTask = (
+  name: string,
+  args?: readonly unknown[],
+  kwargs?: Record<string, unknown>,
+  options?: Record<string, unknown>,
+) => Promise<SentTask>;
+
+const running = new AsyncLocalStorage<TaskContext>();
+
+/** The context of the task that the calling code runs in; undefined outside of one. */
+export function currentTask(): TaskContext | undefined {
+  return running.getStore();
+}
+
+/** Runs `body` such that `currentTask()` finds `context` in it and in all that it awaits. */
+export function runInTask<R>(context: TaskContext, body: () => R): R {
+  return running.run(context, body);
+}

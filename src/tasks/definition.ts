@@ -1,0 +1,251 @@
+/**
+ * One definition of a task: a typed stub for those who call it and, with a handler, what a worker runs. Parameters are
+ * named and ordered like those of the Python function, so that both languages bind a call alike.
+ */
+import type { ParamSpec, Signature } from "../../protocol/binding.ts";
+import { ImproperlyConfigured } from "../../protocol/errors.ts";
+import type { TaskContext } from "./context.ts";
+import type { AnySchema, SchemaInput, SchemaOutput } from "./standard-schema.ts";
+
+/** Parameter name to schema, in the order of the Python signature. `*name` collects further positional arguments, `**name` further keywords. */
+export type ParamSchemas = Readonly<Record<string, AnySchema>>;
+
+type ErrorClass = abstract new (...args: never[]) => Error;
+
+/** What a definition says besides parameters and result; each mirrors the Celery task attribute of the same name. */
+export interface TaskBehaviour {
+  /** Errors that make the task retry by itself. */
+  autoretryFor?: readonly ErrorClass[];
+  /** Errors that never do, although `autoretryFor` matches. */
+  dontAutoretryFor?: readonly ErrorClass[];
+  /** Options of the automatic retry; without `retryBackoff`, `countdown` is its delay in seconds. */
+  retryKwargs?: { countdown?: number; maxRetries?: number | null };
+  /** Exponential delay: true is factor 1, a number is the factor in seconds. @default false */
+  retryBackoff?: boolean | number;
+  /** Longest backoff in seconds. @default 600 */
+  retryBackoffMax?: number;
+  /** A random whole number of seconds from 0 to the backoff instead of the backoff itself. @default true */
+  retryJitter?: boolean;
+  /** Attempts after the first; null: no limit. @default 3 */
+  maxRetries?: number | null;
+  /** Seconds. @default 180 */
+  defaultRetryDelay?: number;
+  /** Ack after the end instead of at the start. @default `task_acks_late` */
+  acksLate?: boolean;
+  /** @default `task_acks_on_failure_or_timeout` */
+  acksOnFailureOrTimeout?: boolean;
+  /** @default `task_acks_on_failure`, else `acksOnFailureOrTimeout` */
+  acksOnFailure?: boolean;
+  /** @default `task_acks_on_timeout`, else `acksOnFailureOrTimeout` */
+  acksOnTimeout?: boolean;
+  /** @default `task_reject_on_worker_lost` */
+  rejectOnWorkerLost?: boolean;
+  /** Store STARTED when the task starts. @default `task_track_started` */
+  trackStarted?: boolean;
+  /** @default `task_ignore_result` */
+  ignoreResult?: boolean;
+  /** @default `task_store_errors_even_if_ignored` */
+  storeErrorsEvenIfIgnored?: boolean;
+  /** Hard limit in seconds. @default `task_time_limit` */
+  timeLimit?: number;
+  /** Soft limit in seconds. @default `task_soft_time_limit` */
+  softTimeLimit?: number;
+  /** Errors that are part of the task's normal life: logged as information, without stack. */
+  throws?: readonly ErrorClass[];
+  /** Defaults of a call: each is overridden by the call's own option. */
+  queue?: string;
+  exchange?: string;
+  routingKey?: string;
+  priority?: number;
+  /** Seconds from the call. */
+  expires?: number;
+  serializer?: string;
+  compression?: string;
+  /** Typed calls travel as positional arguments instead of keywords. @default false */
+  positional?: boolean;
+}
+
+export interface TaskOptions<P extends ParamSchemas | undefined, S extends AnySchema | undefined>
+  extends TaskBehaviour {
+  params?: P;
+  returns?: S;
+}
+
+type Simplify<T> = { [K in keyof T]: T[K] } & {};
+type PlainKey<P> = Exclude<keyof P & string, `*${string}`>;
+type OptionalKey<P> = {
+  [K in PlainKey<P>]: P[K] extends AnySchema ? (undefined extends SchemaInput<P[K]> ? K : never) : never;
+}[PlainKey<P>];
+type Input<S> = S extends AnySchema ? SchemaInput<S> : never;
+type Output<S> = S extends AnySchema ? SchemaOutput<S> : never;
+
+/** What a caller passes: schema inputs, parameters that accept `undefined` are optional. */
+export type CallParams<P> = Simplify<
+  { [K in Exclude<PlainKey<P>, OptionalKey<P>>]: Input<P[K]> } & { [K in OptionalKey<P>]?: Input<P[K]> } & {
+    [K in keyof P as K extends `**${string}` ? never : K extends `*${infer N}` ? N : never]?: readonly Input<P[K]>[];
+  } & { [K in keyof P as K extends `**${infer N}` ? N : never]?: Readonly<Record<string, Input<P[K]>>> }
+>;
+
+/** What a handler receives: schema outputs. */
+export type HandlerParams<P> = Simplify<{
+  [K in keyof P as K extends `**${infer N}` ? N : K extends `*${infer N}` ? N : K]: K extends `**${string}`
+    ? Record<string, Output<P[K]>>
+    : K extends `*${string}`
+      ? Output<P[K]>[]
+      : Output<P[K]>;
+}>;
+
+/** How a definition is run: what the handler is called with. */
+export type HandlerStyle = "params" | "positional";
+
+/**
+ * A task: `Call` is what a call passes (an object of parameters, or a tuple of arguments), `Result` what it gives.
+ * Both exist in the type only.
+ */
+export interface TaskDefinition<Call = never, Result = unknown> {
+  readonly name: string;
+  readonly behaviour: TaskBehaviour;
+  /** Null: any arguments are passed on as they came. */
+  readonly signature: Signature | null;
+  readonly params: ParamSchemas | null;
+  readonly returns: AnySchema | null;
+  readonly handler: TaskHandler | null;
+  readonly style: HandlerStyle;
+  /** Types only; never present. */
+  readonly types?: { readonly call: (call: Call) => void; readonly result: Result };
+}
+
+/** Any definition: what registries hold. */
+export type AnyTask = TaskDefinition<never, unknown>;
+export type CallOf<D> = D extends TaskDefinition<infer Call, unknown> ? Call : never;
+export type ResultOf<D> = D extends TaskDefinition<never, infer Result> ? Result : never;
+
+/** A handler with its types forgotten; the executor passes what `style` says. */
+export type TaskHandler = (...args: never[]) => unknown;
+
+type ReturnOf<S, R> = S extends AnySchema ? SchemaInput<S> | Promise<SchemaInput<S>> : R | Promise<R>;
+type ResultFor<S, R> = S extends AnySchema ? SchemaOutput<S> : R;
+
+/**
+ * Defines a task. With `params` the handler receives one object of validated parameters and the context; without, it
+ * receives the positional arguments as they came (the context is `currentTask()`). Without a handler it is a stub for a
+ * task that lives elsewhere.
+ */
+export function task<const P extends ParamSchemas, S extends AnySchema | undefined = undefined, R = unknown>(
+  name: string,
+  options: TaskOptions<P, S> & { params: P },
+  handler?: (params: HandlerParams<P>, context: TaskContext) => ReturnOf<S, R>,
+): TaskDefinition<CallParams<P>, ResultFor<S, R>>;
+export function task<A extends unknown[], S extends AnySchema | undefined = undefined, R = unknown>(
+  name: string,
+  options: TaskOptions<undefined, S> & { params?: undefined },
+  handler?: (...args: A) => ReturnOf<S, R>,
+): TaskDefinition<A, ResultFor<S, R>>;
+export function task<A extends unknown[], R>(
+  name: string,
+  handler: (...args: A) => R | Promise<R>,
+): TaskDefinition<A, R>;
+export function task(name: string): TaskDefinition<unknown[], unknown>;
+export function task(
+  name: string,
+  optionsOrHandler: TaskOptions<ParamSchemas | undefined, AnySchema | undefined> | TaskHandler = {},
+  maybeHandler?: TaskHandler,
+): AnyTask {
+  if (typeof name !== "string" || name === "") throw new ImproperlyConfigured("a task needs a name");
+  const handler = typeof optionsOrHandler === "function" ? optionsOrHandler : (maybeHandler ?? null);
+  const options = typeof optionsOrHandler === "function" ? {} : optionsOrHandler;
+  const { params, returns, ...behaviour } = options;
+  checkBehaviour(name, behaviour);
+  return {
+    name,
+    behaviour,
+    signature: params === undefined ? null : signatureOf(name, params),
+    params: params ?? null,
+    returns: returns ?? null,
+    handler,
+    style: params === undefined ? "positional" : "params",
+  };
+}
+
+/** The name that Python's error messages use: the last word of the task's name, as the function would be called. */
+function functionName(taskName: string): string {
+  return taskName.slice(taskName.lastIndexOf(".") + 1);
+}
+
+function signatureOf(name: string, params: ParamSchemas): Signature {
+  const specs: ParamSpec[] = [];
+  let afterVarArgs = false;
+  for (const [key, schema] of Object.entries(params)) {
+    if (typeof schema?.["~standard"]?.validate !== "function") {
+      throw new ImproperlyConfigured(`parameter ${key} of task ${name} is not a Standard Schema value`);
+    }
+    if (key.startsWith("**")) specs.push({ name: key.slice(2), kind: "varKeyword", hasDefault: false });
+    else if (key.startsWith("*")) {
+      afterVarArgs = true;
+      specs.push({ name: key.slice(1), kind: "varPositional", hasDefault: false });
+    } else {
+      specs.push({
+        name: key,
+        kind: afterVarArgs ? "keywordOnly" : "positionalOrKeyword",
+        hasDefault: acceptsAbsence(schema),
+      });
+    }
+  }
+  return { name: functionName(name), params: specs };
+}
+
+/** A parameter whose schema accepts `undefined` has a default. An asynchronous schema cannot be asked; it is taken to have one. */
+function acceptsAbsence(schema: AnySchema): boolean {
+  try {
+    const result = schema["~standard"].validate(undefined);
+    return result instanceof Promise ? true : result.issues === undefined;
+  } catch {
+    return false;
+  }
+}
+
+const BEHAVIOUR_KEYS = new Set([
+  "autoretryFor",
+  "dontAutoretryFor",
+  "retryKwargs",
+  "retryBackoff",
+  "retryBackoffMax",
+  "retryJitter",
+  "maxRetries",
+  "defaultRetryDelay",
+  "acksLate",
+  "acksOnFailureOrTimeout",
+  "acksOnFailure",
+  "acksOnTimeout",
+  "rejectOnWorkerLost",
+  "trackStarted",
+  "ignoreResult",
+  "storeErrorsEvenIfIgnored",
+  "timeLimit",
+  "softTimeLimit",
+  "throws",
+  "queue",
+  "exchange",
+  "routingKey",
+  "priority",
+  "expires",
+  "serializer",
+  "compression",
+  "positional",
+]);
+
+function checkBehaviour(name: string, behaviour: TaskBehaviour): void {
+  for (const key of Object.keys(behaviour)) {
+    if (!BEHAVIOUR_KEYS.has(key)) throw new ImproperlyConfigured(`task ${name}: unknown option ${JSON.stringify(key)}`);
+  }
+  for (const key of ["timeLimit", "softTimeLimit", "defaultRetryDelay", "retryBackoffMax", "expires"] as const) {
+    const value = behaviour[key];
+    if (value !== undefined && !(typeof value === "number" && value >= 0)) {
+      throw new ImproperlyConfigured(`task ${name}: ${key} is a number of seconds, not ${String(value)}`);
+    }
+  }
+  const { maxRetries } = behaviour;
+  if (maxRetries !== undefined && maxRetries !== null && !(Number.isInteger(maxRetries) && maxRetries >= 0)) {
+    throw new ImproperlyConfigured(`task ${name}: maxRetries is a whole number or null, not ${String(maxRetries)}`);
+  }
+}
