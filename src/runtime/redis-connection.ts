@@ -1,0 +1,236 @@
+/**
+ * The one way Lovage connects to Redis: an ioredis client that reconnects for ever over all endpoints of its target, with
+ * capped and jittered delays, and in which no command waits or vanishes unseen:
+ *
+ * - A command issued while there is no connection is rejected at once (no offline queue); wait for `ready` first.
+ * - A command whose answer was lost with the connection is rejected at once and never sent again behind the caller's
+ *   back (ioredis with `autoResendUnfulfilledCommands: false` alone would leave such a promise pending for ever; with
+ *   `maxRetriesPerRequest: 0` it is rejected). Only the caller knows whether sending twice does harm.
+ * - Subscriptions are not renewed by the client: the owner does so in `onConnected`.
+ * - A connection that died without a word is noticed: an idle one is pinged, and a command without any answer from the
+ *   server for `answerTimeoutMs` destroys the socket.
+ */
+import { readFileSync } from "node:fs";
+import type { ConnectionOptions } from "node:tls";
+import { Redis, type RedisOptions } from "ioredis";
+import { ImproperlyConfigured, LovageError } from "../../protocol/errors.ts";
+import { type BackoffOptions, backoffMs } from "./backoff.ts";
+import type { RedisEndpoint, RedisTarget } from "./redis-url.ts";
+
+export { isRedisUrl, parseRedisUrl, type RedisEndpoint, type RedisTarget, type RedisUrlOptions } from "./redis-url.ts";
+export type { Redis };
+
+/** Why a connection failed or ended. `refused`: trying again will not help (credentials, rights, database). */
+export class RedisConnectionError extends LovageError {
+  readonly refused: boolean;
+  constructor(message: string, refused: boolean, options: { cause?: unknown } = {}) {
+    super(refused ? "REDIS_REFUSED" : "REDIS_LOST", message, { retryable: !refused, ...options });
+    this.refused = refused;
+  }
+}
+
+export interface ConnectRedisOptions {
+  /** Part of the client name that `CLIENT LIST` shows. */
+  purpose: string;
+  /** `ssl_…` options as in Kombu's `broker_use_ssl`, Node's own TLS options, or both; true: verify with the defaults. */
+  tls?: boolean | Readonly<Record<string, unknown>>;
+  /** @default 10_000 */
+  connectTimeoutMs?: number;
+  /** How long the server may be silent while a command is out. @default 15_000 */
+  answerTimeoutMs?: number;
+  /** How often an idle connection is pinged. 0: never (for connections that block on purpose). @default 5_000 */
+  pingIntervalMs?: number;
+  /** Delay before TCP keep-alive probes. @default 15_000 */
+  keepAliveMs?: number;
+  backoff?: BackoffOptions;
+  /** Do not connect before `client.connect()` is called. @default false */
+  lazy?: boolean;
+  /** The connection is up, first time or again. `name` is without credentials. */
+  onConnected?(name: string): void;
+  /** An established connection has gone. Called once per loss. */
+  onLost?(error: RedisConnectionError): void;
+  /** An attempt failed; the next comes in `delayMs`. Call `client.disconnect()` to give up. */
+  onRetry?(error: RedisConnectionError, delayMs: number): void;
+}
+
+/**
+ * Starts connecting to `target`. The client speaks RESP2, so that replies are the same on every server. End it with
+ * `client.disconnect()`; after that nothing of it keeps the process alive. Throws `ImproperlyConfigured` for unreadable
+ * certificate files.
+ */
+export function connectRedis(target: RedisTarget, options: ConnectRedisOptions): Redis {
+  const { backoff, pingIntervalMs = 5_000 } = options;
+  let index = 0;
+  let lastError: RedisConnectionError | undefined;
+  let wasReady = false;
+  const current = (): RedisEndpoint => target.endpoints[index % target.endpoints.length] as RedisEndpoint;
+
+  const nextDelay = (attempt: number): number => {
+    const error = lastError ?? new RedisConnectionError(`the connection to ${current().name} was closed`, false);
+    lastError = undefined;
+    // An established connection is tried again where it was; a failed attempt moves on.
+    if (!wasReady && target.endpoints.length > 1) {
+      index += 1;
+      Object.assign(client.options, addressOf(current(), options.tls));
+    }
+    const round = Math.floor((attempt - 1) / target.endpoints.length);
+    const delayMs = wasReady ? Math.min(50, backoffMs(0, backoff)) : backoffMs(round, backoff);
+    if (wasReady) {
+      wasReady = false;
+      options.onLost?.(error);
+    } else {
+      options.onRetry?.(error, delayMs);
+    }
+    return delayMs;
+  };
+
+  const client = new Redis({
+    ...addressOf(current(), options.tls),
+    ...sentinelOptions(target, options.tls, (attempt) => {
+      const delayMs = Math.min(2_000, backoffMs(attempt - 1, backoff));
+      const error = new RedisConnectionError(`no sentinel of ${current().name} knows a reachable master`, false);
+      options.onRetry?.(error, delayMs);
+      return delayMs;
+    }),
+    protocol: 2,
+    connectionName: `lovage:${options.purpose.replace(/[^!-~]/g, "-")}`,
+    disableClientInfo: true,
+    lazyConnect: options.lazy ?? false,
+    connectTimeout: options.connectTimeoutMs ?? 10_000,
+    socketTimeout: options.answerTimeoutMs ?? 15_000,
+    disconnectTimeout: 1_000,
+    keepAlive: options.keepAliveMs ?? 15_000,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    autoResubscribe: false,
+    maxRetriesPerRequest: 0,
+    maxLoadingRetryTime: 2_000,
+    retryStrategy: nextDelay,
+  });
+
+  let pings: NodeJS.Timeout | undefined;
+  client.on("error", (error: unknown) => {
+    lastError = connectionError(error, current());
+    // ioredis would go on in database 0 when SELECT is refused.
+    if (/DB index|invalid DB/i.test(lastError.message)) client.disconnect(true);
+  });
+  client.on("ready", () => {
+    wasReady = true;
+    lastError = undefined;
+    if (pingIntervalMs > 0) {
+      pings = setInterval(() => {
+        client.ping().catch((error: unknown) => {
+          lastError ??= connectionError(error, current());
+        });
+      }, pingIntervalMs);
+      pings.unref();
+    }
+    options.onConnected?.(current().name);
+  });
+  client.on("close", () => clearInterval(pings));
+  return client;
+}
+
+/** Resolves when `client` is ready; rejects with `RedisConnectionError` when it was disconnected for good or `signal` aborts. */
+export function whenReady(client: Redis, signal?: AbortSignal): Promise<void> {
+  if (client.status === "ready") return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    const settle = (error?: RedisConnectionError) => {
+      client.off("ready", ready).off("end", ended);
+      signal?.removeEventListener("abort", aborted);
+      if (error) reject(error);
+      else resolve();
+    };
+    const ready = () => settle();
+    const ended = () => settle(new RedisConnectionError("the connection to Redis was closed", false));
+    const aborted = () =>
+      settle(new RedisConnectionError("waiting for Redis was given up", false, { cause: signal?.reason }));
+    if (client.status === "end") return ended();
+    if (signal?.aborted) return aborted();
+    client.on("ready", ready).on("end", ended);
+    signal?.addEventListener("abort", aborted, { once: true });
+  });
+}
+
+const refusals = /^(?:NOAUTH|WRONGPASS|NOPERM|ERR (?:invalid password|AUTH |Client sent AUTH|DB index|invalid DB))/i;
+
+/** What an error of ioredis means for the connection, without its arguments (they may hold the password). */
+export function connectionError(error: unknown, endpoint?: { name: string }): RedisConnectionError {
+  if (error instanceof RedisConnectionError) return error;
+  const where = endpoint ? ` (${endpoint.name})` : "";
+  if (!(error instanceof Error)) return new RedisConnectionError(`${String(error)}${where}`, false);
+  // ReplyError keeps the command and its arguments, AUTH's too: such an error is never kept as the cause.
+  const plain = !("command" in error);
+  const text = error.message === "" ? ("code" in error ? String(error.code) : error.name) : error.message;
+  const certificate = "code" in error && /CERT|SELF_SIGNED|ALTNAME|SIGNATURE/.test(String(error.code));
+  const hint = certificate ? " (certificate refused; see ssl_ca_certs and ssl_cert_reqs)" : "";
+  return new RedisConnectionError(`${text}${hint}${where}`, refusals.test(text), plain ? { cause: error } : {});
+}
+
+function addressOf(endpoint: RedisEndpoint, tls: ConnectRedisOptions["tls"]): RedisOptions {
+  const asked = endpoint.tls !== null || (tls !== undefined && tls !== false && endpoint.path === undefined);
+  return {
+    host: endpoint.host,
+    port: endpoint.port,
+    path: endpoint.path,
+    username: endpoint.username,
+    password: endpoint.password,
+    db: endpoint.db,
+    tls: asked ? tlsOptions({ ...(typeof tls === "object" ? tls : {}), ...endpoint.tls }, endpoint.host) : undefined,
+  };
+}
+
+function sentinelOptions(
+  target: RedisTarget,
+  tls: ConnectRedisOptions["tls"],
+  retry: (attempt: number) => number,
+): RedisOptions {
+  const { sentinel } = target;
+  if (sentinel === null) return {};
+  return {
+    name: sentinel.masterName,
+    sentinels: sentinel.nodes.map((node) => ({ ...node })),
+    sentinelUsername: sentinel.username,
+    sentinelPassword: sentinel.password,
+    enableTLSForSentinelMode: target.endpoints[0]?.tls !== null || (tls !== undefined && tls !== false),
+    sentinelTLS: sentinel.tls === null ? undefined : tlsOptions(sentinel.tls, ""),
+    sentinelCommandTimeout: 5_000,
+    sentinelRetryStrategy: retry,
+  };
+}
+
+/** Node's TLS options from Kombu's `ssl_…` ones (wire: kombu/utils/url.py, redis-py `SSLConnection`); others pass unchanged. */
+export function tlsOptions(ssl: Readonly<Record<string, unknown>>, host: string): ConnectionOptions {
+  const found: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(ssl)) {
+    if (key === "ssl_cert_reqs") found.rejectUnauthorized = !isCertNone(value);
+    else if (key === "ssl_ca_certs") found.ca = readPem(key, value);
+    else if (key === "ssl_ca_data") found.ca = value;
+    else if (key === "ssl_certfile") found.cert = readPem(key, value);
+    else if (key === "ssl_keyfile") found.key = readPem(key, value);
+    else if (key === "ssl_password" || key === "ssl_keyfile_password") found.passphrase = value;
+    else if (key === "ssl_check_hostname") {
+      if (value === false || String(value).toLowerCase() === "false") found.checkServerIdentity = () => undefined;
+    } else if (!key.startsWith("ssl") && key !== "__proto__") found[key] = value;
+  }
+  // SNI must not carry an address (RFC 6066).
+  if (found.servername === undefined && host !== "" && !/^[\d.]+$|:/.test(host)) found.servername = host;
+  return found;
+}
+
+function isCertNone(value: unknown): boolean {
+  if (value === null || value === 0 || value === false) return true;
+  const text = String(value).toLowerCase();
+  if (text === "none" || text === "cert_none" || text === "ssl.cert_none") return true;
+  if (/^(?:ssl\.)?(?:cert_)?(?:required|optional)$/.test(text) || value === 1 || value === 2) return false;
+  throw new ImproperlyConfigured(`ssl_cert_reqs is required, optional or none, not ${JSON.stringify(value)}`);
+}
+
+function readPem(key: string, value: unknown): Buffer | undefined {
+  if (value === undefined || value === null) return undefined;
+  try {
+    return readFileSync(String(value));
+  } catch (cause) {
+    throw new ImproperlyConfigured(`${key}: the file ${JSON.stringify(String(value))} cannot be read`, { cause });
+  }
+}
