@@ -1,0 +1,202 @@
+/**
+ * The pending `watch` calls of one backend, by task id: who waits, until when, and what they have seen. A backend offers every
+ * record it learns of; the first ready one settles the waits of its id. One timer serves all `lostAfter` limits, and only while
+ * the store is away, so that thousands of waits cost a map entry each and nothing else.
+ */
+import { BackendGetMetaError, ResultLost } from "./errors.ts";
+import type { WatchOptions } from "./result-backend.ts";
+
+interface Wait<R> {
+  readonly id: string;
+  readonly options: WatchOptions<R>;
+  readonly resolve: (record: R) => void;
+  readonly reject: (reason: unknown) => void;
+  readonly startedMs: number;
+  /** Encoded form of the last record passed to `onUpdate`: a read and a push of the same write are one update. */
+  seen: Uint8Array | null;
+}
+
+/** The waits under one signal: thousands of them, as of a group's results, are one listener. */
+class SignalWaits<R> {
+  readonly members = new Set<Wait<R>>();
+  readonly #waits: Waits<R>;
+  readonly #signal: AbortSignal;
+
+  constructor(waits: Waits<R>, signal: AbortSignal) {
+    this.#waits = waits;
+    this.#signal = signal;
+    signal.addEventListener("abort", this, { once: true });
+  }
+
+  handleEvent(): void {
+    for (const wait of [...this.members]) {
+      this.#waits.drop(wait);
+      wait.reject(this.#signal.reason);
+    }
+  }
+}
+
+export interface WaitsOptions<R> {
+  isReady: (record: R) => boolean;
+  /** The last wait for this id has ended: unsubscribe. */
+  onIdle?: (id: string) => void;
+}
+
+export class Waits<R> {
+  readonly #byId = new Map<string, Wait<R>[]>();
+  readonly #bySignal = new Map<AbortSignal, SignalWaits<R>>();
+  readonly #options: WaitsOptions<R>;
+  #awaySinceMs: number | null = null;
+  #awayReason: unknown;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(options: WaitsOptions<R>) {
+    this.#options = options;
+  }
+
+  /** Number of task ids waited for. */
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  has(id: string): boolean {
+    return this.#byId.has(id);
+  }
+
+  ids(): IterableIterator<string> {
+    return this.#byId.keys();
+  }
+
+  add(id: string, options: WatchOptions<R>): Promise<R> {
+    const { signal } = options;
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    return new Promise<R>((resolve, reject) => {
+      const wait: Wait<R> = { id, options, resolve, reject, startedMs: performance.now(), seen: null };
+      const there = this.#byId.get(id);
+      if (there === undefined) this.#byId.set(id, [wait]);
+      else there.push(wait);
+      if (signal !== undefined) this.#listen(wait, signal);
+      if (this.#awaySinceMs !== null && options.lostAfter != null) this.#armTimer();
+    });
+  }
+
+  /** Tells the waits of `id` of a record; `encoded`, when given, tells a repeated update from a new one. */
+  offer(id: string, record: R, encoded: Uint8Array | null = null): void {
+    const waits = this.#byId.get(id);
+    if (waits === undefined) return;
+    if (this.#options.isReady(record)) {
+      this.#remove(id);
+      for (const wait of waits) {
+        this.#unlisten(wait);
+        wait.resolve(record);
+      }
+      return;
+    }
+    for (const wait of [...waits]) {
+      const { onUpdate } = wait.options;
+      if (onUpdate === undefined) continue;
+      if (encoded !== null) {
+        if (wait.seen !== null && Buffer.compare(wait.seen, encoded) === 0) continue;
+        wait.seen = encoded;
+      }
+      try {
+        onUpdate(record);
+      } catch (error) {
+        this.drop(wait);
+        wait.reject(error);
+      }
+    }
+  }
+
+  /** Rejects the waits of one id. */
+  fail(id: string, reason: unknown): void {
+    const waits = this.#byId.get(id);
+    if (waits === undefined) return;
+    this.#remove(id);
+    for (const wait of waits) {
+      this.#unlisten(wait);
+      wait.reject(reason);
+    }
+  }
+
+  /** The backend is closed: nobody will hear of a result any more. */
+  close(): void {
+    this.storeIsBack();
+    for (const id of [...this.#byId.keys()]) {
+      this.fail(id, new ResultLost(id, `the result backend was closed while the result of ${id} was awaited`));
+    }
+  }
+
+  /** Starts the clock of `lostAfter`; repeated calls keep the first moment. */
+  storeIsAway(reason: unknown): void {
+    this.#awayReason = reason;
+    if (this.#awaySinceMs !== null) return;
+    this.#awaySinceMs = performance.now();
+    this.#armTimer();
+  }
+
+  storeIsBack(): void {
+    this.#awaySinceMs = null;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  drop(wait: Wait<R>): void {
+    this.#unlisten(wait);
+    const waits = this.#byId.get(wait.id);
+    const at = waits?.indexOf(wait) ?? -1;
+    if (waits === undefined || at < 0) return;
+    if (waits.length === 1) this.#remove(wait.id);
+    else waits.splice(at, 1);
+  }
+
+  #listen(wait: Wait<R>, signal: AbortSignal): void {
+    let group = this.#bySignal.get(signal);
+    if (group === undefined) {
+      group = new SignalWaits(this, signal);
+      this.#bySignal.set(signal, group);
+    }
+    group.members.add(wait);
+  }
+
+  #unlisten(wait: Wait<R>): void {
+    const { signal } = wait.options;
+    const group = signal && this.#bySignal.get(signal);
+    if (!signal || !group?.members.delete(wait) || group.members.size > 0) return;
+    signal.removeEventListener("abort", group);
+    this.#bySignal.delete(signal);
+  }
+
+  #remove(id: string): void {
+    this.#byId.delete(id);
+    this.#options.onIdle?.(id);
+  }
+
+  /** Rejects those whose store has been away too long and arms the timer for the next one. */
+  #armTimer(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    const awaySince = this.#awaySinceMs;
+    if (awaySince === null) return;
+    const now = performance.now();
+    let next = Number.POSITIVE_INFINITY;
+    for (const waits of [...this.#byId.values()]) {
+      for (const wait of [...waits]) {
+        const { lostAfter } = wait.options;
+        if (lostAfter == null) continue;
+        const dueInMs = Math.max(awaySince, wait.startedMs) + lostAfter - now;
+        if (dueInMs > 0) {
+          next = Math.min(next, dueInMs);
+          continue;
+        }
+        this.drop(wait);
+        wait.reject(
+          new BackendGetMetaError(wait.id, `the result store has been away for ${lostAfter} ms`, {
+            cause: this.#awayReason,
+          }),
+        );
+      }
+    }
+    if (next < Number.POSITIVE_INFINITY) this.#timer = setTimeout(() => this.#armTimer(), Math.ceil(next));
+  }
+}
