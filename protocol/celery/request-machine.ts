@@ -43,7 +43,7 @@ const TRANSITIONS = {
     hardLimit: "finishing",
     cancelled: "finishing",
   },
-  finishing: { effectsDone: "settled", publishFailed: "finishing", unencodable: "finishing" },
+  finishing: { publishFailed: "finishing", retryFailed: "finishing", unencodable: "finishing" },
   settled: {},
 } as const satisfies Record<RequestState, Partial<Record<string, RequestState>>>;
 
@@ -66,8 +66,8 @@ export type RequestEvent =
   | "lost"
   | "handedBack"
   | "publishFailed"
-  | "unencodable"
-  | "effectsDone";
+  | "retryFailed"
+  | "unencodable";
 
 /** What of the request and its task decides which acts are due. */
 export interface RequestPolicy {
@@ -111,8 +111,8 @@ const EVENTS: readonly RequestEvent[] = [
   "lost",
   "handedBack",
   "publishFailed",
+  "retryFailed",
   "unencodable",
-  "effectsDone",
 ];
 const STATES = Object.keys(TRANSITIONS) as RequestState[];
 const eventIndex = new Map(EVENTS.map((event, index) => [event, index]));
@@ -194,6 +194,7 @@ function effectsOf(event: RequestEvent, policy: RequestPolicy): EffectKind[] {
     case "hardLimit":
       return failure(policy.acksOnTimeout ? "ack" : "requeue");
     case "rejected":
+    case "retryFailed":
       // Since 5.7 a Reject without requeue is a failure whose message is rejected.
       return failure("reject");
     case "requeueAsked":

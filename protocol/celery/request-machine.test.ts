@@ -1,0 +1,121 @@
+import { describe, expect, test } from "vitest";
+import { type EffectKind, policyBits, type RequestEvent, type RequestPolicy, step } from "./request-machine.ts";
+
+const plain: RequestPolicy = {
+  acksLate: false,
+  acksOnFailure: true,
+  acksOnTimeout: true,
+  trackStarted: false,
+  storesResult: true,
+  storesErrors: true,
+  hasCallbacks: false,
+  hasChain: false,
+  hasErrbacks: false,
+};
+const late: RequestPolicy = { ...plain, acksLate: true };
+const workflow: RequestPolicy = { ...late, hasCallbacks: true, hasChain: true, hasErrbacks: true };
+
+/** One row of Celery's order: what happens to a running task under a policy, and the acts due, in order. */
+const rows: [name: string, event: RequestEvent, policy: RequestPolicy, effects: EffectKind[]][] = [
+  ["stores an early-acked success", "returned", plain, ["store-success"]],
+  ["stores before the late ack", "returned", late, ["store-success", "ack"]],
+  [
+    "sends callbacks and the next link before the result is visible",
+    "returned",
+    workflow,
+    ["publish-callbacks", "publish-chain", "store-success", "ack"],
+  ],
+  ["does not store an ignored success", "returned", { ...late, storesResult: false }, ["ack"]],
+  [
+    "stores a failure, fails what follows, tells errbacks, acks",
+    "threw",
+    workflow,
+    ["store-failure", "fail-chain", "publish-errbacks", "ack"],
+  ],
+  ["stores an ignored task's error when asked to", "threw", { ...plain, storesResult: false }, ["store-failure"]],
+  [
+    "rejects a late-acked failure without requeue when acks_on_failure is off",
+    "threw",
+    { ...late, acksOnFailure: false },
+    ["store-failure", "reject"],
+  ],
+  ["acks a hard limit", "hardLimit", late, ["store-failure", "ack"]],
+  [
+    "requeues a hard limit when acks_on_timeout is off",
+    "hardLimit",
+    { ...late, acksOnTimeout: false },
+    ["store-failure", "requeue"],
+  ],
+  [
+    "publishes the next attempt before it stores RETRY and acks",
+    "retryAsked",
+    late,
+    ["publish-retry", "store-retry", "ack"],
+  ],
+  ["stores nothing for Ignore", "ignored", late, ["ack"]],
+  ["fails and rejects for Reject", "rejected", late, ["store-failure", "reject"]],
+  ["gives the message back for Reject with requeue", "requeueAsked", late, ["requeue"]],
+  ["has nothing to reject after an early ack", "requeueAsked", plain, []],
+  ["hands late-acked work back on cold shutdown", "cancelled", late, ["requeue"]],
+  ["reports early-acked work as RETRY on cold shutdown", "cancelled", plain, ["store-retry"]],
+];
+
+describe("the order of acts", () => {
+  test.each(rows)("%s", (_name, event, policy, effects) => {
+    expect(step("running", event, policyBits(policy))).toEqual({ state: "finishing", effects });
+  });
+
+  test("acks at acceptance, then announces the start", () => {
+    expect(step("reserved", "accepted", policyBits({ ...plain, trackStarted: true })).effects).toEqual([
+      "ack",
+      "store-started",
+    ]);
+    expect(step("reserved", "accepted", policyBits({ ...late, trackStarted: true })).effects).toEqual([
+      "store-started",
+    ]);
+  });
+
+  test("stores REVOKED, then acks, whatever the ack mode", () => {
+    expect(step("received", "revoked", policyBits(plain)).effects).toEqual(["store-revoked", "ack"]);
+  });
+
+  test("a failed publish of a good end becomes a failure of the task", () => {
+    expect(step("finishing", "publishFailed", policyBits(late)).effects).toEqual(["store-failure", "ack"]);
+    expect(step("finishing", "retryFailed", policyBits(late)).effects).toEqual(["store-failure", "reject"]);
+  });
+});
+
+test("an event that a state does not know names both", () => {
+  expect(() => step("settled", "returned", 0)).toThrow("a settled request cannot be told returned");
+});
+
+test("no task settles its message twice, under any policy", () => {
+  const settles = new Set<EffectKind>(["ack", "reject", "requeue"]);
+  const ends: RequestEvent[] = [
+    "returned",
+    "threw",
+    "retryAsked",
+    "ignored",
+    "rejected",
+    "requeueAsked",
+    "hardLimit",
+    "cancelled",
+  ];
+  for (let bits = 0; bits < 512; bits++) {
+    const accepted = step("reserved", "accepted", bits).effects.filter((effect) => settles.has(effect)).length;
+    for (const event of ends) {
+      const ended = step("running", event, bits).effects.filter((effect) => settles.has(effect)).length;
+      expect(accepted + ended).toBe(1);
+    }
+  }
+});
+
+test("no late-acked task is settled before its result is stored", () => {
+  for (let bits = 1; bits < 512; bits += 2) {
+    for (const event of ["returned", "threw", "retryAsked", "rejected", "hardLimit"] as const) {
+      const { effects } = step("running", event, bits);
+      const settle = effects.findIndex((effect) => effect === "ack" || effect === "reject" || effect === "requeue");
+      expect(settle).toBe(effects.length - 1);
+    }
+  }
+});

@@ -1,0 +1,114 @@
+/**
+ * When a task is tried again, by Celery's formulas. wire: celery/app/task.py `retry`, celery/app/autoretry.py,
+ * celery/utils/time.py `get_exponential_backoff_interval`.
+ */
+import { saferepr } from "../../protocol/saferepr.ts";
+import type { RetryOptions } from "./context.ts";
+import type { AnyTask, TaskBehaviour } from "./definition.ts";
+import { MaxRetriesExceededError } from "./errors.ts";
+import { Retry, type RetryTime, TaskSignal } from "./signals.ts";
+
+const DEFAULT_MAX_RETRIES = 3;
+const DEFAULT_RETRY_DELAY_S = 180;
+
+/** What of the running attempt the policy looks at. */
+export interface Attempt {
+  id: string;
+  retries: number;
+  args: readonly unknown[];
+  kwargs: Readonly<Record<string, unknown>>;
+}
+
+/** Seconds: `min(max, factor * 2^retries)`, or a random whole number from 0 to that. */
+export function exponentialBackoff(
+  factor: number,
+  retries: number,
+  maximum: number,
+  fullJitter: boolean,
+  random: () => number = Math.random,
+): number {
+  const countdown = Math.min(maximum, factor * 2 ** retries);
+  return Math.max(0, fullJitter ? Math.floor(random() * (countdown + 1)) : countdown);
+}
+
+/** What `ctx.retry(options)` throws: `Retry`, or `exc` or `MaxRetriesExceededError` when no attempt is left. */
+export function retryOutcome(task: AnyTask, attempt: Attempt, options: RetryOptions = {}): unknown {
+  const { countdown, eta, maxRetries, exc, args, kwargs, options: overrides } = options;
+  const limit =
+    maxRetries !== undefined
+      ? maxRetries
+      : task.behaviour.maxRetries === undefined
+        ? DEFAULT_MAX_RETRIES
+        : task.behaviour.maxRetries;
+  const next = mergeArguments(task, attempt, args, kwargs);
+  if (limit !== null && attempt.retries + 1 > limit) {
+    if (exc !== undefined && exc !== null) return exc;
+    return new MaxRetriesExceededError(
+      `Can't retry ${task.name}[${attempt.id}] args:${saferepr(next.args)} kwargs:${saferepr(next.kwargs)}`,
+    );
+  }
+  const when: RetryTime =
+    eta !== undefined ? { eta } : { countdown: countdown ?? task.behaviour.defaultRetryDelay ?? DEFAULT_RETRY_DELAY_S };
+  return new Retry(exc ?? null, when, { ...next, ...(overrides === undefined ? {} : { options: overrides }) });
+}
+
+/**
+ * What an error thrown by the body becomes: itself, or a retry when `autoretryFor` says so. Signals pass through, and
+ * `dontAutoretryFor` wins over `autoretryFor`.
+ */
+export function autoretryOutcome(
+  task: AnyTask,
+  attempt: Attempt,
+  error: unknown,
+  random: () => number = Math.random,
+): unknown {
+  const { behaviour } = task;
+  if (behaviour.autoretryFor === undefined || error instanceof TaskSignal) return error;
+  if (behaviour.dontAutoretryFor?.some((type) => error instanceof type)) return error;
+  if (!behaviour.autoretryFor.some((type) => error instanceof type)) return error;
+  const backoff = backoffFactor(behaviour);
+  const countdown =
+    backoff === null
+      ? behaviour.retryKwargs?.countdown
+      : exponentialBackoff(
+          backoff,
+          attempt.retries,
+          behaviour.retryBackoffMax ?? 600,
+          behaviour.retryJitter ?? true,
+          random,
+        );
+  const options: RetryOptions = { exc: error };
+  if (countdown !== undefined) options.countdown = countdown;
+  if (behaviour.retryKwargs?.maxRetries !== undefined) options.maxRetries = behaviour.retryKwargs.maxRetries;
+  return retryOutcome(task, attempt, options);
+}
+
+function backoffFactor({ retryBackoff }: TaskBehaviour): number | null {
+  const factor = retryBackoff === true ? 1 : retryBackoff === false || retryBackoff === undefined ? 0 : retryBackoff;
+  return factor === 0 ? null : Math.trunc(Math.max(1, factor));
+}
+
+/** New args or kwargs replace the parameters they name and leave the others as they came (celery/app/task.py, #6494). */
+function mergeArguments(
+  task: AnyTask,
+  attempt: Attempt,
+  args: readonly unknown[] | undefined,
+  kwargs: Record<string, unknown> | undefined,
+): { args: readonly unknown[]; kwargs: Record<string, unknown> } {
+  if (args !== undefined && kwargs !== undefined) return { args, kwargs };
+  if (args === undefined && kwargs === undefined) return { args: attempt.args, kwargs: { ...attempt.kwargs } };
+  const names = (task.signature?.params ?? []).filter((param) => param.kind === "positionalOrKeyword");
+  if (args !== undefined) {
+    const kept = { ...attempt.kwargs };
+    for (const param of names.slice(0, args.length)) delete kept[param.name];
+    return { args, kwargs: kept };
+  }
+  const positional = [...attempt.args];
+  const rest: Record<string, unknown> = { ...kwargs };
+  for (const [index, param] of names.entries()) {
+    if (index >= positional.length || !Object.hasOwn(rest, param.name)) continue;
+    positional[index] = rest[param.name];
+    delete rest[param.name];
+  }
+  return { args: positional, kwargs: rest };
+}

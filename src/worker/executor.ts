@@ -1,0 +1,136 @@
+/**
+ * Runs a handler and names what came of it before anything is stored or acked: it returned, threw, asked for a retry, or
+ * steered itself away. A handler that returns no promise never leaves the current tick.
+ */
+import { bindArguments } from "../../protocol/binding.ts";
+import { runInTask } from "../tasks/context.ts";
+import type { AnyTask } from "../tasks/definition.ts";
+import { SoftTimeLimitExceeded, TaskArgumentError, TaskValidationError } from "../tasks/errors.ts";
+import { autoretryOutcome } from "../tasks/retry-policy.ts";
+import { Ignore, Reject, Retry } from "../tasks/signals.ts";
+import type { AnySchema, SchemaIssue, SchemaResult } from "../tasks/standard-schema.ts";
+import type { Request } from "./request.ts";
+import type { RunningContext } from "./running-context.ts";
+
+export type OutcomeEvent = "returned" | "threw" | "retryAsked" | "ignored" | "rejected" | "requeueAsked";
+
+/** Called once, possibly before `run` returns. On `returned` the value, else the error. */
+export type OnOutcome = (request: Request, event: OutcomeEvent, result: unknown) => void;
+
+export interface ExecutorOptions {
+  validate: boolean;
+}
+
+/** Runs the body of `request`. */
+export function run(request: Request, context: RunningContext, options: ExecutorOptions, done: OnOutcome): void {
+  let result: unknown;
+  try {
+    result = runInTask(context, () => invoke(request, context, options));
+  } catch (error) {
+    settleError(request, context, error, done);
+    return;
+  }
+  if (isThenable(result)) {
+    result.then(
+      (value) => done(request, "returned", value),
+      (error: unknown) => settleError(request, context, error, done),
+    );
+  } else done(request, "returned", result);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
+}
+
+function settleError(request: Request, context: RunningContext, thrown: unknown, done: OnOutcome): void {
+  const reason = context.abortReason;
+  // What a library throws for an aborted signal stands for the reason of the abort.
+  const aborted = reason instanceof SoftTimeLimitExceeded && thrown instanceof Error && thrown.name === "AbortError";
+  let error: unknown;
+  try {
+    error = autoretryOutcome(request.plan.task, request.message, aborted ? reason : thrown);
+  } catch (policyError) {
+    error = policyError;
+  }
+  if (error instanceof Retry) done(request, "retryAsked", error);
+  else if (error instanceof Ignore) done(request, "ignored", error);
+  else if (error instanceof Reject) done(request, error.requeue ? "requeueAsked" : "rejected", error);
+  else done(request, "threw", error);
+}
+
+function invoke(request: Request, context: RunningContext, options: ExecutorOptions): unknown {
+  const { task } = request.plan;
+  const handler = task.handler as ((...args: unknown[]) => unknown) | null;
+  if (handler === null) throw new TaskArgumentError(`task ${task.name} has no handler here`);
+  const { args, kwargs } = request.message;
+  if (task.style === "positional" || task.signature === null || task.params === null) {
+    return checkResult(task, handler(...args), options);
+  }
+  const bound = bindArguments(task.signature, args, kwargs);
+  if (!bound.ok) throw new TaskArgumentError(bound.message);
+  const values: Record<string, unknown> = {};
+  let pending: Promise<void>[] | null = null;
+  for (const [key, schema] of Object.entries(task.params)) {
+    const name = key.startsWith("**") ? key.slice(2) : key.startsWith("*") ? key.slice(1) : key;
+    const checked = key.startsWith("**")
+      ? checkEntries(schema, name, bound.varKwargs ?? {}, options)
+      : key.startsWith("*")
+        ? checkList(schema, name, bound.varArgs ?? [], options)
+        : check(schema, name, Object.hasOwn(bound.values, name) ? bound.values[name] : undefined, options);
+    if (checked instanceof Promise) {
+      pending ??= [];
+      pending.push(checked.then((value) => void define(values, name, value)));
+    } else define(values, name, checked);
+  }
+  if (pending === null) return checkResult(task, handler(values, context), options);
+  return Promise.all(pending).then(() => checkResult(task, handler(values, context), options));
+}
+
+function define(values: Record<string, unknown>, name: string, value: unknown): void {
+  values[name] = value;
+}
+
+function check(schema: AnySchema, name: string, value: unknown, options: ExecutorOptions): unknown {
+  if (!options.validate) return value;
+  const result: SchemaResult<unknown> | Promise<SchemaResult<unknown>> = schema["~standard"].validate(value);
+  return result instanceof Promise ? result.then((settled) => valueOf(settled, name)) : valueOf(result, name);
+}
+
+function valueOf(result: SchemaResult<unknown>, name: string): unknown {
+  if (result.issues === undefined) return result.value;
+  throw new TaskValidationError(`${name}: ${issueText(result.issues)}`, result.issues);
+}
+
+function issueText(issues: readonly SchemaIssue[]): string {
+  return issues
+    .slice(0, 10)
+    .map((issue) => {
+      const path = (issue.path ?? []).map((part) => String(typeof part === "object" ? part.key : part)).join(".");
+      return path === "" ? issue.message : `${path}: ${issue.message}`;
+    })
+    .join("; ");
+}
+
+function checkList(schema: AnySchema, name: string, list: readonly unknown[], options: ExecutorOptions): unknown {
+  const checked = list.map((value, index) => check(schema, `${name}[${index}]`, value, options));
+  return checked.some((value) => value instanceof Promise) ? Promise.all(checked) : checked;
+}
+
+function checkEntries(
+  schema: AnySchema,
+  name: string,
+  entries: Readonly<Record<string, unknown>>,
+  options: ExecutorOptions,
+): unknown {
+  const keys = Object.keys(entries);
+  const checked = keys.map((key) => check(schema, `${name}.${key}`, entries[key], options));
+  const assemble = (values: readonly unknown[]) => Object.fromEntries(keys.map((key, index) => [key, values[index]]));
+  return checked.some((value) => value instanceof Promise) ? Promise.all(checked).then(assemble) : assemble(checked);
+}
+
+function checkResult(task: AnyTask, result: unknown, options: ExecutorOptions): unknown {
+  const { returns } = task;
+  if (returns === null || !options.validate) return result;
+  if (isThenable(result)) return result.then((value) => check(returns, "return value", value, options));
+  return check(returns, "return value", result, options);
+}
