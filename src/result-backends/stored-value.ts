@@ -3,7 +3,7 @@
  * bytes whether a stored value is final. wire: celery-wire 8.4; celery/backends/base.py `compress_payload`.
  */
 import { Buffer } from "node:buffer";
-import { DecodeError } from "../../protocol/errors.ts";
+import { DecodeError, ImproperlyConfigured, ProtocolError } from "../../protocol/errors.ts";
 import type { EncodedRecord, RecordCodec } from "./result-backend.ts";
 
 const magic = Buffer.from("\0celery-compressed\0", "latin1");
@@ -31,7 +31,11 @@ export function openValue(value: Uint8Array, compression?: ValueCompression): Ui
   const end = bytes.indexOf(0, magic.length);
   if (end < 0) throw new DecodeError("a compressed value without its type");
   const mime = bytes.toString("latin1", magic.length, end);
-  if (compression === undefined) throw new DecodeError(`a value compressed with ${mime}, and no way to decompress it`);
+  if (compression === undefined) {
+    throw new ImproperlyConfigured(
+      `a result is compressed with ${mime}, and this backend was given no way to decompress it`,
+    );
+  }
   return compression.decompress(mime, bytes.subarray(end + 1));
 }
 
@@ -88,7 +92,7 @@ export class ValueCodec<R> {
     try {
       return this.codec.isFinal(this.decode(id, value));
     } catch (error) {
-      if (error instanceof DecodeError) return false;
+      if (error instanceof ProtocolError) return false;
       throw error;
     }
   }
