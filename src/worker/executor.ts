@@ -17,15 +17,11 @@ export type OutcomeEvent = "returned" | "threw" | "retryAsked" | "ignored" | "re
 /** Called once, possibly before `run` returns. On `returned` the value, else the error. */
 export type OnOutcome = (request: Request, event: OutcomeEvent, result: unknown) => void;
 
-export interface ExecutorOptions {
-  validate: boolean;
-}
-
-/** Runs the body of `request`. */
-export function run(request: Request, context: RunningContext, options: ExecutorOptions, done: OnOutcome): void {
+/** Runs the body of `request`; `validate` says whether arguments and result are checked against their schemas. */
+export function run(request: Request, context: RunningContext, validate: boolean, done: OnOutcome): void {
   let result: unknown;
   try {
-    result = runInTask(context, () => invoke(request, context, options));
+    result = runInTask(context, () => invoke(request, context, validate));
   } catch (error) {
     settleError(request, context, error, done);
     return;
@@ -58,13 +54,13 @@ function settleError(request: Request, context: RunningContext, thrown: unknown,
   else done(request, "threw", error);
 }
 
-function invoke(request: Request, context: RunningContext, options: ExecutorOptions): unknown {
+function invoke(request: Request, context: RunningContext, validate: boolean): unknown {
   const { task } = request.plan;
   const handler = task.handler as ((...args: unknown[]) => unknown) | null;
   if (handler === null) throw new TaskArgumentError(`task ${task.name} has no handler here`);
   const { args, kwargs } = request.message;
   if (task.style === "positional" || task.signature === null || task.params === null) {
-    return checkResult(task, handler(...args), options);
+    return checkResult(task, handler(...args), validate);
   }
   const bound = bindArguments(task.signature, args, kwargs);
   if (!bound.ok) throw new TaskArgumentError(bound.message);
@@ -73,25 +69,25 @@ function invoke(request: Request, context: RunningContext, options: ExecutorOpti
   for (const [key, schema] of Object.entries(task.params)) {
     const name = key.startsWith("**") ? key.slice(2) : key.startsWith("*") ? key.slice(1) : key;
     const checked = key.startsWith("**")
-      ? checkEntries(schema, name, bound.varKwargs ?? {}, options)
+      ? checkEntries(schema, name, bound.varKwargs ?? {}, validate)
       : key.startsWith("*")
-        ? checkList(schema, name, bound.varArgs ?? [], options)
-        : check(schema, name, Object.hasOwn(bound.values, name) ? bound.values[name] : undefined, options);
+        ? checkList(schema, name, bound.varArgs ?? [], validate)
+        : check(schema, name, Object.hasOwn(bound.values, name) ? bound.values[name] : undefined, validate);
     if (checked instanceof Promise) {
       pending ??= [];
-      pending.push(checked.then((value) => void define(values, name, value)));
-    } else define(values, name, checked);
+      pending.push(
+        checked.then((value) => {
+          values[name] = value;
+        }),
+      );
+    } else values[name] = checked;
   }
-  if (pending === null) return checkResult(task, handler(values, context), options);
-  return Promise.all(pending).then(() => checkResult(task, handler(values, context), options));
+  if (pending === null) return checkResult(task, handler(values, context), validate);
+  return Promise.all(pending).then(() => checkResult(task, handler(values, context), validate));
 }
 
-function define(values: Record<string, unknown>, name: string, value: unknown): void {
-  values[name] = value;
-}
-
-function check(schema: AnySchema, name: string, value: unknown, options: ExecutorOptions): unknown {
-  if (!options.validate) return value;
+function check(schema: AnySchema, name: string, value: unknown, validate: boolean): unknown {
+  if (!validate) return value;
   const result: SchemaResult<unknown> | Promise<SchemaResult<unknown>> = schema["~standard"].validate(value);
   return result instanceof Promise ? result.then((settled) => valueOf(settled, name)) : valueOf(result, name);
 }
@@ -111,8 +107,8 @@ function issueText(issues: readonly SchemaIssue[]): string {
     .join("; ");
 }
 
-function checkList(schema: AnySchema, name: string, list: readonly unknown[], options: ExecutorOptions): unknown {
-  const checked = list.map((value, index) => check(schema, `${name}[${index}]`, value, options));
+function checkList(schema: AnySchema, name: string, list: readonly unknown[], validate: boolean): unknown {
+  const checked = list.map((value, index) => check(schema, `${name}[${index}]`, value, validate));
   return checked.some((value) => value instanceof Promise) ? Promise.all(checked) : checked;
 }
 
@@ -120,17 +116,17 @@ function checkEntries(
   schema: AnySchema,
   name: string,
   entries: Readonly<Record<string, unknown>>,
-  options: ExecutorOptions,
+  validate: boolean,
 ): unknown {
   const keys = Object.keys(entries);
-  const checked = keys.map((key) => check(schema, `${name}.${key}`, entries[key], options));
+  const checked = keys.map((key) => check(schema, `${name}.${key}`, entries[key], validate));
   const assemble = (values: readonly unknown[]) => Object.fromEntries(keys.map((key, index) => [key, values[index]]));
   return checked.some((value) => value instanceof Promise) ? Promise.all(checked).then(assemble) : assemble(checked);
 }
 
-function checkResult(task: AnyTask, result: unknown, options: ExecutorOptions): unknown {
+function checkResult(task: AnyTask, result: unknown, validate: boolean): unknown {
   const { returns } = task;
-  if (returns === null || !options.validate) return result;
-  if (isThenable(result)) return result.then((value) => check(returns, "return value", value, options));
-  return check(returns, "return value", result, options);
+  if (returns === null || !validate) return result;
+  if (isThenable(result)) return result.then((value) => check(returns, "return value", value, validate));
+  return check(returns, "return value", result, validate);
 }

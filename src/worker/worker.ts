@@ -5,38 +5,27 @@
  * Life: `start` consumes; `stop("warm")` takes nothing more and waits for what runs; `stop("cold")` hands back or reports
  * what runs and does not wait. A second `stop` can only make it colder. What was taken and not started is given back.
  */
-import { hostname } from "node:os";
-import { type EffectKind, type RequestEvent, step } from "../../protocol/celery/request-machine.ts";
+import { step } from "../../protocol/celery/request-machine.ts";
 import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
 import type { TaskHead } from "../../protocol/celery/task-message.ts";
-import { EncodeError } from "../../protocol/errors.ts";
 import type { Queue } from "../../protocol/routing.ts";
-import { BackendStoreError } from "../result-backends/errors.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { nodeName } from "../runtime/ids.ts";
 import type { Log } from "../runtime/log.ts";
 import { TimerHeap } from "../runtime/timer-heap.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { AnyTask } from "../tasks/definition.ts";
-import {
-  NotRegistered,
-  SoftTimeLimitExceeded,
-  TaskError,
-  TaskRevokedError,
-  TimeLimitExceeded,
-} from "../tasks/errors.ts";
+import { NotRegistered, TaskRevokedError } from "../tasks/errors.ts";
 import { toRemoteException } from "../tasks/python-errors.ts";
-import { Reject } from "../tasks/signals.ts";
 import type { Consumer, Delivery, Transport } from "../transports/transport.ts";
 import { Effects } from "./effects.ts";
-import { run } from "./executor.ts";
-import { admit, type FailedHead, type IntakeRules } from "./intake.ts";
+import { admit, type Decision, type FailedHead, type IntakeRules } from "./intake.ts";
 import type { Outbox } from "./outbox.ts";
 import { Prefetch } from "./prefetch.ts";
-import { RecentAttempts } from "./recent-attempts.ts";
+import type { WorkerStats } from "./report.ts";
 import { planOf, Request, type TaskPlan } from "./request.ts";
 import { type RecordOptions, resultRecord } from "./result-records.ts";
-import { type ContextHost, RunningContext } from "./running-context.ts";
+import { Runner } from "./runner.ts";
 import { UnknownTasks } from "./unknown-tasks.ts";
 
 export interface WorkerParts {
@@ -56,57 +45,38 @@ export interface WorkerParts {
   concurrency: number;
 }
 
-/** Counts since the start. */
-export interface WorkerStats {
-  received: number;
-  succeeded: number;
-  failed: number;
-  retried: number;
-  revoked: number;
-  refused: number;
-}
-
 export type StopMode = "warm" | "cold";
 
-export class Worker {
+/** How long a cold shutdown waits for results that are being stored. */
+const COLD_GRACE_MS = 5_000;
+
+export class WorkerCore {
   readonly hostname: string;
   readonly queues: readonly Queue[];
   readonly concurrency: number;
   readonly stats: WorkerStats = { received: 0, succeeded: 0, failed: 0, retried: 0, revoked: 0, refused: 0 };
   readonly #parts: WorkerParts;
   readonly #log: Log;
-  readonly #effects: Effects;
+  readonly #saysEach: boolean;
   readonly #records: RecordOptions;
   readonly #rules: IntakeRules;
   readonly #prefetch: Prefetch;
   readonly #timers = new TimerHeap();
+  readonly #runner: Runner;
   readonly #unknown: UnknownTasks;
-  readonly #contextHost: ContextHost;
-  /** Waiting for a free slot. */
-  #ready: Request[] = [];
-  #readyHead = 0;
   /** Waiting for their ETA. */
   readonly #held = new Set<Request>();
-  readonly #running = new Map<string, Request>();
-  /** Ended bodies whose acts are not all done. */
-  #finishing = 0;
-  readonly #finishingLimit: number;
-  /** Acked here: when the connection was lost before the broker saw the ack, the copy that comes back is not run again. */
-  readonly #acked = new RecentAttempts(10_000);
-  #losses = 0;
-  readonly #saysEach: boolean;
   #consumer: Consumer | null = null;
-  #pumping = false;
   #stopping: StopMode | null = null;
-  #stopped: Promise<void> | null = null;
-  #idle: (() => void) | null = null;
+  #stopped: Promise<void> = Promise.resolve();
+  #leave: () => void = () => undefined;
 
   constructor(parts: WorkerParts) {
-    const { settings } = parts;
+    const { settings, log, outbox, backend } = parts;
     this.#parts = parts;
-    this.#log = parts.log;
-    this.#saysEach = parts.log.isLevelEnabled?.("info") !== false;
-    this.hostname = parts.nodename ?? nodeName("celery@%h", hostname());
+    this.#log = log;
+    this.#saysEach = log.isLevelEnabled?.("info") !== false;
+    this.hostname = parts.nodename ?? nodeName();
     this.queues = parts.queues;
     this.concurrency = parts.concurrency;
     const plans = new Map<string, TaskPlan>();
@@ -122,32 +92,33 @@ export class Worker {
       naiveToEpoch: parts.naiveToEpoch,
       exactFloats: settings.lovage_exact_floats,
     };
-    const base = settings.worker_prefetch_multiplier * parts.concurrency;
-    this.#prefetch = new Prefetch(base, settings.worker_eta_task_limit);
-    this.#finishingLimit = Math.max(parts.concurrency, base === 0 ? 1000 : base);
+    const window = settings.worker_prefetch_multiplier * parts.concurrency;
+    this.#prefetch = new Prefetch(window, settings.worker_eta_task_limit);
     this.#records = { extended: settings.result_extended, hostname: this.hostname, isoNow: parts.isoNow };
-    this.#effects = new Effects({
-      backend: parts.backend,
-      outbox: parts.outbox,
-      records: this.#records,
-      inheritPriority: settings.task_inherit_parent_priority,
-      log: parts.log,
-      pid: process.pid,
+    const inheritPriority = settings.task_inherit_parent_priority;
+    this.#runner = new Runner({
+      concurrency: parts.concurrency,
+      finishingLimit: Math.max(parts.concurrency, window === 0 ? 1000 : window),
+      validate: settings.lovage_validate_params,
+      effects: new Effects({ backend, outbox, records: this.#records, inheritPriority, log, pid: process.pid }),
+      contextHost: {
+        hostname: this.hostname,
+        log,
+        outbox,
+        inheritPriority,
+        updateState: (request, state, meta) => this.#runner.updateState(request, state, meta),
+      },
+      timers: this.#timers,
+      stats: this.stats,
+      log,
     });
-    this.#contextHost = {
-      hostname: this.hostname,
-      log: parts.log,
-      outbox: parts.outbox,
-      inheritPriority: settings.task_inherit_parent_priority,
-      updateState: (request, state, meta) => this.#updateState(request, state, meta),
-    };
     this.#unknown = new UnknownTasks({
       settings,
       timers: this.#timers,
       transport: parts.transport,
       prefetch: this.#prefetch,
       answer: (delivery, head) => this.#answerUnregistered(delivery, head),
-      say: (level, head, message, fields) => this.#log[level]({ task: head.task, id: head.id, ...fields }, message),
+      say: (level, head, message, fields) => log[level]({ task: head.task, id: head.id, ...fields }, message),
     });
   }
 
@@ -158,7 +129,7 @@ export class Worker {
 
   /** Bodies running now. */
   get active(): number {
-    return this.#running.size;
+    return this.#runner.active;
   }
 
   /** Messages held for their ETA. */
@@ -171,92 +142,60 @@ export class Worker {
     const { transport } = this.#parts;
     await transport.connect(signal);
     await transport.declare(this.queues);
-    this.#consumer = await transport.consume(
-      this.queues.map((queue) => queue.name),
-      { prefetch: this.#prefetch.value },
-      (delivery) => this.#onDelivery(delivery),
-    );
+    const names = this.queues.map((queue) => queue.name);
+    this.#consumer = await transport.consume(names, { prefetch: this.#prefetch.value }, (d) => this.#onDelivery(d));
     this.#prefetch.attach(this.#consumer);
     if (this.#stopping !== null) await this.#consumer.cancel();
   }
 
   /** Tells the worker that its broker connection has gone: what waits here will be delivered again. */
   connectionLost(): void {
-    this.#losses++;
     for (const request of this.#held) if (request.delivery.lost) this.#dropHeld(request, "lost");
-    this.#ready = this.#ready.slice(this.#readyHead).filter((request) => !request.delivery.lost);
-    this.#readyHead = 0;
-    if (!this.#parts.settings.worker_cancel_long_running_tasks_on_connection_loss) return;
-    for (const request of this.#running.values()) {
-      if (request.plan.acksLate && request.delivery.lost)
-        this.#cancel(request, "the connection to the broker was lost");
-    }
+    this.#runner.connectionLost(this.#parts.settings.worker_cancel_long_running_tasks_on_connection_loss);
   }
 
   /** Stops; resolves when all that it ran is settled and flushed. Call again with "cold" to stop waiting for bodies. */
   stop(mode: StopMode = "warm"): Promise<void> {
-    if (this.#stopping === "cold" || (this.#stopping === mode && this.#stopped !== null)) return this.#stopped!;
-    const first = this.#stopping === null;
+    const before = this.#stopping;
+    if (before === "cold" || before === mode) return this.#stopped;
     this.#stopping = mode;
-    if (first) this.#stopped = this.#shutDown();
+    if (before === null) this.#stopped = this.#shutDown();
     if (mode === "cold") this.#cool();
-    return this.#stopped!;
+    return this.#stopped;
   }
 
   async #shutDown(): Promise<void> {
+    const left = new Promise<void>((resolve) => {
+      this.#leave = resolve;
+    });
+    const waiting = this.#runner.drain();
     await this.#consumer?.cancel();
+    for (const request of [...waiting, ...this.#runner.drain()]) this.#runner.enter(request, "handedBack");
     for (const request of this.#held) this.#dropHeld(request, "handedBack");
-    const waiting = this.#ready.slice(this.#readyHead);
-    this.#ready = [];
-    this.#readyHead = 0;
-    for (const request of waiting) this.#enter(request, "handedBack");
-    if (this.#running.size > 0 || this.#finishing > 0) {
-      await new Promise<void>((resolve) => {
-        this.#idle = resolve;
-      });
-    }
+    await Promise.race([this.#runner.idle(), left]);
     this.#timers.close();
     await this.#parts.transport.flush();
   }
 
   /** Cold: after the soft phase, whatever still runs is cancelled. The soft phase ends as soon as nothing runs. */
   #cool(): void {
-    const softMs = this.#parts.settings.worker_soft_shutdown_timeout * 1000;
+    const seconds = this.#parts.settings.worker_soft_shutdown_timeout;
     const cancelAll = () => {
-      for (const request of this.#running.values()) this.#cancel(request, "the worker is shutting down");
-      this.#checkIdle();
+      this.#runner.cancel("the worker is shutting down");
       // A store that is away must not keep a cold shutdown waiting; what is unsettled goes back to its queue.
-      this.#timers.at(Date.now() + COLD_GRACE_MS, () => this.#idle?.());
+      this.#timers.at(Date.now() + COLD_GRACE_MS, () => this.#leave());
     };
-    if (softMs > 0 && this.#running.size > 0) {
-      this.#log.warn(
-        { seconds: softMs / 1000, active: this.#running.size },
-        "soft shutdown: waiting for running tasks",
-      );
-      this.#timers.at(Date.now() + softMs, cancelAll);
-    } else cancelAll();
+    if (seconds === 0 || this.#runner.active === 0) return cancelAll();
+    this.#log.warn({ seconds, active: this.#runner.active }, "soft shutdown: waiting for running tasks");
+    this.#timers.at(Date.now() + seconds * 1000, cancelAll);
   }
-
-  // -- intake ---------------------------------------------------------------------------------------------------------
 
   #onDelivery(delivery: Delivery): void {
     this.stats.received++;
     const decision = admit(delivery.message, this.#rules);
     switch (decision.kind) {
-      case "task": {
-        const request = new Request(decision.task, decision.plan, delivery, this.#parts.backend !== null);
-        if (this.#adopt(request)) return;
-        if (this.#saysEach) this.#log.info({ task: request.message.task, id: request.id }, "received");
-        if (decision.expiresMs !== null && Date.now() > decision.expiresMs) return this.#expire(request);
-        if (decision.etaMs !== null && decision.etaMs > Date.now()) {
-          return this.#hold(request, decision.etaMs, decision.expiresMs);
-        }
-        request.state = step(request.state, "admitted", request.policy).state;
-        if (this.#mayBeDone(request)) return this.#runUnlessDone(request);
-        this.#ready.push(request);
-        this.#pump();
-        return;
-      }
+      case "task":
+        return this.#onTask(delivery, decision);
       case "drop":
         this.stats.refused++;
         this.#log[decision.level]({ queue: delivery.info.queue, err: decision.error }, decision.reason);
@@ -266,51 +205,39 @@ export class Worker {
       case "fail":
         this.stats.refused++;
         this.#log.error({ task: decision.head.task, id: decision.head.id, err: decision.error }, decision.reason);
-        this.#storeAndReject(delivery, decision.head, decision.error);
-        return;
+        return this.#failAndReject(delivery, decision.head, decision.error);
       case "unregistered":
-        this.#unknown.handle(delivery, decision.head);
+        return this.#unknown.handle(delivery, decision.head);
     }
   }
 
-  /**
-   * A copy of a task that still runs here, delivered again because the connection was lost: the running one takes over the new
-   * delivery. A copy of one that ended meanwhile is acked.
-   */
-  #adopt(copy: Request): boolean {
-    const same = this.#running.get(copy.id);
-    if (same !== undefined && same.delivery.lost && same.message.retries === copy.message.retries) {
-      same.delivery = copy.delivery;
-      if (!same.plan.acksLate) copy.delivery.ack();
-      return true;
-    }
-    if (this.#losses > 0 && this.#acked.takeOlder(attemptKey(copy), this.#losses)) {
-      copy.delivery.ack();
-      return true;
-    }
-    return false;
+  #onTask(delivery: Delivery, decision: Decision & { kind: "task" }): void {
+    const { task, plan, etaMs, expiresMs } = decision;
+    const request = new Request(task, plan, delivery, this.#parts.backend !== null);
+    if (this.#runner.adopt(request)) return;
+    if (this.#saysEach) this.#log.info({ task: task.task, id: task.id }, "received");
+    if (expiresMs !== null && Date.now() > expiresMs) return this.#expire(request);
+    if (etaMs !== null && etaMs > Date.now()) return this.#hold(request, etaMs, expiresMs);
+    request.state = step(request.state, "admitted", request.policy).state;
+    if (this.#mayBeDone(request)) this.#runUnlessDone(request);
+    else this.#runner.submit(request);
   }
 
   /** `worker_deduplicate_successful_tasks`: a redelivered late-acked copy is compared with the stored result before it runs. */
   #mayBeDone(request: Request): boolean {
+    const { settings, backend } = this.#parts;
+    const { plan, delivery } = request;
     return (
-      request.plan.acksLate &&
-      request.delivery.info.redelivered &&
-      this.#parts.backend !== null &&
-      this.#parts.settings.worker_deduplicate_successful_tasks
+      settings.worker_deduplicate_successful_tasks && plan.acksLate && delivery.info.redelivered && backend !== null
     );
   }
 
   #runUnlessDone(request: Request): void {
-    const go = () => {
-      this.#ready.push(request);
-      this.#pump();
-    };
+    const go = () => this.#runner.submit(request);
     this.#parts.backend?.get(request.id).then((record) => {
       if (record?.status !== "SUCCESS") return go();
       this.#log.info({ task: request.message.task, id: request.id }, "task already completed successfully");
       request.delivery.ack();
-      return undefined;
     }, go);
   }
 
@@ -321,13 +248,11 @@ export class Worker {
     request.timer = this.#timers.at(etaMs, () => {
       this.#held.delete(request);
       request.timer = null;
-      if (expiresMs !== null && Date.now() > expiresMs) {
-        this.#prefetch.release();
-        return this.#expire(request);
+      if (expiresMs !== null && Date.now() > expiresMs) this.#expire(request);
+      else {
+        request.state = step(request.state, "due", request.policy).state;
+        this.#runner.submit(request);
       }
-      request.state = step(request.state, "due", request.policy).state;
-      this.#ready.push(request);
-      this.#pump();
       this.#prefetch.release();
     });
   }
@@ -337,276 +262,41 @@ export class Worker {
     if (request.timer !== null) this.#timers.cancel(request.timer);
     request.timer = null;
     this.#prefetch.release();
-    this.#enter(request, event);
+    this.#runner.enter(request, event);
   }
 
   #expire(request: Request): void {
     this.stats.revoked++;
     request.error = new TaskRevokedError(request.id, "expired");
     this.#log.info({ task: request.message.task, id: request.id }, "discarding expired task");
-    this.#enter(request, "revoked");
+    this.#runner.enter(request, "revoked");
   }
 
   #answerUnregistered(delivery: Delivery, head: TaskHead): void {
     this.stats.refused++;
     this.#log.error({ task: head.task, id: head.id, queue: delivery.info.queue }, "received unregistered task");
-    this.#storeAndReject(delivery, { id: head.id, task: head.task, head }, new NotRegistered(head.task), false);
+    this.#failAndReject(delivery, { id: head.id, task: head.task, head }, new NotRegistered(head.task));
   }
 
-  /** Off the queue, with a FAILURE for whoever waits. The result is stored first, so that a crash between leaves the message. */
-  #storeAndReject(delivery: Delivery, failed: FailedHead, error: unknown, withTraceback = true): void {
-    const { backend } = this.#parts;
+  /** Off the queue, with a FAILURE for whoever waits. It is stored first, so that a crash between leaves the message. */
+  #failAndReject(delivery: Delivery, failed: FailedHead, error: unknown): void {
+    const { backend, isoNow } = this.#parts;
+    const done = this.#runner.hold();
     const settle = () => {
-      this.#finishing--;
       delivery.reject({ requeue: false });
-      this.#checkIdle();
+      done();
     };
-    this.#finishing++;
     if (backend === null) return settle();
+    const exception = toRemoteException(error);
+    const bare = { status: "FAILURE", result: null, exception, traceback: null, children: null };
     const record: ResultMeta =
       failed.head === null
-        ? {
-            status: "FAILURE",
-            result: null,
-            exception: toRemoteException(error),
-            traceback: null,
-            children: null,
-            dateDone: this.#parts.isoNow(),
-            taskId: failed.id,
-          }
-        : resultRecord(
-            failed.head,
-            {
-              status: "FAILURE",
-              exception: toRemoteException(error),
-              traceback: withTraceback && error instanceof Error ? error.message : null,
-            },
-            this.#records,
-          );
+        ? { ...bare, dateDone: isoNow(), taskId: failed.id }
+        : resultRecord(failed.head, { ...bare, children: [] }, this.#records);
     const { replyTo = null } = delivery.message.properties;
     backend.store(failed.id, record, { replyTo, correlationId: failed.id }).then(settle, (storeError: unknown) => {
       this.#log.error({ err: storeError, id: failed.id }, "the failure could not be stored");
       settle();
     });
   }
-
-  // -- running --------------------------------------------------------------------------------------------------------
-
-  /** Starts what is ready while there are slots. */
-  #pump(): void {
-    if (this.#pumping) return;
-    this.#pumping = true;
-    while (
-      this.#readyHead < this.#ready.length &&
-      this.#running.size < this.concurrency &&
-      this.#finishing < this.#finishingLimit &&
-      this.#stopping === null
-    ) {
-      const request = this.#ready[this.#readyHead++]!;
-      if (this.#readyHead > 1024) {
-        this.#ready = this.#ready.slice(this.#readyHead);
-        this.#readyHead = 0;
-      }
-      if (request.delivery.lost) request.state = step(request.state, "lost", request.policy).state;
-      else this.#begin(request);
-    }
-    if (this.#readyHead === this.#ready.length && this.#readyHead > 0) {
-      this.#ready.length = 0;
-      this.#readyHead = 0;
-    }
-    this.#pumping = false;
-  }
-
-  #begin(request: Request): void {
-    const context = new RunningContext(request, this.#contextHost);
-    request.context = context;
-    request.startedMs = performance.now();
-    this.#running.set(request.id, request);
-    const { state, effects } = step(request.state, "accepted", request.policy);
-    request.state = state;
-    for (const effect of effects) {
-      if (effect === "ack") this.#acked.add(attemptKey(request), this.#losses);
-      // STARTED is announced and not waited for; stores of one task keep their order.
-      this.#effects.perform(request, effect)?.catch((error: unknown) => this.#sayEffectFailed(request, effect, error));
-    }
-    if (request.timeLimit !== null || request.softTimeLimit !== null) this.#startLimits(request);
-    run(request, context, { validate: this.#parts.settings.lovage_validate_params }, this.#onOutcome);
-  }
-
-  readonly #onOutcome = (request: Request, event: RequestEvent, result: unknown): void => {
-    if (request.state !== "running") return;
-    if (event === "returned") request.value = result;
-    else request.error = result;
-    this.#end(request, event);
-  };
-
-  #end(request: Request, event: RequestEvent): void {
-    if (request.timer !== null) this.#timers.cancel(request.timer);
-    request.timer = null;
-    if (this.#running.get(request.id) === request) this.#running.delete(request.id);
-    this.#report(request, event);
-    this.#enter(request, event);
-    this.#pump();
-  }
-
-  /** Tells the machine an event and does what it says is due. */
-  #enter(request: Request, event: RequestEvent): void {
-    const { state, effects } = step(request.state, event, request.policy);
-    request.state = state;
-    this.#finishing++;
-    this.#perform(request, effects, 0);
-  }
-
-  #perform(request: Request, effects: readonly EffectKind[], from: number): void {
-    for (let index = from; index < effects.length; index++) {
-      const effect = effects[index]!;
-      if (effect === "ack") this.#acked.add(attemptKey(request), this.#losses);
-      let pending: Promise<unknown> | undefined;
-      try {
-        pending = this.#effects.perform(request, effect);
-      } catch (error) {
-        return this.#effectFailed(request, effects, index, error);
-      }
-      if (pending === undefined) continue;
-      pending.then(
-        () => this.#perform(request, effects, index + 1),
-        (error: unknown) => this.#effectFailed(request, effects, index, error),
-      );
-      return;
-    }
-    this.#settled(request);
-  }
-
-  #settled(request: Request): void {
-    if (request.state === "finishing") request.state = "settled";
-    this.#finishing--;
-    this.#pump();
-    this.#checkIdle();
-  }
-
-  /** An act that failed turns the request into a failed one, once; a failure that cannot be stored is logged and settled. */
-  #effectFailed(request: Request, effects: readonly EffectKind[], index: number, error: unknown): void {
-    const effect = effects[index]!;
-    this.#sayEffectFailed(request, effect, error);
-    const change = CHANGED_BY[effect];
-    if (change === undefined || (this.#stopping === "cold" && !(error instanceof EncodeError))) {
-      return this.#perform(request, effects, index + 1);
-    }
-    request.error = change === "retryFailed" ? new Reject(error) : asTaskError(effect, error);
-    this.#finishing--;
-    this.#enter(request, change);
-  }
-
-  #sayEffectFailed(request: Request, effect: EffectKind, error: unknown): void {
-    this.#log.error({ task: request.message.task, id: request.id, effect, err: error }, `${effect} failed`);
-  }
-
-  #report(request: Request, event: RequestEvent): void {
-    const fields = { task: request.message.task, id: request.id };
-    const seconds = () => Math.round(performance.now() - request.startedMs) / 1000;
-    switch (event) {
-      case "returned":
-        this.stats.succeeded++;
-        if (this.#saysEach) this.#log.info({ ...fields, runtime: seconds() }, "succeeded");
-        return;
-      case "retryAsked":
-        this.stats.retried++;
-        this.#log.info({ ...fields, reason: String(request.error) }, "retry");
-        return;
-      case "threw":
-      case "hardLimit":
-      case "rejected": {
-        this.stats.failed++;
-        const expected = request.plan.task.behaviour.throws?.some((type) => request.error instanceof type) === true;
-        if (expected) this.#log.info({ ...fields, reason: String(request.error) }, "raised expected");
-        else this.#log.error({ ...fields, err: request.error, runtime: seconds() }, "failed");
-        return;
-      }
-      case "cancelled":
-        this.#log.warn({ ...fields, reason: String(request.error) }, "cancelled");
-        return;
-      default:
-        this.#log.info(fields, event);
-    }
-  }
-
-  // -- limits and states ----------------------------------------------------------------------------------------------
-
-  #startLimits(request: Request): void {
-    const { softTimeLimit: soft, timeLimit: hard } = request;
-    const start = Date.now();
-    if (soft !== null && (hard === null || soft < hard)) {
-      request.timer = this.#timers.at(start + soft * 1000, () => {
-        this.#log.warn({ task: request.message.task, id: request.id, seconds: soft }, "soft time limit exceeded");
-        request.timer =
-          hard === null ? null : this.#timers.at(start + hard * 1000, () => this.#hardLimit(request, hard));
-        request.context?.abort(new SoftTimeLimitExceeded(soft));
-      });
-    } else if (hard !== null) {
-      request.timer = this.#timers.at(start + hard * 1000, () => this.#hardLimit(request, hard));
-    }
-  }
-
-  /** On the event loop a body cannot be killed: the task is settled and its signal aborted, and the log says so. */
-  #hardLimit(request: Request, seconds: number): void {
-    if (request.state !== "running") return;
-    request.timer = null;
-    request.error = new TimeLimitExceeded(seconds);
-    request.context?.abort(request.error);
-    this.#end(request, "hardLimit");
-  }
-
-  #cancel(request: Request, reason: string): void {
-    if (request.state !== "running") return;
-    request.error = new TaskCancelled(reason);
-    request.context?.abort(request.error);
-    this.#end(request, "cancelled");
-  }
-
-  async #updateState(request: Request, state: string, meta: unknown): Promise<void> {
-    // After the end a late update must not overwrite the result.
-    if (request.state !== "running") return;
-    await this.#effects.storeState(request, state, meta);
-  }
-
-  #checkIdle(): void {
-    if (this.#running.size === 0 && this.#finishing === 0) this.#idle?.();
-  }
-}
-
-/** How long a cold shutdown waits for results that are being stored. */
-const COLD_GRACE_MS = 5_000;
-
-/** What becomes of a request when an act of its good end fails. */
-const CHANGED_BY: Partial<Record<EffectKind, RequestEvent>> = {
-  "publish-callbacks": "publishFailed",
-  "publish-chain": "publishFailed",
-  "publish-retry": "retryFailed",
-  "store-success": "unencodable",
-};
-
-/** The reason with which a running task's signal aborts on cold shutdown. */
-export class TaskCancelled extends TaskError {
-  static readonly python = "celery.exceptions.Retry";
-  constructor(reason: string) {
-    super("TASK_CANCELLED", reason);
-  }
-}
-
-function asTaskError(effect: EffectKind, error: unknown): unknown {
-  if (error instanceof EncodeError) return new ResultNotEncodable(error.message, error);
-  if (error instanceof BackendStoreError) return error;
-  return error instanceof Error ? error : new TaskError("EFFECT_FAILED", `${effect}: ${String(error)}`);
-}
-
-/** The return value has no form on the wire. */
-class ResultNotEncodable extends TaskError {
-  static readonly python = "kombu.exceptions.EncodeError";
-  constructor(message: string, cause: unknown) {
-    super("RESULT_NOT_ENCODABLE", message, { cause });
-  }
-}
-
-function attemptKey(request: Request): string {
-  return `${request.id}:${request.message.retries}`;
 }

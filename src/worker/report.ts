@@ -1,0 +1,54 @@
+/** Counts and logs how bodies end. */
+import type { RequestEvent } from "../../protocol/celery/request-machine.ts";
+import type { Log } from "../runtime/log.ts";
+import type { Request } from "./request.ts";
+
+/** Counts since the start of the worker. */
+export interface WorkerStats {
+  received: number;
+  succeeded: number;
+  failed: number;
+  retried: number;
+  revoked: number;
+  /** Messages that were no task to run here: undecodable, invalid, unregistered. */
+  refused: number;
+}
+
+export function report(request: Request, event: RequestEvent, stats: WorkerStats, log: Log): void {
+  if (event === "returned") {
+    stats.succeeded++;
+    if (log.isLevelEnabled?.("info") === false) return;
+    log.info({ ...about(request), runtime: runtime(request) }, "succeeded");
+    return;
+  }
+  const reason = String(request.error);
+  switch (event) {
+    case "retryAsked":
+      stats.retried++;
+      log.info({ ...about(request), reason }, "retry");
+      return;
+    case "threw":
+    case "hardLimit":
+    case "rejected": {
+      stats.failed++;
+      const expected = request.plan.task.behaviour.throws?.some((type) => request.error instanceof type) === true;
+      if (expected) log.info({ ...about(request), reason }, "raised expected");
+      else log.error({ ...about(request), err: request.error, runtime: runtime(request) }, "failed");
+      return;
+    }
+    case "cancelled":
+      log.warn({ ...about(request), reason }, "cancelled");
+      return;
+    default:
+      log.info({ ...about(request), reason }, event);
+  }
+}
+
+function about(request: Request): { task: string; id: string } {
+  return { task: request.message.shadow || request.message.task, id: request.id };
+}
+
+/** Seconds, to the millisecond. */
+function runtime(request: Request): number {
+  return Math.round(performance.now() - request.startedMs) / 1000;
+}

@@ -1,0 +1,292 @@
+/**
+ * Slots and what runs in them: starts ready requests while there is room, tells the request machine how their bodies ended,
+ * and does the acts that are then due. A slot is free again when the body has ended; how many ended requests may still wait
+ * for their acts (a result store that is away) is bounded too, and nothing new starts above that.
+ */
+import { type EffectKind, type RequestEvent, step } from "../../protocol/celery/request-machine.ts";
+import { ResultLost } from "../result-backends/errors.ts";
+import type { Log } from "../runtime/log.ts";
+import type { TimerHeap } from "../runtime/timer-heap.ts";
+import { SoftTimeLimitExceeded, TimeLimitExceeded } from "../tasks/errors.ts";
+import { Reject } from "../tasks/signals.ts";
+import { TransportClosed } from "../transports/errors.ts";
+import { effectError, TaskCancelled } from "./effect-errors.ts";
+import type { Effects } from "./effects.ts";
+import { run } from "./executor.ts";
+import { RecentAttempts } from "./recent-attempts.ts";
+import { report, type WorkerStats } from "./report.ts";
+import type { Request } from "./request.ts";
+import { type ContextHost, RunningContext } from "./running-context.ts";
+
+export interface RunnerParts {
+  concurrency: number;
+  /** Ended bodies that may wait for their acts. */
+  finishingLimit: number;
+  validate: boolean;
+  effects: Effects;
+  contextHost: ContextHost;
+  timers: TimerHeap;
+  stats: WorkerStats;
+  log: Log;
+}
+
+/** What becomes of a request when an act of its good end fails. */
+const CHANGED_BY: Partial<Record<EffectKind, RequestEvent>> = {
+  "publish-callbacks": "publishFailed",
+  "publish-chain": "publishFailed",
+  "publish-retry": "retryFailed",
+  "store-success": "unencodable",
+};
+
+export class Runner {
+  readonly #parts: RunnerParts;
+  readonly #log: Log;
+  /** Waiting for a slot; `#head` is the next one. */
+  #ready: Request[] = [];
+  #head = 0;
+  readonly #running = new Map<string, Request>();
+  #finishing = 0;
+  /** Acked here: when the connection was lost before the broker saw the ack, the copy that comes back is not run again. */
+  readonly #acked = new RecentAttempts(10_000);
+  #losses = 0;
+  #pumping = false;
+  #accepting = true;
+  #whenIdle: (() => void)[] = [];
+
+  constructor(parts: RunnerParts) {
+    this.#parts = parts;
+    this.#log = parts.log;
+  }
+
+  /** Bodies running now. */
+  get active(): number {
+    return this.#running.size;
+  }
+
+  /** Ended bodies whose acts are not all done. */
+  get finishing(): number {
+    return this.#finishing;
+  }
+
+  /** Queues a request whose state is `reserved`. */
+  submit(request: Request): void {
+    this.#ready.push(request);
+    this.#pump();
+  }
+
+  /** Tells the machine what happened to a request and does what is due. */
+  enter(request: Request, event: RequestEvent): void {
+    const { state, effects } = step(request.state, event, request.policy);
+    request.state = state;
+    this.#finishing++;
+    this.#perform(request, effects, 0);
+  }
+
+  /** Counts an act outside of any request among what a stop waits for; the returned function ends it. */
+  hold(): () => void {
+    this.#finishing++;
+    return () => {
+      this.#finishing--;
+      this.#pump();
+      this.#checkIdle();
+    };
+  }
+
+  /**
+   * A copy of a task that still runs here, delivered again because the connection was lost: the running one takes over the
+   * new delivery. A copy of one that was acked before the loss is acked again. False: it is no such copy.
+   */
+  adopt(copy: Request): boolean {
+    if (this.#losses === 0) return false;
+    const same = this.#running.get(copy.id);
+    if (same?.delivery.lost && same.message.retries === copy.message.retries) {
+      same.delivery = copy.delivery;
+      if (!same.plan.acksLate) copy.delivery.ack();
+      return true;
+    }
+    if (!this.#acked.takeOlder(attemptKey(copy), this.#losses)) return false;
+    copy.delivery.ack();
+    return true;
+  }
+
+  /** The connection has gone: what waits for a slot will be delivered again. */
+  connectionLost(cancelLateAcked: boolean): void {
+    this.#losses++;
+    this.#ready = this.#ready.slice(this.#head).filter((request) => !request.delivery.lost);
+    this.#head = 0;
+    if (cancelLateAcked) {
+      this.cancel("the connection to the broker was lost", (request) => request.plan.acksLate && request.delivery.lost);
+    }
+  }
+
+  /** Starts nothing more, and gives what waits for a slot to the caller. */
+  drain(): Request[] {
+    this.#accepting = false;
+    const waiting = this.#ready.slice(this.#head);
+    this.#ready = [];
+    this.#head = 0;
+    return waiting;
+  }
+
+  /** Resolves when no body runs and no act is due. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#whenIdle.push(resolve);
+      this.#checkIdle();
+    });
+  }
+
+  /** Aborts running bodies and settles them as cancelled. */
+  cancel(reason: string, which: (request: Request) => boolean = () => true): void {
+    for (const request of [...this.#running.values()]) {
+      if (request.state !== "running" || !which(request)) continue;
+      request.error = new TaskCancelled(reason);
+      request.context?.abort(request.error);
+      this.#end(request, "cancelled");
+    }
+  }
+
+  /** Stores a state that a running task sets itself. After its end a late update must not overwrite the result. */
+  async updateState(request: Request, state: string, meta: unknown): Promise<void> {
+    if (request.state === "running") await this.#parts.effects.storeState(request, state, meta);
+  }
+
+  #pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    const { concurrency, finishingLimit } = this.#parts;
+    while (
+      this.#accepting &&
+      this.#head < this.#ready.length &&
+      this.#running.size < concurrency &&
+      this.#finishing < finishingLimit
+    ) {
+      const request = this.#ready[this.#head++]!;
+      if (request.delivery.lost) request.state = step(request.state, "lost", request.policy).state;
+      else this.#begin(request);
+    }
+    if (this.#head === this.#ready.length) this.#ready.length = 0;
+    else if (this.#head > 1024) this.#ready = this.#ready.slice(this.#head);
+    else {
+      this.#pumping = false;
+      return;
+    }
+    this.#head = 0;
+    this.#pumping = false;
+  }
+
+  #begin(request: Request): void {
+    const context = new RunningContext(request, this.#parts.contextHost);
+    request.context = context;
+    request.startedMs = performance.now();
+    this.#running.set(request.id, request);
+    const { state, effects } = step(request.state, "accepted", request.policy);
+    request.state = state;
+    for (const effect of effects) {
+      if (effect === "ack") this.#acked.add(attemptKey(request), this.#losses);
+      // STARTED is announced and not waited for; stores of one task keep their order.
+      this.#parts.effects.perform(request, effect)?.catch((error: unknown) => this.#sayFailed(request, effect, error));
+    }
+    if (request.timeLimit !== null || request.softTimeLimit !== null) this.#startLimits(request);
+    run(request, context, this.#parts.validate, this.#onOutcome);
+  }
+
+  readonly #onOutcome = (request: Request, event: RequestEvent, result: unknown): void => {
+    // A body that was settled by its hard limit or a cold shutdown has no say any more.
+    if (request.state !== "running") return;
+    if (event === "returned") request.value = result;
+    else request.error = result;
+    this.#end(request, event);
+  };
+
+  #end(request: Request, event: RequestEvent): void {
+    if (request.timer !== null) this.#parts.timers.cancel(request.timer);
+    request.timer = null;
+    if (this.#running.get(request.id) === request) this.#running.delete(request.id);
+    report(request, event, this.#parts.stats, this.#log);
+    this.enter(request, event);
+    this.#pump();
+  }
+
+  #perform(request: Request, effects: readonly EffectKind[], from: number): void {
+    for (let index = from; index < effects.length; index++) {
+      const effect = effects[index]!;
+      if (effect === "ack") this.#acked.add(attemptKey(request), this.#losses);
+      let pending: Promise<unknown> | undefined;
+      try {
+        pending = this.#parts.effects.perform(request, effect);
+      } catch (error) {
+        return this.#effectFailed(request, effects, index, error);
+      }
+      if (pending === undefined) continue;
+      pending.then(
+        () => this.#perform(request, effects, index + 1),
+        (error: unknown) => this.#effectFailed(request, effects, index, error),
+      );
+      return;
+    }
+    request.state = "settled";
+    this.#finishing--;
+    this.#pump();
+    this.#checkIdle();
+  }
+
+  /** An act that failed turns a good end into a failed one; a failure that cannot be stored is logged and settled. */
+  #effectFailed(request: Request, effects: readonly EffectKind[], index: number, error: unknown): void {
+    const effect = effects[index]!;
+    this.#sayFailed(request, effect, error);
+    // Closing down: what could not be sent or stored any more stays unsettled, and comes back.
+    if (error instanceof TransportClosed || error instanceof ResultLost) return this.#abandon(request);
+    const change = CHANGED_BY[effect];
+    if (change === undefined) return this.#perform(request, effects, index + 1);
+    request.error = change === "retryFailed" ? new Reject(error) : effectError(effect, error);
+    this.#finishing--;
+    this.enter(request, change);
+  }
+
+  #abandon(request: Request): void {
+    request.state = "settled";
+    this.#finishing--;
+    this.#checkIdle();
+  }
+
+  #sayFailed(request: Request, effect: EffectKind, error: unknown): void {
+    this.#log.error({ task: request.message.task, id: request.id, effect, err: error }, `${effect} failed`);
+  }
+
+  #startLimits(request: Request): void {
+    const { timers } = this.#parts;
+    const { softTimeLimit: soft, timeLimit: hard } = request;
+    const start = Date.now();
+    const armHard = () => (hard === null ? null : timers.at(start + hard * 1000, () => this.#hardLimit(request, hard)));
+    if (soft === null || (hard !== null && hard <= soft)) {
+      request.timer = armHard();
+      return;
+    }
+    request.timer = timers.at(start + soft * 1000, () => {
+      this.#log.warn({ task: request.message.task, id: request.id, seconds: soft }, "soft time limit exceeded");
+      request.timer = armHard();
+      request.context?.abort(new SoftTimeLimitExceeded(soft));
+    });
+  }
+
+  /** On the event loop a body cannot be killed: the task is settled, its signal aborted, and the log says so. */
+  #hardLimit(request: Request, seconds: number): void {
+    if (request.state !== "running") return;
+    request.timer = null;
+    request.error = new TimeLimitExceeded(seconds);
+    request.context?.abort(request.error);
+    this.#end(request, "hardLimit");
+  }
+
+  #checkIdle(): void {
+    if (this.#running.size > 0 || this.#finishing > 0 || this.#whenIdle.length === 0) return;
+    const waiting = this.#whenIdle;
+    this.#whenIdle = [];
+    for (const resolve of waiting) resolve();
+  }
+}
+
+function attemptKey(request: Request): string {
+  return `${request.id}:${request.message.retries}`;
+}
