@@ -6,6 +6,9 @@ import type { Message } from "../message.ts";
 import type { Serializer } from "../serialization.ts";
 import type { WireSignature } from "./signature.ts";
 
+export { encodeTask } from "./task-encoder.ts";
+export { hasTaskHeader, InvalidTaskMessage, readHead, readTask } from "./task-reader.ts";
+
 /** The third element of a protocol 2 body. `chain` is in reverse order: the next task is the last element. */
 export interface Embed {
   callbacks: readonly WireSignature[] | null;
@@ -52,7 +55,10 @@ export interface TaskBody {
 
 /** A whole task, whichever protocol it came in. */
 export interface TaskRequest extends TaskHead, TaskBody {
+  /** 1 also for a hybrid: a protocol 1 body under protocol 2 headers. */
   protocol: 1 | 2;
+  /** Protocol 1: false means that naive times are the worker's local ones. Null: the message does not say (`enable_utc` does). */
+  utc: boolean | null;
   replyTo: string | null;
   correlationId: string | null;
   /** The `priority` property; null when absent. */

@@ -1,0 +1,34 @@
+/** Reading loose values that came from a peer. */
+import { formatIso } from "./iso-time.ts";
+import { PyDateTime, PyFloat } from "./values.ts";
+
+/** A plain object: not an array, a `Date`, bytes, or any other value with a class. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+/** The text, or `fallback` for any other value. */
+export function textOr<T>(value: unknown, fallback: T): string | T {
+  return typeof value === "string" ? value : fallback;
+}
+
+/** The finite number in any of its forms, else `fallback`. */
+export function numberOr<T>(value: unknown, fallback: T): number | T {
+  const number = typeof value === "bigint" ? Number(value) : value instanceof PyFloat ? value.value : value;
+  return typeof number === "number" && Number.isFinite(number) ? number : fallback;
+}
+
+/** Text as it is and a datetime as ISO 8601, else `fallback`. */
+export function timeTextOr<T>(value: unknown, fallback: T): string | T {
+  if (value instanceof PyDateTime) return value.iso;
+  return value instanceof Date ? formatIso(value.getTime()) : textOr(value, fallback);
+}
+
+/** A short name for what a value is, for messages: `null`, `array`, `object`, `string`, … */
+export function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "array";
+  return typeof value;
+}
