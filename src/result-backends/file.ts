@@ -210,7 +210,7 @@ class FileResultBackend<R> implements FileBackend<R> {
     }
   }
 
-  async cleanup(expires: number, prefixes: readonly string[] = [this.#values.codec.key("")]): Promise<number> {
+  async cleanup(expires: number, prefixes: readonly string[] = [keyPrefix(this.#values.codec)]): Promise<number> {
     const before = Date.now() - expires * 1000;
     let removed = await removeOlder(this.directory, before, (name) =>
       prefixes.some((prefix) => name.startsWith(prefix)),
@@ -413,6 +413,10 @@ class UnusableName extends ImproperlyConfigured {}
 
 export function createFileBackend<R>(options: FileBackendOptions<R>): FileBackend<R> {
   return new FileResultBackend(options);
+}
+
+function keyPrefix(codec: { key(id: string): string }): string {
+  return codec.key("-").slice(0, -1); // a codec may refuse an empty id
 }
 
 async function removeOlder(folder: string, beforeMs: number, matches: (name: string) => boolean): Promise<number> {

@@ -97,7 +97,7 @@ export class Waits<R> {
       if (onUpdate === undefined) continue;
       if (encoded !== null) {
         if (wait.seen !== null && Buffer.compare(wait.seen, encoded) === 0) continue;
-        wait.seen = encoded;
+        wait.seen = Buffer.from(encoded); // a copy: what was received may be a slice of something large
       }
       try {
         onUpdate(record);

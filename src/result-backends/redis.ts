@@ -1,0 +1,381 @@
+/**
+ * Celery's Redis result backend: one string per record, written and published under the same name in one step, so that whoever
+ * waits is told and whoever comes late reads. wire: celery-wire 8.4; celery/backends/redis.py.
+ *
+ * Two connections, made on first use: one for commands, one that only listens. Waiting for a result is: subscribe, read once,
+ * wait. Stores, reads and subscriptions of one turn of the event loop travel together. Both connections come back by themselves;
+ * after that everything awaited is subscribed and read again, and stores that were not answered are sent again (writing a record
+ * twice does no harm).
+ */
+import { ImproperlyConfigured, ProtocolError } from "../../protocol/errors.ts";
+import { pause } from "../runtime/backoff.ts";
+import { type Log, silentLog } from "../runtime/log.ts";
+import {
+  connectRedis,
+  parseRedisUrl,
+  type Redis,
+  type RedisConnectionError,
+  type RedisTarget,
+} from "../runtime/redis-connection.ts";
+import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
+import { type Reader, ReadQueue } from "./redis/reads.ts";
+import { type RedisScript, runScript, type ScriptArgument } from "./redis/script.ts";
+import { StoreQueue } from "./redis/store-queue.ts";
+import { Subscriptions } from "./redis/subscriptions.ts";
+import type { RecordCodec, ResultBackend, WatchOptions } from "./result-backend.ts";
+import { ValueCodec, type ValueCompression } from "./stored-value.ts";
+import { Waits } from "./waits.ts";
+
+export interface RedisBackendOptions<R> {
+  /** Names keys too: `global_keyprefix` is the codec's business. */
+  codec: RecordCodec<R>;
+  /** `redis://`, `rediss://`, `redis+socket://` or `sentinel://`, several joined with `;` or as a list. */
+  urls: string | readonly string[];
+  /** Celery's `result_backend_transport_options`: `master_name` and `sentinel_kwargs` are used here. */
+  transportOptions?: Readonly<Record<string, unknown>>;
+  /** Celery's `redis_backend_use_ssl`, or Node's TLS options. */
+  tls?: boolean | Readonly<Record<string, unknown>>;
+  log?: Log;
+  /** Celery's `result_compression`, and how compressed values of peers are read. */
+  compression?: ValueCompression;
+  /** How long `get` waits for a connection that is being made or has just gone. @default 1_000 */
+  graceMs?: number;
+  /** How long `close` waits for stores on their way. @default 5_000 */
+  drainMs?: number;
+}
+
+export interface RedisBackend<R> extends ResultBackend<R> {
+  /** Records not yet written. */
+  readonly pending: number;
+  readonly pendingBytes: number;
+  /** Task ids that are waited for, and channels that the server sends to us. */
+  readonly waiting: number;
+  readonly subscribed: number;
+  /** Runs a script on the command connection, for what else lives beside the records (chords). Waits at most `graceMs` for it. */
+  evaluate(script: RedisScript, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown>;
+  /** The command connection; rejects with `BackendError` as `get` does. */
+  connection(): Promise<Redis>;
+}
+
+class Awaited {
+  readonly id: string;
+  readonly channel: string;
+  /** Records pushed so far: a read that was sent before the last of them tells nothing new unless it is ready. */
+  pushes = 0;
+  constructor(id: string, channel: string) {
+    this.id = id;
+    this.channel = channel;
+  }
+}
+
+class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
+  readonly name = "redis";
+  readonly can = { sharedReads: true, persistent: true };
+  readonly #options: RedisBackendOptions<R>;
+  readonly #target: RedisTarget;
+  readonly #log: Log;
+  readonly #values: ValueCodec<R>;
+  readonly #stores: StoreQueue<R>;
+  readonly #reads: ReadQueue;
+  readonly #waits: Waits<R>;
+  readonly #subscriptions: Subscriptions;
+  /** By channel, which is the key. */
+  readonly #awaited = new Map<string, Awaited>();
+  #commands: Redis | null = null;
+  #listener: Redis | null = null;
+  /** Resolvers of those who wait for the command connection. */
+  #whenUp: (() => void)[] = [];
+  #refusal: RedisConnectionError | null = null;
+  #closing: Promise<void> | null = null;
+
+  constructor(options: RedisBackendOptions<R>) {
+    this.#options = options;
+    const { transportOptions = {} } = options;
+    const { master_name: masterName, sentinel_kwargs: sentinelKwargs } = transportOptions;
+    this.#target = parseRedisUrl(options.urls, {
+      ...(typeof masterName === "string" ? { masterName } : {}),
+      ...(isRecord(sentinelKwargs) ? { sentinelKwargs } : {}),
+    });
+    this.#log = options.log ?? silentLog;
+    this.#values = new ValueCodec(options.codec, options.compression);
+    const commands = () => readyOf(this.#commands);
+    this.#stores = new StoreQueue({
+      values: this.#values,
+      client: commands,
+      onRetry: (error, records) =>
+        this.#log.warn({ reason: text(error), records }, "results cannot be stored yet; trying again"),
+    });
+    this.#reads = new ReadQueue(commands);
+    this.#waits = new Waits({
+      isReady: (record) => options.codec.isReady(record),
+      onIdle: (id) => this.#stopAwaiting(options.codec.key(id)),
+    });
+    this.#subscriptions = new Subscriptions({
+      client: () => readyOf(this.#listener),
+      onSubscribed: (channels) => {
+        for (const channel of channels) this.#readAwaited(channel);
+      },
+    });
+  }
+
+  get pending(): number {
+    return this.#stores.pending;
+  }
+
+  get pendingBytes(): number {
+    return this.#stores.pendingBytes;
+  }
+
+  get waiting(): number {
+    return this.#waits.size;
+  }
+
+  get subscribed(): number {
+    return this.#subscriptions.size;
+  }
+
+  async replyTo(): Promise<string> {
+    return "";
+  }
+
+  store(id: string, record: R): Promise<void> {
+    if (this.#closing !== null) return Promise.reject(new BackendStoreError(id, "the result backend is closed"));
+    this.#connectCommands();
+    return this.#stores.push(id, record);
+  }
+
+  async get(id: string): Promise<R | null> {
+    await this.#up(id);
+    const value = await new Promise<Buffer | null>((resolve, reject) => {
+      this.#reads.push({
+        key: this.#values.codec.key(id),
+        onValue: resolve,
+        onError: (cause) =>
+          reject(new BackendGetMetaError(id, `cannot read the result of ${id}: ${text(cause)}`, { cause })),
+      });
+    });
+    return value === null ? null : this.#values.decode(id, value);
+  }
+
+  watch(id: string, options: WatchOptions<R>): Promise<R> {
+    const wait = this.#waits.add(id, options);
+    if (!this.#waits.has(id)) return wait;
+    if (this.#closing !== null) {
+      this.#waits.close();
+      return wait;
+    }
+    this.#connectCommands();
+    this.#connectListener();
+    const channel = this.#values.codec.key(id);
+    if (!this.#awaited.has(channel)) this.#awaited.set(channel, new Awaited(id, channel));
+    // a wait that joins others on a subscribed channel reads for itself
+    if (this.#subscriptions.want(channel)) this.#readAwaited(channel);
+    return wait;
+  }
+
+  async forget(id: string): Promise<void> {
+    const client = await this.#up(id);
+    try {
+      await client.del(this.#values.codec.key(id));
+    } catch (cause) {
+      throw new BackendGetMetaError(id, `cannot forget the result of ${id}: ${text(cause)}`, { cause });
+    }
+  }
+
+  async evaluate(script: RedisScript, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown> {
+    return runScript(await this.connection(), script, keys, args);
+  }
+
+  connection(): Promise<Redis> {
+    return this.#up("");
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#waits.close();
+    this.#subscriptions.close();
+    if (this.#stores.pending > 0 && this.#refusal === null) {
+      const late = new AbortController();
+      await Promise.race([this.#stores.drained(), pause(this.#options.drainMs ?? 5_000, late.signal)]);
+      late.abort();
+    }
+    this.#stores.close();
+    this.#reads.close(new BackendGetMetaError("", "the result backend is closed", { retryable: false }));
+    this.#commands?.disconnect();
+    this.#listener?.disconnect();
+    for (const resolve of this.#whenUp.splice(0)) resolve();
+  }
+
+  // ------------------------------------------------------------------------------------------------------- connections
+
+  #connectCommands(): void {
+    this.#commands ??= this.#connect("results", () => {
+      this.#stores.wake();
+      this.#reads.wake();
+      for (const resolve of this.#whenUp.splice(0)) resolve();
+    });
+  }
+
+  #connectListener(): void {
+    if (this.#listener !== null) return;
+    this.#listener = this.#connect("results-listener", () => this.#subscriptions.onConnected());
+    this.#listener.on("messageBuffer", this.#onMessage);
+  }
+
+  #connect(purpose: string, onConnected: () => void): Redis {
+    const { tls } = this.#options;
+    return connectRedis(this.#target, {
+      purpose,
+      ...(tls === undefined ? {} : { tls }),
+      onConnected: () => {
+        this.#refusal = null;
+        onConnected();
+        if (readyOf(this.#commands) && (this.#listener === null || readyOf(this.#listener))) this.#waits.storeIsBack();
+      },
+      onLost: (error) => {
+        this.#log.warn({ reason: error.message, purpose }, "the connection to the result store has gone; reconnecting");
+        if (purpose === "results") this.#reads.rejectAll(error, (reader) => reader instanceof AwaitedRead);
+        else this.#subscriptions.onLost();
+        this.#waits.storeIsAway(error);
+      },
+      onRetry: (error, delayMs) => {
+        this.#log.warn({ reason: error.message, purpose, delayMs }, "the result store cannot be reached; trying again");
+        this.#waits.storeIsAway(error);
+        if (error.refused) this.#onRefused(error);
+      },
+    });
+  }
+
+  /** Wrong credentials and the like: nobody is left waiting for what cannot come, though attempts go on. */
+  #onRefused(error: RedisConnectionError): void {
+    this.#refusal = error;
+    this.#stores.rejectAll(error.message, false);
+    for (const id of [...this.#waits.ids()]) {
+      this.#waits.fail(id, new BackendGetMetaError(id, error.message, { cause: error, retryable: false }));
+    }
+    for (const resolve of this.#whenUp.splice(0)) resolve();
+  }
+
+  /** The command connection, or `BackendGetMetaError` when it does not come up within the grace time. */
+  async #up(id: string): Promise<Redis> {
+    if (this.#closing !== null) throw new BackendGetMetaError(id, "the result backend is closed", { retryable: false });
+    this.#connectCommands();
+    if (readyOf(this.#commands) === null) {
+      const late = new AbortController();
+      await Promise.race([
+        new Promise<void>((resolve) => this.#whenUp.push(resolve)),
+        pause(this.#options.graceMs ?? 1_000, late.signal),
+      ]);
+      late.abort();
+    }
+    const client = readyOf(this.#commands);
+    if (client !== null) return client;
+    const refusal = this.#refusal;
+    throw new BackendGetMetaError(id, refusal?.message ?? "the result store is away", {
+      cause: refusal ?? undefined,
+      retryable: refusal === null,
+    });
+  }
+
+  // ----------------------------------------------------------------------------------------------------------- waiting
+
+  #stopAwaiting(channel: string): void {
+    this.#awaited.delete(channel);
+    this.#subscriptions.drop(channel);
+  }
+
+  readonly #onMessage = (channel: Buffer, message: Buffer): void => {
+    const key = channel.toString();
+    const awaited = this.#awaited.get(key);
+    if (awaited === undefined) return; // unsubscribed a moment ago
+    awaited.pushes++;
+    this.#offer(awaited, message);
+  };
+
+  #readAwaited(channel: string): void {
+    const awaited = this.#awaited.get(channel);
+    if (awaited !== undefined) this.#reads.push(new AwaitedRead(awaited, this));
+  }
+
+  onRead(read: AwaitedRead, value: Buffer | null): void {
+    const { awaited } = read;
+    if (value === null || this.#awaited.get(awaited.channel) !== awaited) return;
+    // overtaken: what it says of a task that is not ready, a push has said already or will say
+    this.#offer(awaited, value, read.overtaken);
+  }
+
+  onReadFailed(read: AwaitedRead): void {
+    const { awaited } = read;
+    if (this.#awaited.get(awaited.channel) === awaited) this.#reads.push(new AwaitedRead(awaited, this));
+  }
+
+  #offer(awaited: Awaited, value: Buffer, onlyIfReady = false): void {
+    const { id } = awaited;
+    let record: R;
+    try {
+      record = this.#values.decode(id, value);
+    } catch (error) {
+      if (!(error instanceof ProtocolError || error instanceof ImproperlyConfigured)) throw error;
+      this.#waits.fail(id, error);
+      return;
+    }
+    if (onlyIfReady && !this.#values.codec.isReady(record)) return;
+    this.#waits.offer(id, record, value);
+  }
+}
+
+/** What an `AwaitedRead` tells its backend. */
+interface AwaitedReads {
+  onRead(read: AwaitedRead, value: Buffer | null): void;
+  onReadFailed(read: AwaitedRead): void;
+}
+
+/** The one read after subscribing. When its connection fails it is asked again with the next one. */
+class AwaitedRead implements Reader {
+  readonly awaited: Awaited;
+  readonly #owner: AwaitedReads;
+  readonly #pushesBefore: number;
+
+  constructor(awaited: Awaited, owner: AwaitedReads) {
+    this.awaited = awaited;
+    this.#owner = owner;
+    this.#pushesBefore = awaited.pushes;
+  }
+
+  get key(): string {
+    return this.awaited.channel;
+  }
+
+  /** A push came after this read was asked for. */
+  get overtaken(): boolean {
+    return this.awaited.pushes !== this.#pushesBefore;
+  }
+
+  onValue(value: Buffer | null): void {
+    this.#owner.onRead(this, value);
+  }
+
+  onError(): void {
+    this.#owner.onReadFailed(this);
+  }
+}
+
+export function createRedisBackend<R>(options: RedisBackendOptions<R>): RedisBackend<R> {
+  return new RedisResultBackend(options);
+}
+
+function readyOf(client: Redis | null): Redis | null {
+  return client?.status === "ready" ? client : null;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function text(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
