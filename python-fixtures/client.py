@@ -49,11 +49,15 @@ def describe_error(error):
 
 def describe_value(value):
     """A result: the value itself, Kombu's text for it, and what Python calls it."""
+    seen = {"value": None, "json": None, "repr": repr(value), "type": type(value).__name__}
     try:
-        text = json.dumps(value)
+        seen["json"] = json.dumps(value)
+        json.dumps(value, allow_nan=False)
+        seen["value"] = value
     except Exception:
-        return {"value": None, "json": None, "repr": repr(value), "type": type(value).__name__}
-    return {"value": value, "json": text, "repr": repr(value), "type": type(value).__name__}
+        # NaN and the infinities have a text in Python's JSON and none in JSON; other values have none at all.
+        pass
+    return seen
 
 
 def make_signature(app, tree):
@@ -289,7 +293,7 @@ def serve(lines, out):
         try:
             operation = operations[request.pop("op")]
             app = apps[request.pop("app", 0)]
-            answer = json.dumps({"id": number, "ok": operation(app, **request)})
+            answer = json.dumps({"id": number, "ok": operation(app, **request)}, allow_nan=False)
         except BaseException as error:
             answer = json.dumps({"id": number, "error": describe_error(error)})
         out.write(answer + "\n")
