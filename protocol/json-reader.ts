@@ -207,7 +207,5 @@ const WORDS: readonly (readonly [string, unknown])[] = [
 ];
 
 function isTag(members: Members): boolean {
-  return (
-    Object.hasOwn(members, "__type__") && Object.hasOwn(members, "__value__") && Object.keys(members).length === 2
-  );
+  return Object.hasOwn(members, "__type__") && Object.hasOwn(members, "__value__") && Object.keys(members).length === 2;
 }

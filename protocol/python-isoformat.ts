@@ -3,7 +3,7 @@
  * them (kombu/utils/json.py). Follows CPython 3.11's C code, which accepts basic and week forms, `Z` and a lax end of the
  * clock before an offset; older Pythons read only what `isoformat` writes. Digits are ASCII only.
  */
-import { daysInMonth, hasWeek53, dateFromMs, isoWeekDate } from "./calendar.ts";
+import { dateFromMs, daysInMonth, hasWeek53, isoWeekDate } from "./calendar.ts";
 
 export interface PythonDate {
   year: number;

@@ -157,7 +157,11 @@ export class PyUuid {
 
   /** Reads what `uuid.UUID` reads: dashes, braces and `urn:uuid:` are fine; otherwise `DecodeError`. */
   constructor(text: string) {
-    const hex = text.replaceAll("urn:", "").replaceAll("uuid:", "").replace(/^[{}]+|[{}]+$/g, "").replaceAll("-", "");
+    const hex = text
+      .replaceAll("urn:", "")
+      .replaceAll("uuid:", "")
+      .replace(/^[{}]+|[{}]+$/g, "")
+      .replaceAll("-", "");
     if (!/^[0-9a-fA-F]{32}$/.test(hex)) throw new DecodeError(`not a UUID: ${quoted(text)}`);
     this.hex = hex.toLowerCase();
   }
