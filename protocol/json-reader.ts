@@ -95,7 +95,7 @@ class JsonReader {
     const container = this.open.pop();
     this.names.pop();
     if (container === undefined || Array.isArray(container) || !isTag(container)) return container;
-    return fromTagged(container["__type__"], container["__value__"]);
+    return fromTagged(container.__type__, container.__value__);
   }
 
   private put(container: Container, value: unknown): void {

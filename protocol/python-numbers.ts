@@ -6,7 +6,7 @@
 /** `repr()` of a Python float: `1.0`, `1e+16`, `1e-07`, `nan`, `inf`. */
 export function floatRepr(value: number): string {
   if (Number.isFinite(value)) return finiteFloatText(value);
-  return value !== value ? "nan" : value > 0 ? "inf" : "-inf";
+  return Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf";
 }
 
 /** As `json.dumps` writes a float: `1.0`, `1e+16`, `NaN`, `Infinity`. */
