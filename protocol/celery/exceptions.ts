@@ -5,7 +5,7 @@
 import { EncodeError } from "../errors.ts";
 import { encodeJson } from "../json.ts";
 import { isRecord, textOr } from "../records.ts";
-import { saferepr } from "../saferepr.ts";
+import { pyRepr } from "../saferepr.ts";
 
 export interface RemoteException {
   /** Qualified name, such as `ValueError` or `Outer.Inner`. */
@@ -27,7 +27,7 @@ export interface WireException {
 export function encodeException(exception: RemoteException, canEncode = hasJsonForm): WireException {
   return {
     exc_type: exception.type,
-    exc_message: exception.args.map((arg) => (canEncode(arg) ? arg : saferepr(arg))),
+    exc_message: exception.args.map((arg) => (canEncode(arg) ? arg : pyRepr(arg))),
     exc_module: exception.module,
   };
 }
