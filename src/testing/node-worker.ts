@@ -1,0 +1,52 @@
+/** A TypeScript worker, or any other Node program, in a process of its own: to be killed, restarted and watched. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { HarnessError } from "./errors.ts";
+import { packageRoot } from "./fixture-files.ts";
+import { PeerProcess } from "./peer-process.ts";
+
+export interface NodeWorkerOptions {
+  /** The module with the app, for `lovage worker -A`. */
+  module?: string;
+  /** A program to run instead of `lovage worker`. */
+  script?: string;
+  /** More arguments of the command or the program. */
+  args?: readonly string[];
+  /** Flags of Node itself. */
+  execArgv?: readonly string[];
+  /** @default the Node that runs the test */
+  node?: string;
+  cwd?: string;
+  env?: Readonly<Record<string, string | undefined>>;
+  /** What it logs when it is ready. @default the word `ready` */
+  ready?: RegExp | string;
+  logFile?: string;
+  /** Milliseconds until it must be ready. @default 20_000 */
+  timeout?: number;
+}
+
+/** Starts a worker process and resolves when it says that it is ready. Disposal stops it warm, then for good. */
+export async function startNodeWorker(options: NodeWorkerOptions): Promise<PeerProcess> {
+  const worker = await PeerProcess.start(options.node ?? process.execPath, {
+    name: options.module ?? options.script ?? "node-worker",
+    args: [...(options.execArgv ?? []), ...program(options), ...(options.args ?? [])],
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    ...(options.env === undefined ? {} : { env: options.env }),
+    ...(options.logFile === undefined ? {} : { logFile: options.logFile }),
+  });
+  try {
+    await worker.waitForLog(options.ready ?? /\bready\b/, { timeout: options.timeout ?? 20_000 });
+  } catch (error) {
+    await worker.stop({ signal: "SIGKILL" });
+    throw error;
+  }
+  return worker;
+}
+
+function program(options: NodeWorkerOptions): string[] {
+  if (options.script !== undefined) return [options.script];
+  if (options.module === undefined) throw new HarnessError("NO_MODULE", "startNodeWorker needs a module or a script");
+  const cli = join(packageRoot(), "dist", "src", "cli", "main.js");
+  if (!existsSync(cli)) throw new HarnessError("NOT_BUILT", "the command line is not built: npm run build");
+  return [cli, "worker", "-A", options.module];
+}
