@@ -52,7 +52,7 @@ export async function startPythonWorker(options: PythonWorkerOptions = {}): Prom
     name: node,
     cwd,
     args: [
-      ...["-m", "celery", "-A", options.app ?? "celery_app.app", "worker", "-n", node, "--no-color"],
+      ...["-m", "celery", "-A", options.app ?? "celery_app.app", "--no-color", "worker", "-n", node],
       ...["--loglevel", options.loglevel ?? "INFO", "--pool", options.pool ?? "prefork"],
       ...["--concurrency", String(options.concurrency ?? 1), ...without],
       ...(options.queues ? ["-Q", options.queues.join(",")] : []),
