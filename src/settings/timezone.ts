@@ -3,18 +3,28 @@
  * wire: celery-wire 1.5; celery/app/base.py `Celery.timezone`, datetime.isoformat.
  */
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
+import { formatIso } from "../../protocol/iso-time.ts";
 import { didYouMean } from "./suggest.ts";
 
 /** Offsets change at quarter hours at the finest, so one look-up serves that long. */
 const QUARTER_MS = 900_000;
+const DAY_MS = 86_400_000;
 
 export interface Zone {
   /** IANA name, or `UTC`. */
   readonly name: string;
   /** Seconds to add to UTC at that instant. */
   offsetSeconds(epochMs: number): number;
-  /** `2030-01-02T03:04:05.678000+01:00`. `micros` are the microseconds below the millisecond (0 to 999). */
-  iso(epochMs: number, micros?: number): string;
+  /**
+   * `2030-01-02T03:04:05.678000+01:00`. A fraction of a millisecond counts to the microsecond. Throws `EncodeError` outside
+   * the years 1 to 9999.
+   */
+  iso(epochMs: number): string;
+  /**
+   * The instant of a clock reading in this zone, given as if it were UTC. A reading that happens twice is the first one, one
+   * that is skipped is moved on by the gap (celery/utils/time.py `make_aware`).
+   */
+  fromWall(wallMs: number): number;
 }
 
 /** The zone of `timezone` and `enable_utc`: a named one, else UTC, else (`enable_utc` false) the machine's. */
@@ -26,7 +36,8 @@ export function zoneOf(settings: { timezone: string | null; enable_utc: boolean 
 export const UTC: Zone = {
   name: "UTC",
   offsetSeconds: () => 0,
-  iso: (epochMs, micros = 0) => isoText(epochMs, micros, 0),
+  iso: (epochMs) => isoText(epochMs, 0),
+  fromWall: (wallMs) => wallMs,
 };
 
 /** Throws `ImproperlyConfigured`, with the nearest name, when no such zone is known. */
@@ -60,8 +71,16 @@ class IntlZone implements Zone {
     return this.#offset;
   }
 
-  iso(epochMs: number, micros = 0): string {
-    return isoText(epochMs, micros, this.offsetSeconds(epochMs));
+  iso(epochMs: number): string {
+    return isoText(epochMs, this.offsetSeconds(epochMs));
+  }
+
+  fromWall(wallMs: number): number {
+    const before = this.#lookUp(wallMs - DAY_MS);
+    const after = this.#lookUp(wallMs + DAY_MS);
+    if (before === after || this.#lookUp(wallMs - before * 1000) === before) return wallMs - before * 1000;
+    const late = wallMs - after * 1000;
+    return this.#lookUp(late) === after ? late : wallMs - before * 1000;
   }
 
   #lookUp(epochMs: number): number {
@@ -73,24 +92,8 @@ class IntlZone implements Zone {
   }
 }
 
-const FIRST_MS = Date.UTC(1, 0, 1) - (Date.UTC(1, 0, 1) - new Date("0001-01-01T00:00:00Z").getTime());
-const LAST_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
-
-/** Whether Python's datetime can hold the instant (years 1 to 9999). */
-export function isPythonInstant(epochMs: number): boolean {
-  return epochMs >= FIRST_MS && epochMs <= LAST_MS;
-}
-
-function isoText(epochMs: number, micros: number, offsetSeconds: number): string {
-  const local = new Date(Math.floor(epochMs) + offsetSeconds * 1000).toISOString();
-  const fraction = local.slice(20, 23) + String(Math.trunc(micros)).padStart(3, "0");
-  return `${local.slice(0, 19)}${fraction === "000000" ? "" : `.${fraction}`}${offsetText(offsetSeconds)}`;
-}
-
-function offsetText(offsetSeconds: number): string {
-  const size = Math.abs(offsetSeconds);
-  const two = (value: number) => String(value).padStart(2, "0");
-  const rest = size % 60;
-  const clock = `${two(Math.floor(size / 3600))}:${two(Math.floor((size % 3600) / 60))}${rest === 0 ? "" : `:${two(rest)}`}`;
-  return (offsetSeconds < 0 ? "-" : "+") + clock;
+function isoText(epochMs: number, offsetSeconds: number): string {
+  const micros = Math.round(epochMs * 1000);
+  const whole = Math.floor(micros / 1000);
+  return formatIso(whole, micros - whole * 1000, offsetSeconds / 60);
 }

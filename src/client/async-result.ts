@@ -1,0 +1,216 @@
+/**
+ * The result of one task, asked of the backend. What Celery has as properties are asynchronous methods here, since each may
+ * have to read; once the task has ended its record is kept and no further read is made. wire: celery/result.py `AsyncResult`.
+ */
+import type { ResultMeta, ResultTuple } from "../../protocol/celery/result-meta.ts";
+import {
+  EXCEPTION_STATES,
+  FAILURE,
+  isReady,
+  PENDING,
+  PROPAGATE_STATES,
+  SUCCESS,
+} from "../../protocol/celery/states.ts";
+import { TaskValidationError } from "../tasks/errors.ts";
+import type { AnySchema, SchemaResult } from "../tasks/standard-schema.ts";
+import { GroupResult } from "./group-result.ts";
+import type { Results } from "./results.ts";
+
+export interface GetOptions {
+  /** Milliseconds to wait at most; the task runs on. @default for ever */
+  timeout?: number;
+  /** Ends the wait with the signal's reason. */
+  signal?: AbortSignal;
+  /** False: a failed task's error is the value instead of being thrown. @default true */
+  propagate?: boolean;
+  /** Sees the records before the last one: STARTED, RETRY, PROGRESS, … */
+  onUpdate?: (meta: ResultMeta) => void;
+}
+
+export interface ResultOptions {
+  parent?: AnyResult | null;
+  /** What the value is checked against. */
+  returns?: AnySchema | null;
+  /** The task's result is not stored: `get()` gives null at once, as in Celery. */
+  ignored?: boolean;
+}
+
+/** A member of a tree of results. */
+export type AnyResult = AsyncResult | GroupResult;
+
+export class AsyncResult<T = unknown> {
+  readonly id: string;
+  /** The result of the step before, in a chain. */
+  readonly parent: AnyResult | null;
+  /** Celery's `ignored`: nobody stores this result. */
+  readonly ignored: boolean;
+  readonly #results: Results;
+  readonly #returns: AnySchema | null;
+  #final: ResultMeta | null = null;
+
+  constructor(id: string, results: Results, { parent = null, returns = null, ignored = false }: ResultOptions = {}) {
+    this.id = id;
+    this.#results = results;
+    this.parent = parent;
+    this.#returns = returns;
+    this.ignored = ignored;
+  }
+
+  /**
+   * Waits for the task and gives its value. Throws `RemoteTaskError` (or the error class registered for it) when it failed,
+   * `TaskRevokedError`, `TimeoutError` when our wait ended first, `TaskValidationError` when the value does not satisfy the
+   * task's `returns`. A failed step before this one in the chain throws too. For an ignored result null, without waiting.
+   */
+  get(options: GetOptions & { propagate: false }): Promise<T | Error>;
+  get(options?: GetOptions): Promise<T>;
+  async get(options: GetOptions = {}): Promise<T | Error> {
+    if (this.ignored) return this.#unchecked(null);
+    const propagate = options.propagate ?? true;
+    const meta = this.#final ?? (await this.#await(options, propagate));
+    if (!PROPAGATE_STATES.has(meta.status)) return this.#value(meta.result);
+    const error = this.#results.errors.errorOf(this.id, meta);
+    if (propagate) throw error;
+    return error;
+  }
+
+  /** The whole record; PENDING when nothing is stored, which is also what an unknown id looks like. */
+  async meta(): Promise<ResultMeta> {
+    return this.#final ?? this.#keep(await this.#results.read(this.id));
+  }
+
+  /** PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED or a custom state. */
+  async state(): Promise<string> {
+    return (await this.meta()).status;
+  }
+
+  /** The same as `state()`, under Celery's older name. */
+  status(): Promise<string> {
+    return this.state();
+  }
+
+  /** The value, the error of a failed or retrying task, or what a custom state carries. Not checked against `returns`. */
+  async info(): Promise<unknown> {
+    const meta = await this.meta();
+    return EXCEPTION_STATES.has(meta.status) && meta.exception !== null
+      ? this.#results.errors.errorOf(this.id, meta)
+      : meta.result;
+  }
+
+  /** The same as `info()`, under Celery's other name. */
+  result(): Promise<unknown> {
+    return this.info();
+  }
+
+  /** The remote traceback or stack as text; null when there is none. */
+  async traceback(): Promise<string | null> {
+    return (await this.meta()).traceback;
+  }
+
+  /** Results of the tasks that this one sent; empty until it has ended. */
+  async children(): Promise<AnyResult[]> {
+    const { children } = await this.meta();
+    return (children ?? []).map((tuple) => resultFromTuple(tuple, this.#results));
+  }
+
+  /** The task has ended: SUCCESS, FAILURE or REVOKED. */
+  async ready(): Promise<boolean> {
+    return isReady(await this.state());
+  }
+
+  async successful(): Promise<boolean> {
+    return (await this.state()) === SUCCESS;
+  }
+
+  async failed(): Promise<boolean> {
+    return (await this.state()) === FAILURE;
+  }
+
+  /** Something is stored under the id, which tells a waiting task from one that never was or has expired. */
+  async exists(): Promise<boolean> {
+    return this.#final !== null || (await this.state()) !== PENDING;
+  }
+
+  /** Deletes the stored record, and those of the steps before it. */
+  async forget(): Promise<void> {
+    this.#final = null;
+    await this.parent?.forget();
+    await this.#results.backend.forget(this.id);
+  }
+
+  /** The form in which results travel. */
+  toTuple(): ResultTuple {
+    return [[this.id, this.parent?.toTuple() ?? null], null];
+  }
+
+  toJSON(): ResultTuple {
+    return this.toTuple();
+  }
+
+  /** Throws the error of a step before that has failed or was revoked. */
+  async #await({ timeout, signal, onUpdate }: GetOptions, propagate: boolean): Promise<ResultMeta> {
+    if (!propagate || this.parent === null) {
+      return this.#keep(await this.#results.wait(this.id, { timeout, signal, onUpdate }));
+    }
+    const stopParents = new AbortController();
+    const parentSignal = signal === undefined ? stopParents.signal : AbortSignal.any([stopParents.signal, signal]);
+    const parentFailure = new Promise<never>((_resolve, reject) => {
+      for (let node: AnyResult | null = this.parent; node !== null; node = node.parent) {
+        if (node instanceof AsyncResult) node.#watchFailure(parentSignal, reject);
+      }
+    });
+    const own = new AbortController();
+    const ownSignal = signal === undefined ? own.signal : AbortSignal.any([own.signal, signal]);
+    try {
+      const wait = this.#results.wait(this.id, { timeout, signal: ownSignal, onUpdate });
+      return this.#keep(await Promise.race([wait, parentFailure]));
+    } finally {
+      stopParents.abort();
+      own.abort();
+    }
+  }
+
+  /** Calls `onFailure` with this task's error if it ends in one; a wait that ends otherwise says nothing. */
+  #watchFailure(signal: AbortSignal, onFailure: (error: Error) => void): void {
+    if (this.ignored) return;
+    this.#results.wait(this.id, { signal }).then(
+      (meta) => {
+        this.#keep(meta);
+        if (PROPAGATE_STATES.has(meta.status)) onFailure(this.#results.errors.errorOf(this.id, meta));
+      },
+      () => undefined,
+    );
+  }
+
+  #keep(meta: ResultMeta): ResultMeta {
+    if (isReady(meta.status)) this.#final = meta;
+    return meta;
+  }
+
+  async #value(value: unknown): Promise<T> {
+    if (this.#returns === null || !this.#results.validate) return this.#unchecked(value);
+    const checked: SchemaResult<T> = await this.#returns["~standard"].validate(value);
+    if (checked.issues === undefined) return checked.value;
+    const issues = checked.issues.map((issue) => issue.message).join("; ");
+    throw new TaskValidationError(
+      `the result of task ${this.id} is not what its definition says: ${issues}`,
+      checked.issues,
+    );
+  }
+
+  /** `T` is the caller's word for what the task returns; without a schema nobody checks it. */
+  #unchecked(value: unknown): T {
+    return value as T;
+  }
+}
+
+/** A result, or a tree of them, from the form in which it travels. */
+export function resultFromTuple(tuple: ResultTuple, results: Results): AnyResult {
+  const [[id, parentTuple], members] = tuple;
+  const parent = parentTuple === null ? null : resultFromTuple(parentTuple, results);
+  if (members === null) return new AsyncResult(id, results, { parent });
+  return new GroupResult(
+    id,
+    members.map((member) => resultFromTuple(member, results)),
+    { parent },
+  );
+}

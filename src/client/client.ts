@@ -1,0 +1,195 @@
+/**
+ * Sends tasks and waits for their results: routing, message, publish, result in one call. It is given its transport and
+ * backend and leaves them open; all results share the backend's one subscription.
+ */
+import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
+import { encodeTask } from "../../protocol/celery/task-encoder.ts";
+import { builtinSerializers, type SerializerRegistry } from "../../protocol/serialization.ts";
+import type { ResultBackend } from "../result-backends/result-backend.ts";
+import { newId, processOrigin } from "../runtime/ids.ts";
+import type { Log } from "../runtime/log.ts";
+import type { Settings } from "../settings/settings.ts";
+import { type Zone, zoneOf } from "../settings/timezone.ts";
+import { currentTask } from "../tasks/context.ts";
+import type { AnyTask } from "../tasks/definition.ts";
+import type { Transport } from "../transports/transport.ts";
+import { AsyncResult, type ResultOptions } from "./async-result.ts";
+import { type ApplyAsyncOptions, type CheckedOptions, checkOptions } from "./publish-options.ts";
+import { Publisher } from "./publisher.ts";
+import { Queues } from "./queues.ts";
+import { ErrorRegistry } from "./remote-errors.ts";
+import { Results } from "./results.ts";
+import { Router } from "./router.ts";
+import { type CallBy, routeOptions, taskMessage, withTaskDefaults } from "./task-call.ts";
+
+export interface ClientParts {
+  readonly settings: Settings;
+  readonly transport: Transport;
+  /** Null: results are not stored anywhere. */
+  readonly backend: ResultBackend<ResultMeta> | null;
+  readonly log: Log;
+  /** @default made from the settings */
+  readonly queues?: Queues;
+  /** @default `json` and `raw` */
+  readonly serializers?: SerializerRegistry;
+  readonly errors?: ErrorRegistry;
+  /** Unix milliseconds. @default Date.now */
+  readonly now?: () => number;
+  /** Task ids. @default UUID version 4 */
+  readonly ids?: () => string;
+  /** @default `gen<pid>@<host>` */
+  readonly origin?: string;
+  /** `reply_to` when there is no backend to name one. @default a fresh UUID */
+  readonly oid?: string;
+}
+
+/** The task that sends another one. */
+export interface ParentTask {
+  readonly id: string;
+  readonly rootId: string;
+  readonly deliveryInfo?: { readonly priority: number | null };
+}
+
+export interface SendRequest {
+  readonly name: string;
+  readonly args?: readonly unknown[];
+  readonly kwargs?: Readonly<Record<string, unknown>>;
+  readonly options?: ApplyAsyncOptions | Readonly<Record<string, unknown>>;
+  /** The definition, when the task is known here: its call options are defaults, its `returns` checks the value. */
+  readonly task?: AnyTask | null;
+  /** Whose rules apply: Celery's `apply_async` of a known task or its `send_task`. @default `definition` when `task` is given */
+  readonly by?: CallBy;
+  /** The options are those of a peer's signature: names unknown here are passed on as properties instead of refused. */
+  readonly fromWire?: boolean;
+  /** @default the task that the calling code runs in */
+  readonly parent?: ParentTask | null;
+}
+
+export interface Client {
+  readonly queues: Queues;
+  readonly router: Router;
+  readonly publisher: Publisher;
+  readonly results: Results;
+  readonly zone: Zone;
+  /** Resolves once the broker holds the task. */
+  send<T = unknown>(request: SendRequest): Promise<AsyncResult<T>>;
+  /** The result of a task sent before, here or elsewhere. */
+  result<T = unknown>(id: string, options?: ResultOptions): AsyncResult<T>;
+  /** Ends publishes that still wait for a broker, and timeouts. Transport and backend stay open. Twice is fine. */
+  close(): void;
+}
+
+export function createClient(parts: ClientParts): Client {
+  return new CeleryClient(parts);
+}
+
+class CeleryClient implements Client {
+  readonly queues: Queues;
+  readonly router: Router;
+  readonly publisher: Publisher;
+  readonly results: Results;
+  readonly zone: Zone;
+  readonly #parts: ClientParts;
+  readonly #serializers: SerializerRegistry;
+  readonly #now: () => number;
+  readonly #ids: () => string;
+  readonly #origin: string;
+  readonly #oid: string;
+  #replyTo: string | null;
+
+  constructor(parts: ClientParts) {
+    const { settings } = parts;
+    this.#parts = parts;
+    this.queues = parts.queues ?? new Queues(settings);
+    this.router = new Router(settings, this.queues);
+    this.publisher = new Publisher(parts);
+    const lostAfter = settings.lovage_result_lost_after;
+    this.results = new Results({
+      backend: parts.backend,
+      errors: parts.errors ?? new ErrorRegistry(),
+      validate: settings.lovage_validate_params,
+      lostAfterMs: lostAfter === null ? null : lostAfter * 1000,
+    });
+    this.zone = zoneOf(settings);
+    this.#serializers = parts.serializers ?? builtinSerializers;
+    this.#now = parts.now ?? Date.now;
+    this.#ids = parts.ids ?? newId;
+    this.#origin = parts.origin ?? processOrigin();
+    this.#oid = parts.oid ?? newId();
+    this.#replyTo = parts.backend === null ? this.#oid : null;
+  }
+
+  async send<T = unknown>(request: SendRequest): Promise<AsyncResult<T>> {
+    const { name, args = [], kwargs = {}, task = null } = request;
+    const { settings } = this.#parts;
+    const given = checkOptions(request.options, { task: name, fromWire: request.fromWire ?? false });
+    const options = withTaskDefaults(given, task, request.by ?? (task === null ? "name" : "definition"), settings);
+    let routed = this.router.route(routeOptions(options), options.routeName ?? name, args, kwargs, task);
+    const ancestry = this.#ancestry(request, options);
+    if (ancestry.priority !== null && routed.priority === undefined)
+      routed = { ...routed, priority: ancestry.priority };
+    const destination = this.router.destination(routed);
+    const id = options.taskId ?? this.#ids();
+    const ignored = options.ignoreResult === true;
+    const replyTo = this.#replyTo ?? (await this.#askReplyTo(ignored));
+    const input = taskMessage(
+      { name, id, args, kwargs },
+      { ...options, rootId: ancestry.rootId, parentId: ancestry.parentId },
+      routed,
+      destination,
+      {
+        settings,
+        zone: this.zone,
+        nowMs: this.#now(),
+        serializer: this.#serializers.byName(routed.serializer ?? settings.task_serializer),
+        origin: this.#origin,
+        replyTo,
+        onExpired: (secondsAgo) =>
+          this.#parts.log.warn(
+            { task: name, id, secondsAgo },
+            "sent a task whose expires has passed; the broker drops it",
+          ),
+      },
+    );
+    await this.publisher.publish(encodeTask(input), destination, {
+      retry: routed.retry,
+      retryPolicy: routed.retryPolicy,
+      compression: routed.compression,
+      mandatory: options.mandatory,
+      signal: options.signal,
+    });
+    return new AsyncResult<T>(id, this.results, { returns: task?.returns ?? null, ignored });
+  }
+
+  result<T = unknown>(id: string, options?: ResultOptions): AsyncResult<T> {
+    return new AsyncResult<T>(id, this.results, options);
+  }
+
+  close(): void {
+    this.publisher.close();
+    this.results.close();
+  }
+
+  /** wire: celery/app/base.py `send_task`: what the call leaves open comes from the task that sends. */
+  #ancestry(
+    request: SendRequest,
+    { rootId, parentId }: CheckedOptions,
+  ): { rootId: string | null; parentId: string | null; priority: number | null } {
+    if (rootId && parentId) return { rootId, parentId, priority: null };
+    const parent = request.parent === undefined ? currentTask() : request.parent;
+    if (!parent) return { rootId: rootId ?? null, parentId: parentId ?? null, priority: null };
+    return {
+      rootId: rootId || parent.rootId || parent.id,
+      parentId: parentId || parent.id,
+      priority: this.#parts.settings.task_inherit_parent_priority ? (parent.deliveryInfo?.priority ?? null) : null,
+    };
+  }
+
+  /** For rpc the reply queue must stand before the first message that names it, but not for a result that nobody stores. */
+  async #askReplyTo(ignored: boolean): Promise<string> {
+    const { backend } = this.#parts;
+    if (backend === null || ignored) return this.#oid;
+    this.#replyTo = await backend.replyTo();
+    return this.#replyTo;
+  }
+}

@@ -1,0 +1,248 @@
+/**
+ * Brings messages to the broker: declares the target queue first, compresses, and tries again as Celery's publish retry
+ * policy says. wire: celery/app/amqp.py `send_task_message`; kombu/messaging.py `Producer.publish`, kombu/common.py `maybe_declare`.
+ *
+ * One attempt without a connection lasts `broker_connection_timeout`; with the default policy (3 retries) a publish while
+ * the broker is away fails after about 17 seconds. `max_retries: null` waits for ever. What has failed may still have
+ * reached the broker when the connection broke between the write and its confirmation: delivery is at least once.
+ */
+import type { Address, Message } from "../../protocol/message.ts";
+import type { Queue } from "../../protocol/routing.ts";
+import { pause } from "../runtime/backoff.ts";
+import { compress } from "../runtime/compression.ts";
+import type { Log } from "../runtime/log.ts";
+import { type RetryPolicy, retryDelay } from "../settings/retry-policy-setting.ts";
+import type { Settings } from "../settings/settings.ts";
+import { ConnectionLost, PublishError, TransportClosed, TransportError } from "../transports/errors.ts";
+import type { Transport } from "../transports/transport.ts";
+
+export interface PublisherParts {
+  readonly transport: Transport;
+  readonly settings: Settings;
+  readonly log: Log;
+}
+
+export interface PublishTarget {
+  readonly address: Address;
+  /** Made to exist before the first message. Null: nothing is declared. */
+  readonly queue: Queue | null;
+}
+
+export interface PublishHow {
+  readonly retry?: boolean | null;
+  readonly retryPolicy?: Partial<RetryPolicy> | null;
+  /** Name of the compression; null: `task_compression`. */
+  readonly compression?: string | null;
+  readonly mandatory?: boolean | null;
+  readonly signal?: AbortSignal | null;
+}
+
+/** Queues whose declaration is remembered; beyond that the oldest is declared again when next used. */
+const REMEMBERED = 10_000;
+const WATCH_MS = 250;
+
+export class Publisher {
+  readonly #transport: Transport;
+  readonly #settings: Settings;
+  readonly #log: Log;
+  /** Declared, or being declared, by queue name. */
+  readonly #declared = new Map<string, true | Promise<void>>();
+  readonly #outage: OutageWatch;
+  #connecting: Promise<void> | null = null;
+  #connected = false;
+  #closed = false;
+
+  constructor({ transport, settings, log }: PublisherParts) {
+    this.#transport = transport;
+    this.#settings = settings;
+    this.#log = log;
+    const limit = settings.broker_connection_timeout;
+    this.#outage = new OutageWatch(transport, limit === null ? null : limit * 1000);
+  }
+
+  /** Resolves once the broker holds the message. */
+  async publish(message: Message, target: PublishTarget, how: PublishHow = {}): Promise<void> {
+    const compression = how.compression ?? this.#settings.task_compression;
+    const packed = compression === null ? message : compressed(message, compression);
+    const retry = how.retry ?? this.#settings.task_publish_retry;
+    for (let retries = 0; ; retries++) {
+      try {
+        return await this.#attempt(packed, target, how);
+      } catch (error) {
+        if (!retry || how.signal?.aborted || this.#closed || !isRetryable(error)) throw error;
+        const policy = { ...this.#settings.task_publish_retry_policy, ...how.retryPolicy };
+        if (policy.maxRetries !== null && retries >= policy.maxRetries) throw error;
+        const delay = retryDelay(policy, retries);
+        this.#log.warn(
+          { queue: target.queue?.name ?? null, retries: retries + 1, delay, err: error },
+          "publish failed and is tried again",
+        );
+        if (delay > 0) await pause(delay * 1000, how.signal ?? undefined);
+      }
+    }
+  }
+
+  /** Ends the waits for the broker of what is still to be published. The transport stays open: it is not ours. */
+  close(): void {
+    this.#closed = true;
+    this.#outage.stop(new TransportClosed("the client is closed"));
+  }
+
+  async #attempt(message: Message, target: PublishTarget, how: PublishHow): Promise<void> {
+    if (this.#closed) throw new TransportClosed("the client is closed");
+    const outageSignal = this.#outage.enter();
+    const signal = how.signal ? AbortSignal.any([outageSignal, how.signal]) : outageSignal;
+    try {
+      if (!this.#connected) await this.#connect(signal);
+      const declaring = target.queue === null ? true : this.#declare(target.queue);
+      if (declaring !== true) await before(declaring, signal);
+      await this.#publish(message, target, how, signal);
+    } finally {
+      this.#outage.leave();
+    }
+  }
+
+  async #publish(message: Message, target: PublishTarget, how: PublishHow, signal: AbortSignal): Promise<void> {
+    const options = typeof how.mandatory === "boolean" ? { signal, mandatory: how.mandatory } : { signal };
+    try {
+      await this.#transport.publish(message, target.address, options);
+    } catch (error) {
+      const { queue } = target;
+      // The queue was deleted since it was declared (it expired, or someone removed it): make it again, once.
+      if (!(error instanceof PublishError && error.code === "UNROUTABLE") || queue === null) throw error;
+      if (target.address.exchange !== "" || this.#settings.lovage_declare !== "create") throw error;
+      this.#declared.delete(queue.name);
+      await before(this.#transport.declare([queue]), signal);
+      await this.#transport.publish(message, target.address, options);
+    }
+  }
+
+  #connect(signal: AbortSignal): Promise<void> {
+    this.#connecting ??= this.#transport.connect().then(
+      () => {
+        this.#connected = true;
+      },
+      (error: unknown) => {
+        this.#connecting = null;
+        throw error;
+      },
+    );
+    return before(this.#connecting, signal);
+  }
+
+  /** The transport replays declarations after a reconnect, so that once is enough. */
+  #declare(queue: Queue): true | Promise<void> {
+    if (this.#settings.lovage_declare === "never") return true;
+    const known = this.#declared.get(queue.name);
+    if (known !== undefined) return known;
+    const declaring = this.#transport.declare([queue]).then(
+      () => {
+        if (mayVanish(queue)) this.#declared.delete(queue.name);
+        else this.#declared.set(queue.name, true);
+      },
+      (error: unknown) => {
+        this.#declared.delete(queue.name);
+        throw error;
+      },
+    );
+    if (this.#declared.size >= REMEMBERED) {
+      for (const oldest of this.#declared.keys()) {
+        this.#declared.delete(oldest);
+        break;
+      }
+    }
+    this.#declared.set(queue.name, declaring);
+    return declaring;
+  }
+}
+
+/**
+ * One timer for all publishes under way: when the broker has been away for as long as one attempt may take, every attempt
+ * that waits is told so through their one signal.
+ */
+class OutageWatch {
+  readonly #transport: Transport;
+  readonly #limitMs: number | null;
+  #controller = new AbortController();
+  #underWay = 0;
+  #awaySinceMs: number | null = null;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(transport: Transport, limitMs: number | null) {
+    this.#transport = transport;
+    this.#limitMs = limitMs;
+  }
+
+  enter(): AbortSignal {
+    this.#underWay++;
+    if (this.#timer === null && this.#limitMs !== null) {
+      const everyMs = Math.max(1, Math.min(WATCH_MS, this.#limitMs));
+      this.#timer = setInterval(() => this.#look(), everyMs);
+      if (!this.#transport.connected) this.#awaySinceMs = performance.now();
+    }
+    if (this.#underWay === 1) this.#timer?.ref();
+    return this.#controller.signal;
+  }
+
+  leave(): void {
+    this.#underWay--;
+    // The process may end now; the timer itself stops when it next looks.
+    if (this.#underWay === 0) this.#timer?.unref();
+  }
+
+  stop(reason: Error): void {
+    this.#stopTimer();
+    this.#controller.abort(reason);
+  }
+
+  #look(): void {
+    if (this.#underWay === 0) {
+      this.#stopTimer();
+      return;
+    }
+    if (this.#transport.connected) {
+      this.#awaySinceMs = null;
+      return;
+    }
+    const now = performance.now();
+    this.#awaySinceMs ??= now;
+    if (this.#limitMs === null || now - this.#awaySinceMs < this.#limitMs) return;
+    const told = this.#controller;
+    this.#controller = new AbortController();
+    this.#awaySinceMs = now;
+    told.abort(new ConnectionLost(`no connection to the broker within ${this.#limitMs / 1000} s`));
+  }
+
+  #stopTimer(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+    this.#awaySinceMs = null;
+  }
+}
+
+function isRetryable(error: unknown): boolean {
+  return error instanceof TransportError && error.retryable;
+}
+
+/** Kombu does not remember such a declaration either (`Queue.can_cache_declaration`). */
+function mayVanish(queue: Queue): boolean {
+  return queue.autoDelete === true || (queue.arguments !== undefined && "x-expires" in queue.arguments);
+}
+
+function compressed(message: Message, name: string): Message {
+  const { mime, bytes } = compress(name, message.body);
+  return { ...message, body: bytes, headers: { ...message.headers, compression: mime } };
+}
+
+/** The promise, or the signal's reason when that comes first. */
+function before<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  if (signal.aborted) {
+    promise.then(undefined, () => undefined);
+    return Promise.reject(signal.reason);
+  }
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}

@@ -1,0 +1,99 @@
+/** What all results of one client share: the backend, the registry of errors, and one timer for all their timeouts. */
+import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
+import { PENDING } from "../../protocol/celery/states.ts";
+import { ImproperlyConfigured } from "../../protocol/errors.ts";
+import type { ResultBackend } from "../result-backends/result-backend.ts";
+import { TimerHeap } from "../runtime/timer-heap.ts";
+import { TimeoutError } from "../tasks/errors.ts";
+import type { ErrorRegistry } from "./remote-errors.ts";
+
+export interface ResultsParts {
+  /** Null: no results are stored (`result_backend` unset). */
+  readonly backend: ResultBackend<ResultMeta> | null;
+  readonly errors: ErrorRegistry;
+  /** Check values against the task's `returns` schema (`lovage_validate_params`). */
+  readonly validate: boolean;
+  /** Milliseconds a wait bears a store that is away; null: for ever (`lovage_result_lost_after`). */
+  readonly lostAfterMs: number | null;
+}
+
+export interface WaitLimits {
+  /** Milliseconds. */
+  timeout?: number;
+  signal?: AbortSignal;
+  onUpdate?: (meta: ResultMeta) => void;
+}
+
+export class Results {
+  readonly errors: ErrorRegistry;
+  readonly validate: boolean;
+  readonly #backend: ResultBackend<ResultMeta> | null;
+  readonly #lostAfterMs: number | null;
+  #timers: TimerHeap | null = null;
+
+  constructor(parts: ResultsParts) {
+    this.#backend = parts.backend;
+    this.errors = parts.errors;
+    this.validate = parts.validate;
+    this.#lostAfterMs = parts.lostAfterMs;
+  }
+
+  /** Throws `ImproperlyConfigured` when there is none (Celery: `DisabledBackend`). */
+  get backend(): ResultBackend<ResultMeta> {
+    if (this.#backend === null) {
+      throw new ImproperlyConfigured("no result backend is configured; set result_backend to wait for results");
+    }
+    return this.#backend;
+  }
+
+  async read(id: string): Promise<ResultMeta> {
+    return (await this.backend.get(id)) ?? pendingMeta(id);
+  }
+
+  /** The record with which the task ends. Rejects with `TimeoutError`, the signal's reason, or what the backend says. */
+  async wait(id: string, { timeout, signal, onUpdate }: WaitLimits): Promise<ResultMeta> {
+    const { backend } = this;
+    const lostAfter = this.#lostAfterMs;
+    if (timeout === undefined) return backend.watch(id, { signal, onUpdate, lostAfter });
+    if (!(timeout >= 0)) throw new ImproperlyConfigured(`timeout is a number of milliseconds, not ${String(timeout)}`);
+    const controller = new AbortController();
+    const endWith = this.#after(timeout, () => controller.abort(new TimeoutError(id, timeout)));
+    const both = signal === undefined ? controller.signal : AbortSignal.any([controller.signal, signal]);
+    try {
+      return await backend.watch(id, { signal: both, onUpdate, lostAfter });
+    } finally {
+      endWith();
+    }
+  }
+
+  close(): void {
+    this.#timers?.close();
+    this.#timers = null;
+  }
+
+  /** Returns what cancels it. The timer goes with its last deadline, so that an idle client keeps no process alive. */
+  #after(ms: number, run: () => void): () => void {
+    this.#timers ??= new TimerHeap(() => performance.now());
+    const timers = this.#timers;
+    const entry = timers.at(performance.now() + ms, run);
+    return () => {
+      timers.cancel(entry);
+      if (timers.size > 0) return;
+      timers.close();
+      if (this.#timers === timers) this.#timers = null;
+    };
+  }
+}
+
+/** What Celery says of an id that nothing is stored under. */
+function pendingMeta(id: string): ResultMeta {
+  return {
+    status: PENDING,
+    result: null,
+    exception: null,
+    traceback: null,
+    children: null,
+    dateDone: null,
+    taskId: id,
+  };
+}
