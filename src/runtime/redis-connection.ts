@@ -53,6 +53,8 @@ export interface ConnectRedisOptions {
   onRetry?(error: RedisConnectionError, delayMs: number): void;
 }
 
+const SHORT_LIFE_MS = 5_000;
+
 /**
  * Starts connecting to `target`. The client speaks RESP2, so that replies are the same on every server. End it with
  * `client.disconnect()`; after that nothing of it keeps the process alive. Throws `ImproperlyConfigured` for unreadable
@@ -63,6 +65,8 @@ export function connectRedis(target: RedisTarget, options: ConnectRedisOptions):
   let index = 0;
   let lastError: RedisConnectionError | undefined;
   let wasReady = false;
+  let readyAt = 0;
+  let shortLives = 0;
   const current = (): RedisEndpoint => target.endpoints[index % target.endpoints.length] as RedisEndpoint;
 
   const nextDelay = (attempt: number): number => {
@@ -74,7 +78,10 @@ export function connectRedis(target: RedisTarget, options: ConnectRedisOptions):
       Object.assign(client.options, addressOf(current(), options.tls));
     }
     const round = Math.floor((attempt - 1) / target.endpoints.length);
-    const delayMs = wasReady ? Math.min(50, backoffMs(0, backoff)) : backoffMs(round, backoff);
+    // A server that takes connections only to drop them is not to be hammered.
+    if (wasReady) shortLives = performance.now() - readyAt < SHORT_LIFE_MS ? shortLives + 1 : 0;
+    const soon = wasReady && shortLives < 3;
+    const delayMs = soon ? Math.min(50, backoffMs(0, backoff)) : backoffMs(Math.max(round, shortLives - 3), backoff);
     if (wasReady) {
       wasReady = false;
       options.onLost?.(error);
@@ -116,6 +123,7 @@ export function connectRedis(target: RedisTarget, options: ConnectRedisOptions):
   });
   client.on("ready", () => {
     wasReady = true;
+    readyAt = performance.now();
     lastError = undefined;
     if (pingIntervalMs > 0) {
       pings = setInterval(() => {
