@@ -159,27 +159,33 @@ class JsonReader {
   }
 
   private readAtom(): unknown {
+    const code = this.text.charCodeAt(this.at);
+    if ((code >= 0x30 && code <= 0x39) || (code === 0x2d && this.text[this.at + 1] !== "I")) return this.readNumber();
     for (const [word, value] of WORDS) {
       if (this.text.startsWith(word, this.at)) {
         this.at += word.length;
         return value;
       }
     }
+    return this.fail("expected a value");
+  }
+
+  private readNumber(): unknown {
     NUMBER.lastIndex = this.at;
     const found = NUMBER.exec(this.text);
     if (found === null) return this.fail("expected a value");
     const literal = found[0];
-    const isFloat = found[1] !== undefined || found[2] !== undefined;
     const value = Number(literal);
-    if (isFloat) {
-      this.at += literal.length;
+    const start = this.at;
+    this.at += literal.length;
+    if (found[1] !== undefined || found[2] !== undefined) {
       return this.keepFloats && Number.isInteger(value) ? new PyFloat(value) : value;
     }
+    if (Number.isSafeInteger(value)) return value === 0 ? 0 : value; // Python's int has no minus zero.
     if (literal.length > MAX_INTEGER_DIGITS + (literal.startsWith("-") ? 1 : 0)) {
-      this.fail(`an integer of more than ${MAX_INTEGER_DIGITS} digits`);
+      this.fail(`an integer of more than ${MAX_INTEGER_DIGITS} digits`, start);
     }
-    this.at += literal.length;
-    return Number.isSafeInteger(value) ? value : BigInt(literal);
+    return BigInt(literal);
   }
 
   private skipBlanks(): void {

@@ -4,7 +4,8 @@
  * Decoding is `JSON.parse` unless the text holds what that would lose: integers beyond 2**53, tags, NaN and Infinity. Then
  * the exact reader (`json-reader.ts`) does it. The questions that decide are asked of the text and cost a few percent.
  *
- * Known limits of plain objects: members with integer-like names come first, whatever their order was in Python.
+ * Known limits: in plain objects members with integer-like names come first, whatever their order was in Python; and the
+ * integer `-0`, which no Python writes, is read as minus zero by `JSON.parse`.
  */
 import { DecodeError } from "./errors.ts";
 import { readJson } from "./json-reader.ts";
@@ -59,7 +60,7 @@ export function encodeJson(value: unknown, options?: JsonEncodeOptions): string 
 }
 
 const ESCAPED_TAG_LETTER = /\\u00(?:5[fF]|65|7[049])/;
-const WHOLE_FLOAT = /\d(?:\.0|[eE])/;
+const WHOLE_FLOAT = /\d(?:\.0|[eE])|-0/;
 
 /** The name of a tag may hide behind escapes of its letters. */
 function mayHoldTag(text: string): boolean {
@@ -106,8 +107,15 @@ function nestsDeeper(value: unknown, maxDepth: number): boolean {
     if (depth >= maxDepth) return true;
     const next: object[] = [];
     for (const container of level) {
-      const children: readonly unknown[] = Array.isArray(container) ? container : Object.values(container);
-      for (const child of children) if (isContainer(child)) next.push(child);
+      if (Array.isArray(container)) {
+        for (const child of container) if (isContainer(child)) next.push(child);
+      } else {
+        const members = container as Record<string, unknown>;
+        for (const name in members) {
+          const child = members[name];
+          if (isContainer(child)) next.push(child);
+        }
+      }
     }
     level = next;
   }

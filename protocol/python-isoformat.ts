@@ -28,16 +28,17 @@ export function readPythonDateTime(text: string): (PythonDate & PythonClock) | n
   if (usual !== null) {
     const sign = usual[8];
     const offset = sign === undefined ? null : (Number(usual[9]) * 60 + Number(usual[10])) * 60e6;
-    return checked(
-      { year: Number(usual[1]), month: Number(usual[2]), day: Number(usual[3]) },
-      {
-        hour: Number(usual[4]),
-        minute: Number(usual[5]),
-        second: Number(usual[6]),
-        microsecond: Number(usual[7] ?? 0),
-        offsetMicros: sign === "-" && offset !== null ? 0 - offset : offset,
-      },
-    );
+    const time: PythonDate & PythonClock = {
+      year: Number(usual[1]),
+      month: Number(usual[2]),
+      day: Number(usual[3]),
+      hour: Number(usual[4]),
+      minute: Number(usual[5]),
+      second: Number(usual[6]),
+      microsecond: Number(usual[7] ?? 0),
+      offsetMicros: sign === "-" && offset !== null ? 0 - offset : offset,
+    };
+    return dateInRange(time) && clockInRange(time) ? time : null;
   }
   if (text.length < 7) return null;
   const split = dateEnd(text);
@@ -100,7 +101,9 @@ function readDate(text: string): PythonDate | null {
   return { year: y, month: m, day: d };
 }
 
-function readClock(text: string): PythonClock | null {
+function readClock(characters: string): PythonClock | null {
+  // CPython walks UTF-8: a character beyond ASCII takes the place of several.
+  const text = characters.replace(/[^\x00-\x7f]/gu, "\x80\x80");
   const zoneAt = text.search(/[-+Z]/);
   const fields = readFields(text, zoneAt < 0 ? text.length : zoneAt);
   if (fields === null || (zoneAt < 0 && fields.more)) return null;

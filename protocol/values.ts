@@ -8,7 +8,7 @@ import { dateFromMs, daysInMonth, msFromDate } from "./calendar.ts";
 import { DecodeError, EncodeError } from "./errors.ts";
 import { formatClock, formatIso, formatOffset, parseIso } from "./iso-time.ts";
 import { canonicalDecimal } from "./python-decimal.ts";
-import { type PythonClock, readPythonDateTime, readPythonTime } from "./python-isoformat.ts";
+import { type PythonClock, type PythonDate, readPythonDateTime, readPythonTime } from "./python-isoformat.ts";
 import { floatJson } from "./python-numbers.ts";
 
 /**
@@ -29,11 +29,14 @@ export class PyDateTime extends Date {
   /** Reads ISO text as Python's `datetime.fromisoformat` or Celery's `isoparse` does; otherwise `DecodeError`. */
   static fromIso(text: string): PyDateTime {
     const found = readPythonDateTime(text);
-    if (found === null) {
-      const time = parseIso(text);
-      if (time === null || time === "overflow") throw new DecodeError(`not a datetime: ${quoted(text)}`);
-      return new PyDateTime(time.epochMs, time);
-    }
+    if (found !== null) return PyDateTime.of(found);
+    const time = parseIso(text);
+    if (time === null || time === "overflow") throw new DecodeError(`not a datetime: ${quoted(text)}`);
+    return new PyDateTime(time.epochMs, time);
+  }
+
+  /** From the clock reading in its own zone. */
+  static of(found: PythonDate & PythonClock): PyDateTime {
     const offset = found.offsetMicros ?? 0;
     const micros = found.microsecond - offset;
     const days = msFromDate(found.year, found.month, found.day);
@@ -54,7 +57,7 @@ export class PyDateTime extends Date {
   }
 
   /** The clock reading in the datetime's own zone. */
-  get fields(): { year: number; month: number; day: number } & PythonClock {
+  get fields(): PythonDate & PythonClock {
     const found = readPythonDateTime(this.iso);
     if (found === null) throw new EncodeError("an invalid datetime");
     return found;
@@ -282,9 +285,9 @@ export function fromTagged(name: unknown, encoded: unknown): unknown {
   }
   switch (name) {
     case "datetime":
-      return pythonDateTime(string(name, encoded));
+      return PyDateTime.of(pythonDateTime(string(name, encoded)));
     case "date": {
-      const { year, month, day } = pythonDateTime(string(name, encoded)).fields;
+      const { year, month, day } = pythonDateTime(string(name, encoded));
       return PyDate.of(year, month, day);
     }
     case "time":
@@ -313,9 +316,10 @@ function bytesFromText(text: string): Uint8Array {
   return new Uint8Array(utf8Encode(text));
 }
 
-function pythonDateTime(text: string): PyDateTime {
-  if (readPythonDateTime(text) === null) throw new DecodeError(`not a datetime: ${quoted(text)}`);
-  return PyDateTime.fromIso(text);
+function pythonDateTime(text: string): PythonDate & PythonClock {
+  const found = readPythonDateTime(text);
+  if (found === null) throw new DecodeError(`not a datetime: ${quoted(text)}`);
+  return found;
 }
 
 function uuidHex(encoded: unknown): string {
