@@ -32,7 +32,8 @@ function startRig(serverUrl: string, options: Partial<RedisTransportOptions> = {
       for (const line of list.split("\n")) {
         const id = /^id=(\d+)/.exec(line)?.[1];
         const name = / name=lovage:(\S*)/.exec(line)?.[1];
-        if (id !== undefined && (name === clientName || name?.startsWith(`${clientName}-sub`))) await admin.client("KILL", "ID", id);
+        if (id !== undefined && (name === clientName || name?.startsWith(`${clientName}-sub`)))
+          await admin.client("KILL", "ID", id);
       }
       admin.disconnect();
     },
@@ -50,6 +51,14 @@ describe.skipIf(url === undefined)("with a Redis server", () => {
   testTransport({
     name: "redis",
     make: async () => startRig(url ?? ""),
-    can: { clash: false, knowsMissingQueues: false, order: true, redeliversAfterLoss: false, fanout: true, topic: true },
+    can: {
+      clash: false,
+      knowsMissingQueues: false,
+      order: true,
+      redeliversAfterLoss: false,
+      keepsHeldDeliveries: true,
+      fanout: true,
+      topic: true,
+    },
   });
 });
