@@ -6,9 +6,10 @@ import { bindArguments } from "../../protocol/binding.ts";
 import { runInTask } from "../tasks/context.ts";
 import type { AnyTask } from "../tasks/definition.ts";
 import { SoftTimeLimitExceeded, TaskArgumentError, TaskValidationError } from "../tasks/errors.ts";
+import { issueText } from "../tasks/issues.ts";
 import { autoretryOutcome } from "../tasks/retry-policy.ts";
 import { Ignore, Reject, Retry } from "../tasks/signals.ts";
-import type { AnySchema, SchemaIssue, SchemaResult } from "../tasks/standard-schema.ts";
+import type { AnySchema, SchemaResult } from "../tasks/standard-schema.ts";
 import type { Request } from "./request.ts";
 import type { RunningContext } from "./running-context.ts";
 
@@ -95,16 +96,6 @@ function check(schema: AnySchema, name: string, value: unknown, validate: boolea
 function valueOf(result: SchemaResult<unknown>, name: string): unknown {
   if (result.issues === undefined) return result.value;
   throw new TaskValidationError(`${name}: ${issueText(result.issues)}`, result.issues);
-}
-
-function issueText(issues: readonly SchemaIssue[]): string {
-  return issues
-    .slice(0, 10)
-    .map((issue) => {
-      const path = (issue.path ?? []).map((part) => String(typeof part === "object" ? part.key : part)).join(".");
-      return path === "" ? issue.message : `${path}: ${issue.message}`;
-    })
-    .join("; ");
 }
 
 function checkList(schema: AnySchema, name: string, list: readonly unknown[], validate: boolean): unknown {

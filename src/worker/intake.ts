@@ -12,13 +12,12 @@ import {
 import { ContentDisallowed, InvalidTaskError, LovageError } from "../../protocol/errors.ts";
 import { parseIso } from "../../protocol/iso-time.ts";
 import type { Message } from "../../protocol/message.ts";
-import { decodePayload } from "../../protocol/serialization.ts";
+import { type DecodeLimits, decodePayload } from "../../protocol/serialization.ts";
 import { decompress } from "../runtime/compression.ts";
 import type { TaskPlan } from "./request.ts";
 
 export interface IntakeLimits {
   maxBytes: number;
-  maxDepth: number;
   maxDecompressedBytes: number;
 }
 
@@ -28,7 +27,7 @@ export interface IntakeRules {
   /** Unix milliseconds of a wall-clock time without offset, in the app's timezone. */
   naiveToEpoch: (epochMsAsIfUtc: number) => number;
   plans: ReadonlyMap<string, TaskPlan>;
-  exactFloats: boolean;
+  decode: DecodeLimits;
 }
 
 export type Decision =
@@ -121,8 +120,7 @@ function decodeBody(message: Message, rules: IntakeRules): { body: unknown } | {
   try {
     const body = decodePayload(message, {
       accept: rules.accept,
-      limits: { maxDepth: rules.limits.maxDepth },
-      exactFloats: rules.exactFloats,
+      limits: rules.decode,
       decompress: (mime: string, bytes: Uint8Array) =>
         decompress(mime, bytes, { maxBytes: rules.limits.maxDecompressedBytes }),
     });

@@ -9,6 +9,7 @@ import { step } from "../../protocol/celery/request-machine.ts";
 import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
 import type { TaskHead } from "../../protocol/celery/task-message.ts";
 import type { Queue } from "../../protocol/routing.ts";
+import type { DecodeLimits } from "../../protocol/serialization.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { nodeName } from "../runtime/ids.ts";
 import type { Log } from "../runtime/log.ts";
@@ -35,6 +36,7 @@ export interface WorkerParts {
   tasks: Iterable<AnyTask>;
   queues: readonly Queue[];
   accept: ReadonlySet<string>;
+  decode: DecodeLimits;
   outbox: Outbox;
   log: Log;
   /** Now as Python's `isoformat` in the app's timezone. */
@@ -86,11 +88,10 @@ export class WorkerCore {
       accept: parts.accept,
       limits: {
         maxBytes: settings.lovage_max_message_bytes,
-        maxDepth: settings.lovage_max_message_depth,
         maxDecompressedBytes: settings.lovage_max_decompressed_bytes,
       },
       naiveToEpoch: parts.naiveToEpoch,
-      exactFloats: settings.lovage_exact_floats,
+      decode: parts.decode,
     };
     const window = settings.worker_prefetch_multiplier * parts.concurrency;
     this.#prefetch = new Prefetch(window, settings.worker_eta_task_limit);

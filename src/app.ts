@@ -1,0 +1,241 @@
+/**
+ * The app: settings in, wired parts out. It sends tasks, finds results and is what a worker serves. Connections are made when
+ * first needed and closed by `close()` (or `await using`); after that the process ends by itself.
+ */
+import type { ResultMeta } from "../protocol/celery/result-meta.ts";
+import { ImproperlyConfigured } from "../protocol/errors.ts";
+import type { Queue } from "../protocol/routing.ts";
+import { makeBackend, makeTransport, type PartsContext } from "./app/parts.ts";
+import type { AsyncResult, ResultOptions } from "./client/async-result.ts";
+import { type Client, createClient } from "./client/client.ts";
+import type { ApplyAsyncOptions } from "./client/publish-options.ts";
+import { Queues } from "./client/queues.ts";
+import { ErrorRegistry, type MappedErrorClass } from "./client/remote-errors.ts";
+import type { ResultBackend } from "./result-backends/result-backend.ts";
+import "./runtime/bytes.ts";
+import { consoleLog } from "./runtime/console-log.ts";
+import type { Log } from "./runtime/log.ts";
+import { parseSettings, type Settings, type SettingsInput } from "./settings/settings.ts";
+import { type Zone, zoneOf } from "./settings/timezone.ts";
+import { callArguments } from "./tasks/call-arguments.ts";
+import { type AnyTask, task as defineTask, type TaskDefinition } from "./tasks/definition.ts";
+import type { Transport } from "./transports/transport.ts";
+
+export interface CeleryOptions {
+  /** What this app sends by definition and, those with a handler, what its workers run. */
+  tasks?: readonly AnyTask[];
+  /** Short for the setting `broker_url`. */
+  broker?: string | readonly string[];
+  /** Short for the setting `result_backend`. */
+  backend?: string;
+  /** Celery's settings by their own lower-case names. */
+  settings?: SettingsInput;
+  /** Path of a JSON file of settings that Python can load too; code and environment win over it. */
+  settingsFile?: string;
+  /** Error classes that stand for Python's (`static python = "module.Type"`), thrown by `get()` in place of `RemoteTaskError`. */
+  errors?: Iterable<MappedErrorClass>;
+  /** @default standard error: readable on a terminal, JSON lines otherwise, from level `info` */
+  log?: Log;
+  /** @default process.env */
+  env?: NodeJS.ProcessEnv;
+}
+
+/** The call's own part of `send`: nothing to pass when the task needs nothing. */
+export type CallArguments<Call> = Call extends readonly unknown[]
+  ? Call extends readonly []
+    ? [args?: Call, options?: ApplyAsyncOptions]
+    : [args: Call, options?: ApplyAsyncOptions]
+  : Record<never, never> extends Call
+    ? [args?: Call | readonly unknown[], options?: ApplyAsyncOptions]
+    : [args: Call | readonly unknown[], options?: ApplyAsyncOptions];
+
+/** A task together with its app, for calls that read like Celery's. */
+export interface BoundTask<Call, Result> {
+  readonly name: string;
+  delay(...args: Call extends readonly unknown[] ? Call : [args?: Call]): Promise<AsyncResult<Result>>;
+  applyAsync(...rest: CallArguments<Call>): Promise<AsyncResult<Result>>;
+}
+
+/** A Celery app, as `Celery("name", broker=…, backend=…)` in Python. */
+export class Celery {
+  readonly name: string;
+  readonly settings: Settings;
+  readonly log: Log;
+  readonly #tasks = new Map<string, AnyTask>();
+  readonly #errors: ErrorRegistry;
+  readonly #context: PartsContext;
+  readonly queues: Queues;
+  readonly zone: Zone;
+  #transport: Transport | null = null;
+  #backend: ResultBackend<ResultMeta> | null | undefined;
+  #client: Client | null = null;
+  #closing: Promise<void> | null = null;
+
+  constructor(name: string, options: CeleryOptions = {}) {
+    if (typeof name !== "string" || name === "") throw new ImproperlyConfigured("an app needs a name");
+    this.name = name;
+    const code: SettingsInput = {
+      ...options.settings,
+      ...(options.broker === undefined ? {} : { broker_url: options.broker }),
+      ...(options.backend === undefined ? {} : { result_backend: options.backend }),
+    };
+    const parsed = parseSettings({
+      code,
+      ...(options.settingsFile === undefined ? {} : { file: options.settingsFile }),
+      ...(options.env === undefined ? {} : { env: options.env }),
+    });
+    this.settings = parsed.settings;
+    this.log = options.log ?? consoleLog();
+    for (const notice of parsed.notices) this.log.warn({}, notice);
+    this.#errors = new ErrorRegistry(options.errors);
+    this.#context = { settings: this.settings, log: this.log, hub: name };
+    this.queues = new Queues(this.settings);
+    this.zone = zoneOf(this.settings);
+    this.register(...(options.tasks ?? []));
+  }
+
+  /** Every registered task by name. */
+  get tasks(): ReadonlyMap<string, AnyTask> {
+    return this.#tasks;
+  }
+
+  /** Adds tasks. Two different ones of one name are an error. */
+  register(...tasks: readonly AnyTask[]): this {
+    for (const task of tasks) {
+      const known = this.#tasks.get(task.name);
+      if (known !== undefined && known !== task) {
+        throw new ImproperlyConfigured(`two tasks are named ${JSON.stringify(task.name)}`);
+      }
+      this.#tasks.set(task.name, task);
+    }
+    return this;
+  }
+
+  /** A task bound to this app, by definition or by name, with `delay` and `applyAsync`. */
+  task<Call, Result>(task: TaskDefinition<Call, Result>): BoundTask<Call, Result>;
+  task(name: string): BoundTask<unknown[], unknown>;
+  task(task: AnyTask | string): BoundTask<unknown[], unknown> {
+    const definition = typeof task === "string" ? (this.#tasks.get(task) ?? defineTask(task)) : task;
+    return {
+      name: definition.name,
+      delay: (...args) => this.#send(definition, args, {}, definition.style === "params"),
+      applyAsync: (args?: unknown, options?: ApplyAsyncOptions) => this.#send(definition, args, options),
+    };
+  }
+
+  /**
+   * Sends a task by its definition: one object of its parameters, or an array of positional arguments. Resolves once the broker
+   * holds it. Throws `PublishError` when no queue takes it, `ConnectionLost` when the broker stays away longer than
+   * `task_publish_retry_policy` allows, `ImproperlyConfigured` for options that cannot be, `TaskValidationError` for arguments.
+   */
+  send<Call, Result>(
+    task: TaskDefinition<Call, Result>,
+    ...[args, options]: CallArguments<Call>
+  ): Promise<AsyncResult<Result>> {
+    return this.#send<Result>(task as AnyTask, args, options);
+  }
+
+  /** Sends a task by name alone, to any queue. */
+  sendTask<Result = unknown>(
+    name: string,
+    args: readonly unknown[] = [],
+    kwargs: Readonly<Record<string, unknown>> = {},
+    options: ApplyAsyncOptions = {},
+  ): Promise<AsyncResult<Result>> {
+    return this.client.send<Result>({ name, args, kwargs, options, task: this.#tasks.get(name) ?? null, by: "name" });
+  }
+
+  /** The result of a task that was sent before, here or by anyone else. */
+  result<Result>(id: string, task: TaskDefinition<never, Result>): AsyncResult<Result>;
+  result(id: string): AsyncResult<unknown>;
+  result(id: string, task?: AnyTask): AsyncResult<unknown> {
+    const options: ResultOptions = task?.returns ? { returns: task.returns } : {};
+    return this.client.result(id, options);
+  }
+
+  /** What sends and waits; made when first used. */
+  get client(): Client {
+    if (this.#closing !== null) throw new ImproperlyConfigured(`the app ${this.name} is closed`);
+    this.#client ??= createClient({
+      settings: this.settings,
+      transport: this.transport,
+      backend: this.backend,
+      log: this.log,
+      queues: this.queues,
+      errors: this.#errors,
+    });
+    return this.#client;
+  }
+
+  /** The connection that tasks are published on. */
+  get transport(): Transport {
+    this.#transport ??= makeTransport(this.#context, { purpose: "write", events: this.#sayEvents("publishing") });
+    return this.#transport;
+  }
+
+  /** Where results are stored; null when nowhere. */
+  get backend(): ResultBackend<ResultMeta> | null {
+    if (this.#backend === undefined) this.#backend = makeBackend(this.#context, () => this.transport);
+    return this.#backend;
+  }
+
+  /** A connection of its own for a consumer; the caller closes it. */
+  consumerTransport(onLost?: () => void): Transport {
+    const say = this.#sayEvents("consuming");
+    return makeTransport(this.#context, {
+      purpose: "read",
+      events: {
+        ...say,
+        onLost: (error) => {
+          say.onLost(error);
+          onLost?.();
+        },
+      },
+    });
+  }
+
+  /** The queues of these names, or all configured ones. */
+  selectQueues(names?: readonly string[]): readonly Queue[] {
+    return names === undefined || names.length === 0
+      ? this.queues.configured
+      : names.map((name) => this.queues.get(name));
+  }
+
+  /** Flushes and closes every connection; twice is fine. Nothing is left that keeps the process alive. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    this.#client?.close();
+    await this.#backend?.close();
+    await this.#transport?.close();
+  }
+
+  async #send<Result = unknown>(
+    task: AnyTask,
+    args: unknown,
+    options: ApplyAsyncOptions = {},
+    spread = false,
+  ): Promise<AsyncResult<Result>> {
+    const passed = spread && Array.isArray(args) ? args[0] : args;
+    const call = callArguments(task, passed, this.settings.lovage_validate_params);
+    const { args: positional, kwargs } = call instanceof Promise ? await call : call;
+    return this.client.send<Result>({ name: task.name, args: positional, kwargs, options, task });
+  }
+
+  #sayEvents(what: string) {
+    const { log } = this;
+    return {
+      onConnected: (url: string) => log.debug({ url }, `connected for ${what}`),
+      onLost: (error: Error) => log.warn({ err: error }, `the connection for ${what} was lost, reconnecting`),
+      onRetry: (error: Error, delayMs: number) =>
+        log.warn({ reason: error.message, delayMs: Math.round(delayMs) }, `cannot connect for ${what} yet`),
+    };
+  }
+}

@@ -1,0 +1,163 @@
+/** The worker as its user sees it: an app, some queues, `start` and `stop`. */
+import { availableParallelism } from "node:os";
+import { ImproperlyConfigured } from "../../protocol/errors.ts";
+import { acceptedTypes } from "../../protocol/serialization.ts";
+import type { Celery } from "../app.ts";
+import type { SendRequest } from "../client/client.ts";
+import { nodeName } from "../runtime/ids.ts";
+import { callArguments } from "../tasks/call-arguments.ts";
+import type { AnyTask } from "../tasks/definition.ts";
+import type { Transport } from "../transports/transport.ts";
+import type { Outbox } from "../worker/outbox.ts";
+import type { WorkerStats } from "../worker/report.ts";
+import { type StopMode, WorkerCore } from "../worker/worker.ts";
+import { limitsOf } from "./parts.ts";
+
+export interface WorkerOptions {
+  /** Names of the queues to consume. @default all of `task_queues`, else `task_default_queue` */
+  queues?: readonly string[];
+  /** Tasks in flight. @default `worker_concurrency`, else the number of CPUs */
+  concurrency?: number;
+  /** Node name, with `%h` for the host name. @default "celery@%h" */
+  name?: string;
+  /** Stop warm on SIGTERM and SIGINT, cold on the second or on SIGQUIT. @default false */
+  handleSignals?: boolean;
+}
+
+/** Serves an app's tasks. */
+export class Worker {
+  readonly app: Celery;
+  readonly hostname: string;
+  readonly #core: WorkerCore;
+  readonly #transport: Transport;
+  #stopping: Promise<void> | null = null;
+  #removeSignals: () => void = () => undefined;
+  #finish: () => void = () => undefined;
+  /** Resolves when the worker has stopped. */
+  readonly finished: Promise<void>;
+
+  constructor(app: Celery, options: WorkerOptions = {}) {
+    this.app = app;
+    const { settings, log } = app;
+    this.finished = new Promise((resolve) => {
+      this.#finish = resolve;
+    });
+    this.#transport = app.consumerTransport(() => this.#core.connectionLost());
+    this.#core = new WorkerCore({
+      settings,
+      transport: this.#transport,
+      backend: app.backend,
+      tasks: app.tasks.values(),
+      queues: app.selectQueues(options.queues),
+      accept: acceptedTypes(settings.accept_content),
+      decode: limitsOf(settings),
+      outbox: outboxOf(app),
+      log,
+      isoNow: () => app.zone.iso(Date.now()),
+      naiveToEpoch: (wallMs) => app.zone.fromWall(wallMs),
+      nodename: nodeName(options.name),
+      concurrency: concurrencyOf(options.concurrency ?? settings.worker_concurrency),
+    });
+    this.hostname = this.#core.hostname;
+    if (options.handleSignals === true) this.#handleSignals();
+  }
+
+  get stats(): Readonly<WorkerStats> {
+    return this.#core.stats;
+  }
+  /** Task bodies running now. */
+  get active(): number {
+    return this.#core.active;
+  }
+  /** Messages held for their ETA. */
+  get scheduled(): number {
+    return this.#core.scheduled;
+  }
+  get taskNames(): readonly string[] {
+    return this.#core.taskNames;
+  }
+  get queueNames(): readonly string[] {
+    return this.#core.queues.map((queue) => queue.name);
+  }
+  get concurrency(): number {
+    return this.#core.concurrency;
+  }
+
+  /** Connects, declares its queues and consumes. While the broker is away it keeps trying until `signal` aborts. */
+  async start(signal?: AbortSignal): Promise<this> {
+    await this.#core.start(signal);
+    this.app.log.info({ hostname: this.hostname, queues: this.queueNames, concurrency: this.concurrency }, "ready");
+    return this;
+  }
+
+  /**
+   * Warm: takes nothing more, lets running tasks end, gives the rest back. Cold: running late-acked tasks go back to their
+   * queue, others are reported as cancelled. A second call can only make it colder. The app stays open.
+   */
+  stop(mode: StopMode = "warm"): Promise<void> {
+    const stopped = this.#core.stop(mode);
+    this.#stopping ??= this.#end(stopped);
+    return this.#stopping;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  async #end(stopped: Promise<void>): Promise<void> {
+    try {
+      await stopped;
+    } finally {
+      this.#removeSignals();
+      await this.#transport.close();
+      this.#finish();
+    }
+  }
+
+  #handleSignals(): void {
+    let asked = 0;
+    const warm = (signal: NodeJS.Signals) => {
+      asked++;
+      const mode = asked > 1 || (signal === "SIGTERM" && process.env.REMAP_SIGTERM === "SIGQUIT") ? "cold" : "warm";
+      this.#onSignal(signal, mode);
+    };
+    const cold = (signal: NodeJS.Signals) => {
+      asked++;
+      this.#onSignal(signal, "cold");
+    };
+    process.on("SIGTERM", warm).on("SIGINT", warm).on("SIGQUIT", cold);
+    this.#removeSignals = () => {
+      process.off("SIGTERM", warm).off("SIGINT", warm).off("SIGQUIT", cold);
+    };
+  }
+
+  #onSignal(signal: NodeJS.Signals, mode: StopMode): void {
+    this.app.log.warn({ signal, active: this.active }, `${mode} shutdown`);
+    this.stop(mode).catch((error: unknown) => this.app.log.error({ err: error }, "shutdown failed"));
+  }
+}
+
+function concurrencyOf(wanted: number | null): number {
+  const concurrency = wanted ?? availableParallelism();
+  if (Number.isInteger(concurrency) && concurrency >= 1) return concurrency;
+  throw new ImproperlyConfigured(`concurrency is a whole number of at least 1, not ${String(concurrency)}`);
+}
+
+/** What the worker sends goes through the app's client, with the parentage that the worker gives it. */
+function outboxOf(app: Celery): Outbox {
+  const known = (name: string): AnyTask | null => app.tasks.get(name) ?? null;
+  return {
+    applyAsync: (name, args, kwargs, options) => {
+      const task = known(name);
+      const request: SendRequest = { name, args, kwargs, options, task, fromWire: true, parent: null };
+      return app.client.send(request);
+    },
+    send: async (task, args, options) => {
+      const definition = known(task.name);
+      if (definition === null)
+        throw new ImproperlyConfigured(`task ${task.name} is not registered with app ${app.name}`);
+      const call = await callArguments(definition, args, app.settings.lovage_validate_params);
+      return app.client.send({ name: task.name, ...call, options, task: definition, parent: null });
+    },
+  };
+}

@@ -1,0 +1,58 @@
+/** `lovage`: apps, tasks, results, errors. */
+export {
+  DecodeError,
+  EncodeError,
+  ImproperlyConfigured,
+  InvalidTaskError,
+  LovageError,
+  ProtocolError,
+} from "../protocol/errors.ts";
+export { PyDate, PyDateTime, PyDecimal, PyFloat, PyTime, PyUuid, registerJsonType } from "../protocol/values.ts";
+export { type BoundTask, type CallArguments, Celery, type CeleryOptions } from "./app.ts";
+export { AsyncResult, type GetOptions } from "./client/async-result.ts";
+export type { ApplyAsyncOptions } from "./client/publish-options.ts";
+export type { MappedErrorClass } from "./client/remote-errors.ts";
+export { BackendError, BackendGetMetaError, BackendStoreError, ResultLost } from "./result-backends/errors.ts";
+export { type ConsoleLogOptions, consoleLog, type LogLevel } from "./runtime/console-log.ts";
+export type { Log } from "./runtime/log.ts";
+export type { Settings, SettingsInput } from "./settings/settings.ts";
+export {
+  currentTask,
+  type RetryOptions,
+  type SentTask,
+  type TaskContext,
+  type TaskDeliveryInfo,
+} from "./tasks/context.ts";
+export {
+  type AnyTask,
+  type CallOf,
+  type ResultOf,
+  type TaskBehaviour,
+  type TaskDefinition,
+  type TaskOptions,
+  task,
+} from "./tasks/definition.ts";
+export {
+  ChordError,
+  MaxRetriesExceededError,
+  NotRegistered,
+  RemoteTaskError,
+  SoftTimeLimitExceeded,
+  TaskArgumentError,
+  TaskError,
+  TaskRevokedError,
+  TaskValidationError,
+  TimeLimitExceeded,
+  TimeoutError,
+  WorkerLostError,
+} from "./tasks/errors.ts";
+export { Ignore, Reject, Retry } from "./tasks/signals.ts";
+export {
+  ConnectionLost,
+  ConnectionRefused,
+  PublishError,
+  QueueClash,
+  QueueNotFound,
+  TransportClosed,
+  TransportError,
+} from "./transports/errors.ts";

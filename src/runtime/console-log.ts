@@ -1,0 +1,56 @@
+/**
+ * The log of a process: pino's JSON lines, or readable lines in Celery's form when a person is watching.
+ * Everything goes to standard error, so that what a command prints stays usable.
+ */
+import { pino } from "pino";
+import type { Log } from "./log.ts";
+
+export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
+
+export interface ConsoleLogOptions {
+  /** @default "info" */
+  level?: LogLevel;
+  /** @default whether standard error is a terminal */
+  readable?: boolean;
+  /** @default whether standard error is a terminal, `NO_COLOR` is unset */
+  color?: boolean;
+  /** Where lines go. @default standard error */
+  write?: (line: string) => void;
+}
+
+const LEVELS: Record<number, [name: string, color: string]> = {
+  10: ["TRACE", "2"],
+  20: ["DEBUG", "34"],
+  30: ["INFO", "0"],
+  40: ["WARNING", "33"],
+  50: ["ERROR", "31"],
+  60: ["CRITICAL", "35"],
+};
+
+/** A logger for this process. Errors are logged under `err`, with code, cause and stack. */
+export function consoleLog(options: ConsoleLogOptions = {}): Log {
+  const terminal = process.stderr.isTTY === true;
+  const { level = "info", readable = terminal, color = terminal && !process.env.NO_COLOR } = options;
+  const write = options.write ?? ((line: string) => void process.stderr.write(line));
+  const settings = { level, base: null, serializers: { err: pino.stdSerializers.errWithCause } };
+  return pino(settings, { write: readable ? (line: string) => write(readableLine(line, color)) : write });
+}
+
+/** `[2026-11-21 10:00:00,123: INFO] succeeded task=add id=…`, and a stack below when there is one. */
+function readableLine(line: string, color: boolean): string {
+  let entry: Record<string, unknown>;
+  try {
+    entry = JSON.parse(line) as Record<string, unknown>;
+  } catch {
+    return line;
+  }
+  const { time, level, msg, err, ...fields } = entry;
+  const [name, code] = LEVELS[Number(level)] ?? ["INFO", "0"];
+  const at = new Date(Number(time)).toISOString().replace("T", " ").replace(".", ",").replace("Z", "");
+  const rest = Object.entries(fields).map(
+    ([key, value]) => ` ${key}=${typeof value === "string" ? value : JSON.stringify(value)}`,
+  );
+  const stack = typeof err === "object" && err !== null && "stack" in err ? `\n${String(err.stack)}` : "";
+  const head = `[${at}: ${name}]`;
+  return `${color ? `\u001b[${code}m${head}\u001b[0m` : head} ${String(msg ?? "")}${rest.join("")}${stack}\n`;
+}
