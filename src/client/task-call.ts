@@ -156,7 +156,7 @@ function propertiesOf(options: CheckedOptions): MessageProperties | null {
 
 function etaText(task: string, { countdown, eta }: CheckedOptions, { nowMs, zone }: CallSurroundings): string | null {
   // 0 is no countdown, and neither hides an eta (`if countdown:`).
-  if (countdown) return instantText(task, nowMs + countdown * 1000, zone);
+  if (countdown) return instantText(task, nowMs, zone, countdown);
   return eta === undefined || eta === null ? null : textOf(task, eta, zone);
 }
 
@@ -173,7 +173,7 @@ function expiryOf(
     };
   }
   const header =
-    typeof expires === "number" ? instantText(task, nowMs + expires * 1000, zone) : textOf(task, expires, zone);
+    typeof expires === "number" ? instantText(task, nowMs, zone, expires) : textOf(task, expires, zone);
   const leftMs = typeof expires === "number" ? expires * 1000 : epochOf(expires) - nowMs;
   if (leftMs < 0) onExpired?.(-leftMs / 1000);
   return { header, expirationMs: milliseconds(Math.max(0, leftMs)) };
@@ -195,10 +195,11 @@ function epochOf(instant: Date | string): number {
   return parsed === null || parsed === "overflow" ? Number.NaN : parsed.epochMs;
 }
 
-function instantText(task: string, epochMs: number, zone: Zone): string {
+function instantText(task: string, epochMs: number, zone: Zone, seconds = 0): string {
+  const ms = epochMs + seconds * 1000;
   const spareMs = 86_400_000;
-  if (!(epochMs >= MIN_PYTHON_MS + spareMs && epochMs <= MAX_PYTHON_MS - spareMs)) {
+  if (!(ms >= MIN_PYTHON_MS + spareMs && ms <= MAX_PYTHON_MS - spareMs)) {
     throw new ImproperlyConfigured(`${task}: the time lies outside the years 1 to 9999 that Python knows`);
   }
-  return zone.iso(epochMs);
+  return zone.iso(epochMs, Math.round(seconds * 1e6));
 }

@@ -26,7 +26,10 @@ export function mismatch(at: string, what: string, value: unknown): ImproperlyCo
 
 /** A value for an error text: short, and without anything that may hold a credential. */
 function shown(value: unknown): string {
-  if (typeof value === "string") return maskUrl(JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value));
+  if (typeof value === "string") {
+    const masked = maskUrl(value);
+    return JSON.stringify(masked.length > 60 ? `${masked.slice(0, 60)}…` : masked);
+  }
   if (value === null || typeof value !== "object") return typeof value === "function" ? "a function" : String(value);
   return Array.isArray(value) ? "an array" : "an object";
 }
@@ -111,9 +114,12 @@ export const count = (range: NumberRange = {}): Kind<number> => number({ min: 0,
 
 /** Also takes null (`null` or `none` in the environment). */
 export function nullable<Out, In>(kind: Kind<Out, In>): Kind<Out | null, In | null> {
+  const what = `${kind.what}, or null`;
+  // Its complaints shall name null too.
+  const inner = { ...kind, what };
   return {
-    what: `${kind.what}, or null`,
-    parse: (value, at) => (value === null ? null : kind.parse(value, at)),
+    what,
+    parse: (value, at) => (value === null ? null : inner.parse(value, at)),
     fromText: (given) => (/^(null|none)$/i.test(given) ? null : kind.fromText(given)),
   };
 }

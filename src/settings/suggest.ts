@@ -4,7 +4,7 @@
 export function nearest(name: string, known: Iterable<string>): string | null {
   const wanted = flat(name);
   let best: string | null = null;
-  let bestDistance = Math.max(2, Math.floor(wanted.length / 3)) + 1;
+  let bestDistance = Math.max(2, Math.ceil(wanted.length / 3)) + 1;
   for (const candidate of known) {
     const distance = editDistance(wanted, flat(candidate), bestDistance);
     if (distance < bestDistance) {

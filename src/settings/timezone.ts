@@ -16,10 +16,10 @@ export interface Zone {
   /** Seconds to add to UTC at that instant. */
   offsetSeconds(epochMs: number): number;
   /**
-   * `2030-01-02T03:04:05.678000+01:00`. A fraction of a millisecond counts to the microsecond. Throws `EncodeError` outside
-   * the years 1 to 9999.
+   * `2030-01-02T03:04:05.678000+01:00`, `micros` (whole, any number of them) after `epochMs` (whole). Throws `EncodeError`
+   * outside the years 1 to 9999.
    */
-  iso(epochMs: number): string;
+  iso(epochMs: number, micros?: number): string;
   /**
    * The instant of a clock reading in this zone, given as if it were UTC. A reading that happens twice is the first one, one
    * that is skipped is moved on by the gap (celery/utils/time.py `make_aware`).
@@ -36,7 +36,7 @@ export function zoneOf(settings: { timezone: string | null; enable_utc: boolean 
 export const UTC: Zone = {
   name: "UTC",
   offsetSeconds: () => 0,
-  iso: (epochMs) => isoText(epochMs, 0),
+  iso: (epochMs, micros = 0) => isoText(epochMs, micros, 0),
   fromWall: (wallMs) => wallMs,
 };
 
@@ -71,8 +71,8 @@ class IntlZone implements Zone {
     return this.#offset;
   }
 
-  iso(epochMs: number): string {
-    return isoText(epochMs, this.offsetSeconds(epochMs));
+  iso(epochMs: number, micros = 0): string {
+    return isoText(epochMs, micros, this.offsetSeconds(epochMs + Math.floor(micros / 1000)));
   }
 
   fromWall(wallMs: number): number {
@@ -92,8 +92,7 @@ class IntlZone implements Zone {
   }
 }
 
-function isoText(epochMs: number, offsetSeconds: number): string {
-  const micros = Math.round(epochMs * 1000);
-  const whole = Math.floor(micros / 1000);
-  return formatIso(whole, micros - whole * 1000, offsetSeconds / 60);
+function isoText(epochMs: number, micros: number, offsetSeconds: number): string {
+  const more = Math.floor(micros / 1000);
+  return formatIso(Math.floor(epochMs) + more, micros - more * 1000, offsetSeconds / 60);
 }
