@@ -24,6 +24,7 @@ export class ProtocolError extends LovageError {}
 
 /** A value of ours has no form on the wire (Kombu: `EncodeError`). */
 export class EncodeError extends ProtocolError {
+  static readonly python = "kombu.exceptions.EncodeError";
   constructor(message: string, options?: LovageErrorOptions) {
     super("ENCODE", message, options);
   }
@@ -31,6 +32,7 @@ export class EncodeError extends ProtocolError {
 
 /** A peer's bytes cannot be read (Kombu: `DecodeError`). The worker acks such a message, as Celery does. */
 export class DecodeError extends ProtocolError {
+  static readonly python = "kombu.exceptions.DecodeError";
   constructor(message: string, options?: LovageErrorOptions) {
     super("DECODE", message, options);
   }
@@ -38,6 +40,7 @@ export class DecodeError extends ProtocolError {
 
 /** The content type is not in `accept_content` (Kombu: `ContentDisallowed`). The worker rejects the message. */
 export class ContentDisallowed extends ProtocolError {
+  static readonly python = "kombu.exceptions.ContentDisallowed";
   readonly contentType: string;
   constructor(contentType: string, options?: LovageErrorOptions) {
     super("CONTENT_DISALLOWED", `Refusing to deserialize untrusted content of type ${contentType}`, options);
@@ -47,6 +50,7 @@ export class ContentDisallowed extends ProtocolError {
 
 /** Readable, but not a task that may be run (Celery: `InvalidTaskError`). The worker rejects the message. */
 export class InvalidTaskError extends ProtocolError {
+  static readonly python = "celery.exceptions.InvalidTaskError";
   constructor(message: string, options?: LovageErrorOptions) {
     super("INVALID_TASK", message, options);
   }
@@ -54,6 +58,7 @@ export class InvalidTaskError extends ProtocolError {
 
 /** The caller's configuration or arguments cannot be used; nothing was started (Celery: `ImproperlyConfigured`). */
 export class ImproperlyConfigured extends LovageError {
+  static readonly python = "celery.exceptions.ImproperlyConfigured";
   constructor(message: string, options?: LovageErrorOptions) {
     super("IMPROPERLY_CONFIGURED", message, options);
   }

@@ -46,6 +46,7 @@ function printable(value: unknown): string {
 /** The task was revoked, or found past its `expires`, before or while it ran. `reason` is `revoked`, `expired` or `terminated`. */
 export class TaskRevokedError extends TaskError {
   static readonly python = "celery.exceptions.TaskRevokedError";
+  static readonly pythonArgs = (error: TaskRevokedError): unknown[] => [error.reason];
   readonly taskId: string;
   readonly reason: string;
   constructor(taskId: string, reason: string, options?: LovageErrorOptions) {
@@ -68,7 +69,7 @@ export class NotRegistered extends TaskError {
 /** The task's soft time limit passed; also the reason with which `ctx.signal` aborts then. */
 export class SoftTimeLimitExceeded extends TaskError {
   static readonly python = "billiard.exceptions.SoftTimeLimitExceeded";
-  static readonly pythonArgs = (error: SoftTimeLimitExceeded): unknown[] => [error.seconds];
+  static readonly pythonArgs = (): unknown[] => [];
   readonly seconds: number;
   constructor(seconds: number, options?: LovageErrorOptions) {
     super("SOFT_TIME_LIMIT_EXCEEDED", `soft time limit of ${seconds} s exceeded`, options);

@@ -66,7 +66,8 @@ function admitHead(message: Message, rules: IntakeRules): Decision {
   try {
     head = readHead(message);
   } catch (error) {
-    return invalid(message, null, error);
+    // No id, or times that cannot be read: Celery rejects these without a result.
+    return drop("reject", "invalid task message", error);
   }
   const plan = rules.plans.get(head.task);
   if (plan === undefined) return { kind: "unregistered", head };
@@ -78,7 +79,7 @@ function admitHead(message: Message, rules: IntakeRules): Decision {
   }
   if (message.contentType === undefined) {
     // Python's worker dies of this one (celery-wire 1.8).
-    return invalid(message, head, new InvalidTaskError("the message has no content type"));
+    return invalid(head, new InvalidTaskError("the message has no content type"));
   }
   const payload = decodeBody(message, rules);
   if ("decision" in payload) return payload.decision;
@@ -86,7 +87,7 @@ function admitHead(message: Message, rules: IntakeRules): Decision {
   try {
     task = readTask(message, payload.body, head);
   } catch (error) {
-    return invalid(message, head, error);
+    return invalid(head, error);
   }
   return schedule(task, plan, rules);
 }
@@ -131,13 +132,9 @@ function decodeBody(message: Message, rules: IntakeRules): { body: unknown } | {
   }
 }
 
-function invalid(message: Message, head: TaskHead | null, error: unknown): Decision {
-  const id: unknown = head === null ? message.headers?.id : head.id;
-  const task: unknown = head === null ? message.headers?.task : head.task;
-  if (typeof id !== "string" || id === "" || typeof task !== "string")
-    return drop("reject", "invalid task message", error);
+function invalid(head: TaskHead, error: unknown): Decision {
   const reason = error instanceof LovageError ? error.message : "invalid task message";
-  return { kind: "fail", head: { id, task, head }, reason, error };
+  return { kind: "fail", head: { id: head.id, task: head.task, head }, reason, error };
 }
 
 function schedule(task: TaskRequest, plan: TaskPlan, rules: IntakeRules): Decision {
