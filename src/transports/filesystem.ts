@@ -381,6 +381,8 @@ class FilesystemTransport implements Transport, ConsumerOwner {
     for (const queue of queues) this.#pending.track(queue);
     this.#watch.start(); // before the listing, so that no file falls between
     this.#rememberEnding();
+    // a listing that runs may have begun before these were looked for
+    while (this.#listing !== null) await this.#listing;
     await this.#list();
     this.#tend();
   }
