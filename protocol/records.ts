@@ -1,4 +1,5 @@
 /** Reading loose values that came from a peer. */
+import { EncodeError } from "./errors.ts";
 import { formatIso } from "./iso-time.ts";
 import { PyDateTime, PyFloat } from "./values.ts";
 
@@ -20,10 +21,15 @@ export function numberOr<T>(value: unknown, fallback: T): number | T {
   return typeof number === "number" && Number.isFinite(number) ? number : fallback;
 }
 
-/** Text as it is and a datetime as ISO 8601, else `fallback`. */
+/** Text as it is and a datetime as ISO 8601, else `fallback`; so too for a datetime that Python could not hold. */
 export function timeTextOr<T>(value: unknown, fallback: T): string | T {
-  if (value instanceof PyDateTime) return value.iso;
-  return value instanceof Date ? formatIso(value.getTime()) : textOr(value, fallback);
+  if (!(value instanceof Date)) return textOr(value, fallback);
+  try {
+    return value instanceof PyDateTime ? value.iso : formatIso(value.getTime());
+  } catch (error) {
+    if (error instanceof EncodeError) return fallback;
+    throw error;
+  }
 }
 
 /** A short name for what a value is, for messages: `null`, `array`, `object`, `string`, … */

@@ -80,7 +80,10 @@ describe("a written task message", () => {
   });
 
   test("merges custom headers at the top level, last, and lets them overwrite", () => {
-    const { headers } = encodeTask({ ...minimal, headers: { "x-trace": 1, shadow: "s", ["__proto__"]: { polluted: 1 } } });
+    const { headers } = encodeTask({
+      ...minimal,
+      headers: { "x-trace": 1, shadow: "s", ["__proto__"]: { polluted: 1 } },
+    });
     expect(headers).toMatchObject({ "x-trace": 1, shadow: "s" });
     expect(Object.keys(headers ?? {}).at(-1)).toBe("x-trace");
     expect(Object.getPrototypeOf(headers)).toBe(Object.prototype);
@@ -144,9 +147,31 @@ describe("the head of a received message", () => {
   });
 
   test("of a client that sends nulls (rusty-celery) has the same defaults", () => {
-    const headers = { id: "i", task: "t", lang: "rust", root_id: null, parent_id: null, group: null, meth: null, shadow: null };
-    const more = { eta: null, expires: null, retries: null, timelimit: [null, null], argsrepr: null, kwargsrepr: null, origin: "o" };
-    expect(readHead(received({ ...headers, ...more }))).toMatchObject({ rootId: "i", retries: 0, timeLimit: null, headers: { meth: null } });
+    const headers = {
+      id: "i",
+      task: "t",
+      lang: "rust",
+      root_id: null,
+      parent_id: null,
+      group: null,
+      meth: null,
+      shadow: null,
+    };
+    const more = {
+      eta: null,
+      expires: null,
+      retries: null,
+      timelimit: [null, null],
+      argsrepr: null,
+      kwargsrepr: null,
+      origin: "o",
+    };
+    expect(readHead(received({ ...headers, ...more }))).toMatchObject({
+      rootId: "i",
+      retries: 0,
+      timeLimit: null,
+      headers: { meth: null },
+    });
   });
 
   test("takes single headers of a wrong type as missing", () => {
@@ -171,13 +196,27 @@ describe("the head of a received message", () => {
   });
 
   test("reads limits as [hard, soft], where zero is none", () => {
-    expect(readHead(received({ task: "t", id: "i", timelimit: [30, 1.5] }))).toMatchObject({ timeLimit: 30, softTimeLimit: 1.5 });
-    expect(readHead(received({ task: "t", id: "i", timelimit: [0, -1] }))).toMatchObject({ timeLimit: null, softTimeLimit: null });
-    expect(readHead(received({ task: "t", id: "i", timelimit: [1] }))).toMatchObject({ timeLimit: null, softTimeLimit: null });
+    expect(readHead(received({ task: "t", id: "i", timelimit: [30, 1.5] }))).toMatchObject({
+      timeLimit: 30,
+      softTimeLimit: 1.5,
+    });
+    expect(readHead(received({ task: "t", id: "i", timelimit: [0, -1] }))).toMatchObject({
+      timeLimit: null,
+      softTimeLimit: null,
+    });
+    expect(readHead(received({ task: "t", id: "i", timelimit: [1] }))).toMatchObject({
+      timeLimit: null,
+      softTimeLimit: null,
+    });
   });
 
   test("keeps the caller's headers apart, without reaching a prototype", () => {
-    const headers: Record<string, unknown> = { task: "t", id: "i", compression: "application/x-gzip", redelivered: true };
+    const headers: Record<string, unknown> = {
+      task: "t",
+      id: "i",
+      compression: "application/x-gzip",
+      redelivered: true,
+    };
     Object.defineProperty(headers, "__proto__", { value: { polluted: 1 }, enumerable: true });
     const custom = readHead(received(headers)).headers;
     expect(custom).toEqual({ compression: "application/x-gzip", redelivered: true });
@@ -185,7 +224,9 @@ describe("the head of a received message", () => {
   });
 
   test("gives every stamped header a value, and drops other stamps", () => {
-    const head = readHead(received({ task: "t", id: "i", stamped_headers: ["a", "toString", 3], stamps: { a: 1, b: 2 } }));
+    const head = readHead(
+      received({ task: "t", id: "i", stamped_headers: ["a", "toString", 3], stamps: { a: 1, b: 2 } }),
+    );
     expect(head.stampedHeaders).toEqual(["a", "toString"]);
     expect(head.stamps).toEqual({ a: 1, toString: null });
   });
@@ -233,16 +274,29 @@ describe("a received task", () => {
     });
   });
 
-  test.each<[unknown]>([[null], [undefined], [{}], [{ chain: null, chord: null, extra: 1 }]])("may have an empty embed: %j", (embed) => {
-    expect(readTask(message, [[], {}, embed]).embed).toEqual({ callbacks: null, errbacks: null, chain: null, chord: null });
-  });
+  test.each<[unknown]>([[null], [undefined], [{}], [{ chain: null, chord: null, extra: 1 }]])(
+    "may have an empty embed: %j",
+    (embed) => {
+      expect(readTask(message, [[], {}, embed]).embed).toEqual({
+        callbacks: null,
+        errbacks: null,
+        chain: null,
+        chord: null,
+      });
+    },
+  );
 
   test("may have null args and kwargs", () => {
     expect(readTask(message, [null, null, null])).toMatchObject({ args: [], kwargs: {} });
   });
 
   test("may have one bare signature where an array is due", () => {
-    const embed = { callbacks: { task: "a" }, errbacks: [null, { task: "b", chord_size: 2 }], chain: [], chord: { task: "c" } };
+    const embed = {
+      callbacks: { task: "a" },
+      errbacks: [null, { task: "b", chord_size: 2 }],
+      chain: [],
+      chord: { task: "c" },
+    };
     const read = readTask(message, [[], {}, embed]).embed;
     expect(read.callbacks?.map((one) => one.task)).toEqual(["a"]);
     expect(read.errbacks?.map((one) => one.task)).toEqual(["b"]);
@@ -281,7 +335,9 @@ describe("a received task of protocol 1", () => {
   test("is known by its body", () => {
     const message = received({ "x-trace": 1 });
     expect(hasTaskHeader(message)).toBe(false);
-    expect(readTask(message, { ...v1, taskset: "g", group: "old", timelimit: [5, 3], callbacks: { task: "c" } })).toMatchObject({
+    expect(
+      readTask(message, { ...v1, taskset: "g", group: "old", timelimit: [5, 3], callbacks: { task: "c" } }),
+    ).toMatchObject({
       protocol: 1,
       utc: false,
       retries: 2,
@@ -297,7 +353,12 @@ describe("a received task of protocol 1", () => {
   });
 
   test("needs no args (celery-node leaves out what is undefined), and no headers at all", () => {
-    expect(readTask(received(null), { task: "t", id: "i" })).toMatchObject({ args: [], kwargs: {}, utc: true, headers: {} });
+    expect(readTask(received(null), { task: "t", id: "i" })).toMatchObject({
+      args: [],
+      kwargs: {},
+      utc: true,
+      headers: {},
+    });
   });
 
   test("is no task without a name", () => {
@@ -308,7 +369,9 @@ describe("a received task of protocol 1", () => {
 
   test("under headers of protocol 2 (hybrid) lets the headers win", () => {
     const message = received({ task: "h", id: "h-id", retries: null, custom: 1 });
-    expect(readTask(message, { ...v1, root_id: "root", origin: "o", lang: "py", errbacks: [{ task: "e" }] })).toMatchObject({
+    expect(
+      readTask(message, { ...v1, root_id: "root", origin: "o", lang: "py", errbacks: [{ task: "e" }] }),
+    ).toMatchObject({
       protocol: 1,
       task: "h",
       id: "h-id",
@@ -334,7 +397,10 @@ describe("for any task", () => {
     id: name,
     origin: fc.string(),
     args: fc.array(plainJson),
-    kwargs: fc.dictionary(fc.string().filter((key) => !key.startsWith("__")), plainJson),
+    kwargs: fc.dictionary(
+      fc.string().filter((key) => !key.startsWith("__")),
+      plainJson,
+    ),
     shadow: orNull(name),
     eta: orNull(fc.constant("2030-01-02T03:04:05.678901+00:00")),
     group: orNull(name),
@@ -348,7 +414,10 @@ describe("for any task", () => {
     replacedTaskNesting: fc.nat(),
     priority: orNull(fc.integer({ min: 0, max: 9 })),
     replyTo: fc.string(),
-    headers: fc.dictionary(fc.string().map((key) => `x-${key}`), plainJson),
+    headers: fc.dictionary(
+      fc.string().map((key) => `x-${key}`),
+      plainJson,
+    ),
   });
 
   test("what is written is read back", () => {
@@ -364,15 +433,38 @@ describe("for any task", () => {
 });
 
 describe("for any headers and any body", () => {
-  const headerNames = ["task", "id", "eta", "expires", "timelimit", "retries", "stamped_headers", "stamps", "group", "root_id", "x"];
-  const anything = fc.oneof(fc.anything({ withBigInt: true, withDate: true, withNullPrototype: true, withTypedArray: true }), plainJson);
+  const headerNames = [
+    "task",
+    "id",
+    "eta",
+    "expires",
+    "timelimit",
+    "retries",
+    "stamped_headers",
+    "stamps",
+    "group",
+    "root_id",
+    "x",
+  ];
+  const anything = fc.oneof(
+    fc.anything({ withBigInt: true, withDate: true, withNullPrototype: true, withTypedArray: true }),
+    plainJson,
+  );
   const headers = fc.oneof(
     fc.constant(null),
     fc.dictionary(fc.constantFrom(...headerNames), anything),
-    fc.dictionary(fc.constantFrom(...headerNames), anything).map((more): Record<string, unknown> => ({ ...more, task: "t", id: "i" })),
+    fc
+      .dictionary(fc.constantFrom(...headerNames), anything)
+      .map((more): Record<string, unknown> => ({ ...more, task: "t", id: "i" })),
   );
-  const signature = fc.record({ task: fc.oneof(name, anything), args: anything, kwargs: anything, options: anything }, { requiredKeys: [] });
-  const embed = fc.dictionary(fc.constantFrom("callbacks", "errbacks", "chain", "chord"), fc.oneof(anything, signature, fc.array(signature)));
+  const signature = fc.record(
+    { task: fc.oneof(name, anything), args: anything, kwargs: anything, options: anything },
+    { requiredKeys: [] },
+  );
+  const embed = fc.dictionary(
+    fc.constantFrom("callbacks", "errbacks", "chain", "chord"),
+    fc.oneof(anything, signature, fc.array(signature)),
+  );
   const body = fc.oneof(
     anything,
     fc.tuple(anything, anything, fc.oneof(anything, embed)),
@@ -396,8 +488,19 @@ describe("for any headers and any body", () => {
   });
 
   test("decoding any bytes gives a value or a ProtocolError", () => {
-    const bytes = fc.oneof(fc.uint8Array(), fc.string().map((text) => utf8Encode(text)), fc.json().map((text) => utf8Encode(text)));
-    const types = fc.constantFrom("application/json", "application/data", "text/plain", "application/x-python-serialize", "", undefined);
+    const bytes = fc.oneof(
+      fc.uint8Array(),
+      fc.string().map((text) => utf8Encode(text)),
+      fc.json().map((text) => utf8Encode(text)),
+    );
+    const types = fc.constantFrom(
+      "application/json",
+      "application/data",
+      "text/plain",
+      "application/x-python-serialize",
+      "",
+      undefined,
+    );
     const encodings = fc.constantFrom("utf-8", "binary", "us-ascii", "latin-1", "utf-16", "no-such", "", undefined);
     fc.assert(
       fc.property(bytes, types, encodings, (payload, contentType, contentEncoding) => {

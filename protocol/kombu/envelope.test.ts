@@ -60,7 +60,9 @@ describe("an envelope", () => {
     expect(decodeEnvelope(marked).redelivered).toBe(true);
     expect(markRedelivered(encodeEnvelope(message(), route))).toBe(marked);
     const noHeaders = message({ headers: {} });
-    expect(markRedelivered(encodeEnvelope(noHeaders, route))).toBe(encodeEnvelope(noHeaders, { ...route, redelivered: true }));
+    expect(markRedelivered(encodeEnvelope(noHeaders, route))).toBe(
+      encodeEnvelope(noHeaders, { ...route, redelivered: true }),
+    );
   });
 });
 
@@ -87,7 +89,11 @@ describe("an envelope of another client", () => {
     ],
     [
       "rusty-celery: no delivery info, null reply_to",
-      { body: text, headers: { id: "i" }, properties: { correlation_id: "i", reply_to: null, delivery_tag: "d", body_encoding: "base64" } },
+      {
+        body: text,
+        headers: { id: "i" },
+        properties: { correlation_id: "i", reply_to: null, delivery_tag: "d", body_encoding: "base64" },
+      },
       { exchange: "", routingKey: "", deliveryTag: "d" },
     ],
     [
@@ -96,7 +102,11 @@ describe("an envelope of another client", () => {
       { deliveryTag: "d" },
     ],
     ["null headers", { body: text, headers: null, properties: { body_encoding: "base64" } }, { deliveryTag: null }],
-    ["PHP's empty arrays", { body: text, headers: [], properties: { body_encoding: "base64", delivery_info: [] } }, { exchange: "" }],
+    [
+      "PHP's empty arrays",
+      { body: text, headers: [], properties: { body_encoding: "base64", delivery_info: [] } },
+      { exchange: "" },
+    ],
     ["plain text body", { body, headers: {}, properties: {} }, {}],
     ["plain text body that says so", { body, headers: {}, properties: { body_encoding: "utf-8" } }, {}],
     ["plain text body, null encoding", { body, headers: {}, properties: { body_encoding: null } }, {}],
@@ -144,7 +154,8 @@ describe("an envelope of another client", () => {
   });
 
   test("cannot reach the prototype of what is read from it", () => {
-    const text = '{"__proto__": {"body": "x"}, "headers": {"__proto__": {"polluted": 1}}, "properties": {"__proto__": {"polluted": 1}, "constructor": 1}}';
+    const text =
+      '{"__proto__": {"body": "x"}, "headers": {"__proto__": {"polluted": 1}}, "properties": {"__proto__": {"polluted": 1}, "constructor": 1}}';
     const read = decodeEnvelope(text);
     expect(Object.getPrototypeOf(read.message.headers)).toBe(Object.prototype);
     expect(read.message.properties).toEqual({ extra: { constructor: 1 } });
@@ -158,7 +169,9 @@ describe("marking", () => {
       '{ "body":"\\"headers\\": {}", "headers" : {"n": 1.0, "big": 123456789012345678901234567890, "s": "}\\\\", "a":[{"headers":{}}]} , ' +
       '"properties": {"x": {"delivery_info": {}}, "delivery_info": { } } }';
     expect(markRedelivered(text)).toBe(
-      text.replace('{"headers":{}}]}', '{"headers":{}}], "redelivered": true}').replace("{ } } }", '{ "redelivered": true} } }'),
+      text
+        .replace('{"headers":{}}]}', '{"headers":{}}], "redelivered": true}')
+        .replace("{ } } }", '{ "redelivered": true} } }'),
     );
   });
 
@@ -191,12 +204,18 @@ describe("an unacked record", () => {
 });
 
 const jsonText = fc.json({ depthSize: "small" });
-const headerValue = fc.jsonValue().filter((value) => !JSON.stringify(value).includes("__")).map((value) => JSON.parse(JSON.stringify(value)));
+const headerValue = fc
+  .jsonValue()
+  .filter((value) => !JSON.stringify(value).includes("__"))
+  .map((value) => JSON.parse(JSON.stringify(value)));
 
 describe("for any message", () => {
   const anyMessage = fc.record({
     body: fc.uint8Array(),
-    headers: fc.dictionary(fc.string().filter((key) => key !== "__proto__"), headerValue),
+    headers: fc.dictionary(
+      fc.string().filter((key) => key !== "__proto__"),
+      headerValue,
+    ),
     contentType: fc.string(),
     contentEncoding: fc.string(),
     properties: fc.record(
@@ -217,8 +236,16 @@ describe("for any message", () => {
     fc.assert(
       fc.property(anyMessage, fc.string(), fc.string(), fc.uuid(), (written, exchange, routingKey, deliveryTag) => {
         const read = decodeEnvelope(encodeEnvelope(written, { exchange, routingKey, deliveryTag }));
-        expect({ ...read.message, body: Array.from(read.message.body) }).toEqual({ ...written, body: Array.from(written.body) });
-        expect(read).toMatchObject({ exchange, routingKey, deliveryTag, redelivered: written.headers.redelivered === true });
+        expect({ ...read.message, body: Array.from(read.message.body) }).toEqual({
+          ...written,
+          body: Array.from(written.body),
+        });
+        expect(read).toMatchObject({
+          exchange,
+          routingKey,
+          deliveryTag,
+          redelivered: written.headers.redelivered === true,
+        });
       }),
     );
   });
@@ -243,7 +270,13 @@ describe("for any text", () => {
       .record({ body: fc.jsonValue(), headers: fc.jsonValue(), properties: fc.jsonValue() }, { requiredKeys: [] })
       .map((value) => JSON.stringify(value)),
     fc
-      .record({ body: fc.string(), properties: fc.dictionary(fc.constantFrom("delivery_info", "priority", "body_encoding", "delivery_tag", "x"), fc.jsonValue()) })
+      .record({
+        body: fc.string(),
+        properties: fc.dictionary(
+          fc.constantFrom("delivery_info", "priority", "body_encoding", "delivery_tag", "x"),
+          fc.jsonValue(),
+        ),
+      })
       .map((value) => JSON.stringify(value)),
   );
 
