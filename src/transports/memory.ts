@@ -6,6 +6,7 @@ import type { Address, Message } from "../../protocol/message.ts";
 import type { Queue } from "../../protocol/routing.ts";
 import { type Log, silentLog } from "../runtime/log.ts";
 import { MessageStateError, PublishError, QueueNotFound, TransportClosed } from "./errors.ts";
+import { mandatoryByDefault } from "./mandatory.ts";
 import { MemoryHub, memoryHub } from "./memory/hub.ts";
 import type { Entry, MemoryQueue, Taker } from "./memory/queue.ts";
 import type { ConsumeOptions, Consumer, Delivery, DeliveryInfo, Transport } from "./transport.ts";
@@ -67,7 +68,7 @@ class MemoryTransport implements Transport {
   ): Promise<void> {
     await this.#ready(options.signal);
     const taken = this.#hub.publish(message, to.exchange, to.routingKey);
-    if (taken || options.mandatory === false) return;
+    if (taken || !(options.mandatory ?? mandatoryByDefault(to.exchange, this.#hub.exchangeType(to.exchange)))) return;
     throw new PublishError(
       `no queue takes messages of exchange ${JSON.stringify(to.exchange)} with routing key ${JSON.stringify(to.routingKey)}`,
       to,

@@ -170,8 +170,7 @@ export function testTransport(spec: TransportSpec): void {
         const queue = await declared(transport);
         const wanted = Array.from({ length: 200 }, (_, i) => `${i}`);
         await Promise.all(wanted.map((body) => transport.publish(text(body), toQueue(queue))));
-        const inbox = await consuming(transport, [queue.name], 10);
-        inbox.onEach = (d) => d.ack();
+        const inbox = await consuming(transport, [queue.name], 10, ack);
         expect((await inbox.waitFor(wanted.length)).map(bodyText)).toEqual(wanted);
       },
       spec.can.order,
@@ -202,8 +201,7 @@ export function testTransport(spec: TransportSpec): void {
         const message = text(`${priority}`);
         await transport.publish({ ...message, properties: { ...message.properties, priority } }, toQueue(queue));
       }
-      const inbox = await consuming(transport, [queue.name], 1);
-      inbox.onEach = (d) => d.ack();
+      const inbox = await consuming(transport, [queue.name], 1, ack);
       expect((await inbox.waitFor(2)).map(bodyText)).toEqual(lowFirst.map(String).reverse());
     });
 
@@ -686,8 +684,7 @@ export function testTransport(spec: TransportSpec): void {
         await within(Promise.all([first, during, after]), "the publishes");
         const other = await second(rig);
         await other.declare([queue]);
-        const inbox = await consuming(other, [queue.name]);
-        inbox.onEach = (d) => d.ack();
+        const inbox = await consuming(other, [queue.name], 100, ack);
         await until(() => new Set(inbox.got.map(bodyText)).size === 3, "three messages");
         expect([...new Set(inbox.got.map(bodyText))].sort()).toEqual(["after", "before", "during"]);
       });
@@ -759,11 +756,20 @@ export class Inbox {
   }
 }
 
-export async function consuming(transport: Transport, queues: readonly string[], prefetch = 100): Promise<Inbox> {
+/** `onEach` sees every delivery, also those that come before `consume` has resolved. */
+export async function consuming(
+  transport: Transport,
+  queues: readonly string[],
+  prefetch = 100,
+  onEach?: (delivery: Delivery) => void,
+): Promise<Inbox> {
   const inbox = new Inbox();
+  if (onEach) inbox.onEach = onEach;
   inbox.consumer = await transport.consume(queues, { prefetch }, inbox.take);
   return inbox;
 }
+
+const ack = (delivery: Delivery) => delivery.ack();
 
 export function unique(kind: string): string {
   return `lovage-${kind}-${randomUUID()}`;

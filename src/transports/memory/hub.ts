@@ -4,7 +4,14 @@
  * served first, patterns match as `protocol/routing.ts` says. Unlike them it refuses a redeclaration with other attributes.
  */
 import type { Message } from "../../../protocol/message.ts";
-import { type Binding, bindingOf, type Exchange, type Queue, routesFor } from "../../../protocol/routing.ts";
+import {
+  type Binding,
+  bindingOf,
+  type Exchange,
+  type ExchangeType,
+  type Queue,
+  routesFor,
+} from "../../../protocol/routing.ts";
 import { QueueClash } from "../errors.ts";
 import { type Entry, MemoryQueue } from "./queue.ts";
 
@@ -39,6 +46,10 @@ export class MemoryHub {
       queue.put(entryOf(message, exchange, routingKey));
     }
     return names.length > 0;
+  }
+
+  exchangeType(name: string): ExchangeType | undefined {
+    return this.#exchanges.get(name)?.declared.type;
   }
 
   delete(name: string): void {
