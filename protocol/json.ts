@@ -33,7 +33,7 @@ export const DEFAULT_JSON_DEPTH = 512;
 export function decodeJson(text: string, options?: JsonDecodeOptions): unknown {
   const maxDepth = options?.maxDepth ?? DEFAULT_JSON_DEPTH;
   const keepFloats = options?.floats === "keep";
-  if (mayHoldTag(text) || holdsLongInteger(text) || (keepFloats && WHOLE_FLOAT.test(text))) {
+  if (mayHoldTag(text) || holdsLongInteger(text) || (keepFloats && FLOAT_OR_MINUS_ZERO.test(text))) {
     return readJson(text, maxDepth, keepFloats);
   }
   let value: unknown;
@@ -60,7 +60,7 @@ export function encodeJson(value: unknown, options?: JsonEncodeOptions): string 
 }
 
 const ESCAPED_TAG_LETTER = /\\u00(?:5[fF]|65|7[049])/;
-const WHOLE_FLOAT = /\d(?:\.0|[eE])|-0/;
+const FLOAT_OR_MINUS_ZERO = /\d[.eE]|-0/;
 
 /** The name of a tag may hide behind escapes of its letters. */
 function mayHoldTag(text: string): boolean {
