@@ -2,8 +2,8 @@
 
     python python-fixtures/record_vectors.py protocol/vectors/recorded/celery-5.7.0.json
 
-Needs celery and kombu[redis], and no broker. Ids, clocks and host names are fixed, so two runs with the same versions write the same file: a difference
-is a change of the wire.
+Needs celery and kombu[redis], and no broker. Ids, clocks and host names are fixed, so two runs with the same versions
+write the same file: a difference is a change of the wire.
 """
 
 import base64

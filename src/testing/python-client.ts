@@ -3,12 +3,12 @@
  * without starting an interpreter for each question.
  */
 import { join } from "node:path";
-import { PeerFailed, PythonRaised } from "./errors.ts";
+import { PeerFailed, PythonRaised, WaitTimeout } from "./errors.ts";
 import { fixturesFolder, pythonProgram } from "./fixture-files.ts";
 import { PeerProcess } from "./peer-process.ts";
 import { PythonCelery } from "./python-celery.ts";
 import { pythonEnvironment } from "./python-worker.ts";
-import { within } from "./wait.ts";
+import { endsWithin, within } from "./wait.ts";
 
 export interface PythonClientOptions {
   /** An interpreter whose environment has Celery. @default LOVAGE_TEST_PYTHON, else `python3` */
@@ -71,12 +71,28 @@ export class PythonClient extends PythonCelery implements AsyncDisposable {
     await this.process.stop({ grace: 1_000 });
   }
 
-  #request(op: string, app: number, fields: object, timeout: number): Promise<unknown> {
+  async #request(op: string, app: number, fields: object, timeout: number): Promise<unknown> {
     this.process.assertAlive();
     const id = this.#lines.nextId();
     const answer = this.#lines.expect(id);
     this.process.stdin?.write(`${JSON.stringify({ id, op, app, ...fields })}\n`);
-    return within(answer, timeout, `the Python client to ${op}`);
+    try {
+      return await within(answer, timeout, `the Python client to ${op}`);
+    } catch (error) {
+      if (error instanceof WaitTimeout) throw await this.#late(error);
+      throw error;
+    }
+  }
+
+  /** Has Python say where it stands, which is what one wants to know of a request that does not end. */
+  async #late(error: WaitTimeout): Promise<WaitTimeout> {
+    const mark = this.process.mark();
+    this.process.kill("SIGUSR2");
+    await endsWithin(
+      this.process.waitForLog(/<module>/, { after: mark, timeout: 1_000 }).catch(() => undefined),
+      1_000,
+    );
+    return new WaitTimeout(`${error.message}; Python stands at:\n${this.process.log(mark)}`, { cause: error });
   }
 }
 
