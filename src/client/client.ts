@@ -15,7 +15,7 @@ import type { AnyTask } from "../tasks/definition.ts";
 import type { Transport } from "../transports/transport.ts";
 import { AsyncResult, type ResultOptions } from "./async-result.ts";
 import { type ApplyAsyncOptions, type CheckedOptions, checkOptions } from "./publish-options.ts";
-import { Publisher } from "./publisher.ts";
+import { Publisher, type PublishHow } from "./publisher.ts";
 import { Queues } from "./queues.ts";
 import { ErrorRegistry } from "./remote-errors.ts";
 import { Results } from "./results.ts";
@@ -39,7 +39,7 @@ export interface ClientParts {
   readonly ids?: () => string;
   /** @default `gen<pid>@<host>` */
   readonly origin?: string;
-  /** `reply_to` when there is no backend to name one. @default a fresh UUID */
+  /** `reply_to` when the backend names none. @default a fresh UUID */
   readonly oid?: string;
 }
 
@@ -131,7 +131,14 @@ class CeleryClient implements Client {
     const destination = this.router.destination(routed);
     const id = options.taskId ?? this.#ids();
     const ignored = options.ignoreResult === true;
-    const replyTo = this.#replyTo ?? (await this.#askReplyTo(ignored));
+    const how = {
+      retry: routed.retry,
+      retryPolicy: routed.retryPolicy,
+      compression: routed.compression,
+      mandatory: options.mandatory,
+      signal: options.signal,
+    };
+    const replyTo = this.#replyTo ?? (await this.#askReplyTo(ignored, how));
     const input = taskMessage(
       { name, id, args, kwargs },
       { ...options, rootId: ancestry.rootId, parentId: ancestry.parentId },
@@ -151,13 +158,7 @@ class CeleryClient implements Client {
           ),
       },
     );
-    await this.publisher.publish(encodeTask(input), destination, {
-      retry: routed.retry,
-      retryPolicy: routed.retryPolicy,
-      compression: routed.compression,
-      mandatory: options.mandatory,
-      signal: options.signal,
-    });
+    await this.publisher.publish(encodeTask(input), destination, how);
     return new AsyncResult<T>(id, this.results, { returns: task?.returns ?? null, ignored });
   }
 
@@ -186,10 +187,10 @@ class CeleryClient implements Client {
   }
 
   /** For rpc the reply queue must stand before the first message that names it, but not for a result that nobody stores. */
-  async #askReplyTo(ignored: boolean): Promise<string> {
+  async #askReplyTo(ignored: boolean, how: PublishHow): Promise<string> {
     const { backend } = this.#parts;
     if (backend === null || ignored) return this.#oid;
-    this.#replyTo = await backend.replyTo();
+    this.#replyTo = (await this.publisher.prepare(() => backend.replyTo(), how)) || this.#oid;
     return this.#replyTo;
   }
 }

@@ -61,25 +61,15 @@ export class Publisher {
   }
 
   /** Resolves once the broker holds the message. */
-  async publish(message: Message, target: PublishTarget, how: PublishHow = {}): Promise<void> {
+  publish(message: Message, target: PublishTarget, how: PublishHow = {}): Promise<void> {
     const compression = how.compression ?? this.#settings.task_compression;
     const packed = compression === null ? message : compressed(message, compression);
-    const retry = how.retry ?? this.#settings.task_publish_retry;
-    for (let retries = 0; ; retries++) {
-      try {
-        return await this.#attempt(packed, target, how);
-      } catch (error) {
-        if (!retry || how.signal?.aborted || this.#closed || !isRetryable(error)) throw error;
-        const policy = { ...this.#settings.task_publish_retry_policy, ...how.retryPolicy };
-        if (policy.maxRetries !== null && retries >= policy.maxRetries) throw error;
-        const delay = retryDelay(policy, retries);
-        this.#log.warn(
-          { queue: target.queue?.name ?? null, retries: retries + 1, delay, err: error },
-          "publish failed and is tried again",
-        );
-        if (delay > 0) await pause(delay * 1000, how.signal ?? undefined);
-      }
-    }
+    return this.#retrying((signal) => this.#attempt(packed, target, how, signal), how, target.queue?.name ?? null);
+  }
+
+  /** What must be done at the broker before a message can be made, under the same rules as the publish itself. */
+  prepare<T>(act: () => Promise<T>, how: PublishHow = {}): Promise<T> {
+    return this.#retrying((signal) => before(act(), signal), how, null);
   }
 
   /** Ends the waits for the broker of what is still to be published. The transport stays open: it is not ours. */
@@ -88,18 +78,38 @@ export class Publisher {
     this.#outage.stop(new TransportClosed("the client is closed"));
   }
 
-  async #attempt(message: Message, target: PublishTarget, how: PublishHow): Promise<void> {
+  async #retrying<T>(act: (signal: AbortSignal) => Promise<T>, how: PublishHow, queue: string | null): Promise<T> {
+    const retry = how.retry ?? this.#settings.task_publish_retry;
+    for (let retries = 0; ; retries++) {
+      try {
+        return await this.#once(act, how);
+      } catch (error) {
+        if (!retry || how.signal?.aborted || this.#closed || !isRetryable(error)) throw error;
+        const policy = { ...this.#settings.task_publish_retry_policy, ...how.retryPolicy };
+        if (policy.maxRetries !== null && retries >= policy.maxRetries) throw error;
+        const delay = retryDelay(policy, retries);
+        this.#log.warn({ queue, retries: retries + 1, delay, err: error }, "publish failed and is tried again");
+        if (delay > 0) await pause(delay * 1000, how.signal ?? undefined);
+      }
+    }
+  }
+
+  async #once<T>(act: (signal: AbortSignal) => Promise<T>, how: PublishHow): Promise<T> {
     if (this.#closed) throw new TransportClosed("the client is closed");
     const outageSignal = this.#outage.enter();
     const signal = how.signal ? AbortSignal.any([outageSignal, how.signal]) : outageSignal;
     try {
       if (!this.#connected) await this.#connect(signal);
-      const declaring = target.queue === null ? true : this.#declare(target.queue);
-      if (declaring !== true) await before(declaring, signal);
-      await this.#publish(message, target, how, signal);
+      return await act(signal);
     } finally {
       this.#outage.leave();
     }
+  }
+
+  async #attempt(message: Message, target: PublishTarget, how: PublishHow, signal: AbortSignal): Promise<void> {
+    const declaring = target.queue === null ? true : this.#declare(target.queue);
+    if (declaring !== true) await before(declaring, signal);
+    await this.#publish(message, target, how, signal);
   }
 
   async #publish(message: Message, target: PublishTarget, how: PublishHow, signal: AbortSignal): Promise<void> {

@@ -172,8 +172,7 @@ function expiryOf(
       expirationMs: typeof routed.expiration === "number" ? milliseconds(routed.expiration * 1000) : null,
     };
   }
-  const header =
-    typeof expires === "number" ? instantText(task, nowMs, zone, expires) : textOf(task, expires, zone);
+  const header = typeof expires === "number" ? instantText(task, nowMs, zone, expires) : textOf(task, expires, zone);
   const leftMs = typeof expires === "number" ? expires * 1000 : epochOf(expires) - nowMs;
   if (leftMs < 0) onExpired?.(-leftMs / 1000);
   return { header, expirationMs: milliseconds(Math.max(0, leftMs)) };
