@@ -181,7 +181,7 @@ class JsonReader {
     if (found[1] !== undefined || found[2] !== undefined) {
       return this.keepFloats && Number.isInteger(value) ? new PyFloat(value) : value;
     }
-    if (Number.isSafeInteger(value)) return value === 0 ? 0 : value; // Python's int has no minus zero.
+    if (Number.isSafeInteger(value)) return value;
     if (literal.length > MAX_INTEGER_DIGITS + (literal.startsWith("-") ? 1 : 0)) {
       this.fail(`an integer of more than ${MAX_INTEGER_DIGITS} digits`, start);
     }

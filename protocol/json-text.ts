@@ -33,7 +33,7 @@ function valueText(value: unknown, depth: number): string {
     case "string":
       return stringText(value);
     case "number":
-      return (value | 0) === value && value !== 0 ? `${value}` : numberJson(value);
+      return (value | 0) === value ? `${value}` : numberJson(value);
     case "boolean":
       return value ? "true" : "false";
     case "undefined":

@@ -9,8 +9,8 @@ describe("decoding", () => {
   test("agrees with JSON.parse on ordinary JSON, on both paths", () => {
     fc.assert(
       fc.property(fc.json({ maxDepth: 6 }), (text) => {
-        // Integers beyond 2**53 and the integer -0 are read otherwise, on purpose.
-        fc.pre(!/-0(?![.\d])|(?<![.\d])\d{16}/.test(text));
+        // Integers beyond 2**53 are read otherwise, on purpose.
+        fc.pre(!/(?<![.\d])\d{16}/.test(text));
         const parsed: unknown = JSON.parse(text);
         expect(decodeJson(text)).toEqual(parsed);
         expect(readJson(text, 512, false)).toEqual(parsed);
@@ -145,7 +145,7 @@ describe("encoding", () => {
 
   test.each([
     [1, "1"],
-    [-0, "-0.0"],
+    [-0, "0"],
     [1.5, "1.5"],
     [2 ** 53 - 1, "9007199254740991"],
     [2 ** 53, "9007199254740992.0"],

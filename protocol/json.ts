@@ -4,8 +4,7 @@
  * Decoding is `JSON.parse` unless the text holds what that would lose: integers beyond 2**53, tags, NaN and Infinity. Then
  * the exact reader (`json-reader.ts`) does it. The questions that decide are asked of the text and cost a few percent.
  *
- * Known limits: in plain objects members with integer-like names come first, whatever their order was in Python; and the
- * integer `-0`, which no Python writes, is read as minus zero by `JSON.parse`.
+ * A known limit of plain objects: members with integer-like names come first, whatever their order was in Python.
  */
 import { DecodeError } from "./errors.ts";
 import { readJson } from "./json-reader.ts";
@@ -33,7 +32,7 @@ export const DEFAULT_JSON_DEPTH = 512;
 export function decodeJson(text: string, options?: JsonDecodeOptions): unknown {
   const maxDepth = options?.maxDepth ?? DEFAULT_JSON_DEPTH;
   const keepFloats = options?.floats === "keep";
-  if (mayHoldTag(text) || holdsLongInteger(text) || (keepFloats && FLOAT_OR_MINUS_ZERO.test(text))) {
+  if (mayHoldTag(text) || holdsLongInteger(text) || (keepFloats && FLOAT.test(text))) {
     return readJson(text, maxDepth, keepFloats);
   }
   let value: unknown;
@@ -60,7 +59,7 @@ export function encodeJson(value: unknown, options?: JsonEncodeOptions): string 
 }
 
 const ESCAPED_TAG_LETTER = /\\u00(?:5[fF]|65|7[049])/;
-const FLOAT_OR_MINUS_ZERO = /\d[.eE]|-0/;
+const FLOAT = /\d[.eE]/;
 
 /** The name of a tag may hide behind escapes of its letters. */
 function mayHoldTag(text: string): boolean {

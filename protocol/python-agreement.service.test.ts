@@ -12,7 +12,6 @@ import { DecodeError } from "./errors.ts";
 import { formatIso, parseIso } from "./iso-time.ts";
 import { decodeJson, encodeJson } from "./json.ts";
 import { pyRepr, reprException, saferepr } from "./saferepr.ts";
-import "../src/runtime/bytes.ts";
 
 const python = process.env.LOVAGE_TEST_PYTHON;
 const seed = Number(process.env.LOVAGE_TEST_SEED ?? 20300102);

@@ -17,19 +17,15 @@ export function floatJson(value: number): string {
 /**
  * As `json.dumps` would write what a JavaScript number stands for: an int while integers are exact (up to 2**53 - 1), else
  * a float. Integers beyond that are `bigint` here, so a larger number was a float: 1e21 leaves as `1e+21`, as it came.
- * Minus zero exists only as a float: `-0.0`.
+ * Minus zero is what `0 * -1` gives, so it leaves as the int it is meant to be; `PyFloat` keeps the sign.
  */
 export function numberJson(value: number): string {
-  return isIntegerLike(value) ? `${value}` : floatJson(value);
+  return Number.isSafeInteger(value) ? `${value}` : floatJson(value);
 }
 
 /** `repr()` of what `numberJson` makes Python receive. */
 export function numberRepr(value: number): string {
-  return isIntegerLike(value) ? `${value}` : floatRepr(value);
-}
-
-function isIntegerLike(value: number): boolean {
-  return Number.isSafeInteger(value) && (value !== 0 || 1 / value > 0);
+  return Number.isSafeInteger(value) ? `${value}` : floatRepr(value);
 }
 
 function finiteFloatText(value: number): string {

@@ -8,7 +8,7 @@ test.each<[unknown, string]>([
   [[], "[]"],
   [{}, "{}"],
   [[1, 1.5, true, false, null], "[1, 1.5, True, False, None]"],
-  [[new PyFloat(1), 1e100, -0, Number.NaN, Infinity], "[1.0, 1e+100, -0.0, nan, inf]"],
+  [[new PyFloat(1), 1e100, new PyFloat(-0), Number.NaN, Infinity], "[1.0, 1e+100, -0.0, nan, inf]"],
   [2n ** 70n, "1180591620717411303424"],
   ['it\'s\n"x"\\', "'it\\'s\n\"x\"\\'"],
   [Uint8Array.of(104, 105), "b'hi'"],
