@@ -67,10 +67,10 @@ describe("a result document", () => {
       dateDone: null,
       taskId: "",
     });
-    // celery-node stores a failure like this: an object as traceback, no result.
-    const node =
+    // A failure without an exception, whose traceback is no text.
+    const bare =
       '{"status": "FAILURE", "result": null, "traceback": {}, "children": [], "task_id": "i", "date_done": "2026-11-21T09:08:07.654Z"}';
-    expect(decodeResultMeta(node)).toMatchObject({
+    expect(decodeResultMeta(bare)).toMatchObject({
       status: "FAILURE",
       result: null,
       exception: null,
