@@ -83,6 +83,17 @@ describe("declaring", () => {
     expect(transport.published).toHaveLength(4);
   });
 
+  test("of which many messages wait makes Node suspect no leak", async () => {
+    const warnings: string[] = [];
+    const onWarning = ({ name }: Error) => void warnings.push(name);
+    process.on("warning", onWarning);
+    const publisher = publisherOf();
+    await Promise.all(Array.from({ length: 50 }, () => publisher.publish(message, target)));
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("warning", onWarning);
+    expect(warnings).toEqual([]);
+  });
+
   test("happens each time for a queue that may have gone meanwhile", async () => {
     const publisher = publisherOf();
     for (const brief of [{ autoDelete: true }, { arguments: { "x-expires": 1000 } }]) {

@@ -6,6 +6,7 @@
  * the broker is away fails after about 17 seconds. `max_retries: null` waits for ever. What has failed may still have
  * reached the broker when the connection broke between the write and its confirmation: delivery is at least once.
  */
+import { setMaxListeners } from "node:events";
 import type { Address, Message } from "../../protocol/message.ts";
 import type { Queue } from "../../protocol/routing.ts";
 import { pause } from "../runtime/backoff.ts";
@@ -173,7 +174,7 @@ export class Publisher {
 class OutageWatch {
   readonly #transport: Transport;
   readonly #limitMs: number | null;
-  #controller = new AbortController();
+  #controller = sharedController();
   #underWay = 0;
   #awaySinceMs: number | null = null;
   #timer: NodeJS.Timeout | null = null;
@@ -218,7 +219,7 @@ class OutageWatch {
     this.#awaySinceMs ??= now;
     if (this.#limitMs === null || now - this.#awaySinceMs < this.#limitMs) return;
     const told = this.#controller;
-    this.#controller = new AbortController();
+    this.#controller = sharedController();
     this.#awaySinceMs = now;
     told.abort(new ConnectionLost(`no connection to the broker within ${this.#limitMs / 1000} s`));
   }
@@ -228,6 +229,13 @@ class OutageWatch {
     this.#timer = null;
     this.#awaySinceMs = null;
   }
+}
+
+/** Every publish under way listens to it, and that is no leak. */
+function sharedController(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
 }
 
 function isRetryable(error: unknown): boolean {
