@@ -7,8 +7,8 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { installSystemPackages } from "./lib/system-packages.mjs";
 import { cache, findProgram, main, root, run, Stop, say } from "./lib/run.mjs";
+import { installSystemPackages } from "./lib/system-packages.mjs";
 
 const fixtures = join(root, "python-fixtures");
 const oldestPython = [3, 9];
@@ -28,8 +28,10 @@ export async function findPython() {
   for (const name of [process.env.LOVAGE_PYTHON, "python3", "python"].filter(Boolean)) {
     const path = name.includes("/") ? name : findProgram(name);
     if (!path) continue;
-    const probe = "import sys; print(sys.version_info >= (" + oldestPython.join(",") + "), sys.executable)";
-    const { code, text } = await run(path, ["-c", probe], { output: "quiet", timeoutMs: 20_000 }).catch(() => ({ code: 1 }));
+    const probe = `import sys; print(sys.version_info >= (${oldestPython.join(",")}), sys.executable)`;
+    const { code, text } = await run(path, ["-c", probe], { output: "quiet", timeoutMs: 20_000 }).catch(() => ({
+      code: 1,
+    }));
     const answer = /^True (.+)$/m.exec(text ?? "");
     if (code === 0 && answer) return answer[1];
   }
@@ -57,7 +59,10 @@ const requirementsOf = (name) => join(fixtures, `requirements-${name}.txt`);
 const markerOf = (name) => join(folderOf(name), "complete");
 
 function fingerprint(name) {
-  return createHash("sha256").update(readFileSync(requirementsOf(name))).update(folderOf(name)).digest("hex");
+  return createHash("sha256")
+    .update(readFileSync(requirementsOf(name)))
+    .update(folderOf(name))
+    .digest("hex");
 }
 
 function isComplete(name) {
@@ -70,7 +75,16 @@ async function make(python, name) {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(join(cache, "python"), { recursive: true });
   await run(python, ["-m", "venv", folder], { output: "quiet", check: true });
-  const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r", requirementsOf(name)];
+  const pip = [
+    "-m",
+    "pip",
+    "install",
+    "--quiet",
+    "--disable-pip-version-check",
+    "--no-input",
+    "-r",
+    requirementsOf(name),
+  ];
   // A registry that hiccups once should not cost a whole run.
   const first = await run(interpreter(name), pip, { output: "quiet" });
   if (first.code !== 0) await run(interpreter(name), pip, { output: "quiet", check: true });
@@ -82,7 +96,9 @@ async function installPython() {
     const python = await findPython();
     if (python) return python;
   }
-  throw new Stop(`Python ${oldestPython.join(".")} or newer is needed and was not found (python3, python; or set LOVAGE_PYTHON)`);
+  throw new Stop(
+    `Python ${oldestPython.join(".")} or newer is needed and was not found (python3, python; or set LOVAGE_PYTHON)`,
+  );
 }
 
 /** Debian keeps what `python3 -m venv` needs in a package of its own. */
@@ -91,7 +107,9 @@ async function needVenv(python) {
   if (await works()) return;
   await installSystemPackages(["python3-venv"]);
   if (!(await works())) {
-    throw new Stop(`${python} cannot make virtual environments: install its venv module (Debian: apt-get install python3-venv)`);
+    throw new Stop(
+      `${python} cannot make virtual environments: install its venv module (Debian: apt-get install python3-venv)`,
+    );
   }
 }
 

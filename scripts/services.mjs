@@ -7,10 +7,10 @@
  */
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { findProgram, main, root, run, Stop, say } from "./lib/run.mjs";
+import { installSystemPackages } from "./lib/system-packages.mjs";
 import { celeryEnvironments, pythonEnvironments } from "./python-env.mjs";
 import { build, installPackages } from "./setup.mjs";
-import { installSystemPackages } from "./lib/system-packages.mjs";
-import { findProgram, main, root, run, Stop, say } from "./lib/run.mjs";
 
 const servers = [
   { program: "redis-server", packages: ["redis-server"] },

@@ -49,7 +49,13 @@ export function run(command, args, { cwd = root, env, output = "inherit", timeou
   });
 }
 
-const extraFolders = ["/usr/sbin", "/usr/local/sbin", "/usr/lib/rabbitmq/bin", "/opt/homebrew/sbin", "/opt/homebrew/bin"];
+const extraFolders = [
+  "/usr/sbin",
+  "/usr/local/sbin",
+  "/usr/lib/rabbitmq/bin",
+  "/opt/homebrew/sbin",
+  "/opt/homebrew/bin",
+];
 
 /** The path of a program, or `undefined`. Servers often live outside a user's PATH. */
 export function findProgram(name) {

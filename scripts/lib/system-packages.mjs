@@ -4,8 +4,16 @@ import { findProgram, run, say } from "./run.mjs";
 
 const policy = "/usr/sbin/policy-rc.d";
 
-/** Whether the packages are now installed. `false`: this is not a system, or not a user, that can. */
-export async function installSystemPackages(names) {
+let last = Promise.resolve();
+
+/** Whether the packages are now installed. `false`: this is not a system, or not a user, that can. One call after the other. */
+export function installSystemPackages(names) {
+  const turn = last.then(() => install(names));
+  last = turn.catch(() => undefined);
+  return turn;
+}
+
+async function install(names) {
   if (process.getuid?.() !== 0 || !findProgram("apt-get")) return false;
   say(`installing ${names.join(", ")} from the system's packages`);
   // Debian's packages start their service when installed. 101 means "not allowed"; whatever policy stands already is kept.
