@@ -31,7 +31,7 @@ export default defineConfig({
       {
         test: {
           name: "services",
-          include: ["src/**/*.service.test.ts"],
+          include: ["{src,protocol}/**/*.service.test.ts"],
           testTimeout: 30_000,
           hookTimeout: 60_000,
         },

@@ -13,7 +13,7 @@ import { Queues } from "./client/queues.ts";
 import { ErrorRegistry, type MappedErrorClass } from "./client/remote-errors.ts";
 import type { ResultBackend } from "./result-backends/result-backend.ts";
 import "./runtime/bytes.ts";
-import { consoleLog } from "./runtime/console-log.ts";
+import { consoleLog, LOG_LEVELS, type LogLevel } from "./runtime/console-log.ts";
 import type { Log } from "./runtime/log.ts";
 import { parseSettings, type Settings, type SettingsInput } from "./settings/settings.ts";
 import { type Zone, zoneOf } from "./settings/timezone.ts";
@@ -34,7 +34,7 @@ export interface CeleryOptions {
   settingsFile?: string;
   /** Error classes that stand for Python's (`static python = "module.Type"`), thrown by `get()` in place of `RemoteTaskError`. */
   errors?: Iterable<MappedErrorClass>;
-  /** @default standard error: readable on a terminal, JSON lines otherwise, from level `info` */
+  /** @default standard error: readable on a terminal, JSON lines otherwise, from level `LOVAGE_LOG_LEVEL` or `info` */
   log?: Log;
   /** @default process.env */
   env?: NodeJS.ProcessEnv;
@@ -83,9 +83,10 @@ export class Celery {
       code,
       ...(options.settingsFile === undefined ? {} : { file: options.settingsFile }),
       ...(options.env === undefined ? {} : { env: options.env }),
+      otherEnv: ["LOVAGE_APP", "LOVAGE_LOG_LEVEL"],
     });
     this.settings = parsed.settings;
-    this.log = options.log ?? consoleLog();
+    this.log = options.log ?? consoleLog({ level: logLevel(options.env ?? process.env) });
     for (const notice of parsed.notices) this.log.warn({}, notice);
     this.#errors = new ErrorRegistry(options.errors);
     this.#context = { settings: this.settings, log: this.log, hub: name };
@@ -238,4 +239,10 @@ export class Celery {
         log.warn({ reason: error.message, delayMs: Math.round(delayMs) }, `cannot connect for ${what} yet`),
     };
   }
+}
+
+function logLevel(env: NodeJS.ProcessEnv): LogLevel {
+  const named = env.LOVAGE_LOG_LEVEL ?? "info";
+  if (LOG_LEVELS.includes(named as LogLevel)) return named as LogLevel;
+  throw new ImproperlyConfigured(`LOVAGE_LOG_LEVEL is one of ${LOG_LEVELS.join(", ")}, not ${named}`);
 }

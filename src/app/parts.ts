@@ -17,6 +17,7 @@ import { createFilesystemTransport } from "../transports/filesystem.ts";
 import { createMemoryTransport } from "../transports/memory.ts";
 import { createRedisTransport } from "../transports/redis.ts";
 import type { Transport, TransportEvents } from "../transports/transport.ts";
+import { amqpTls } from "./broker-tls.ts";
 
 export interface PartsContext {
   settings: Settings;
@@ -52,13 +53,13 @@ export function makeTransport(context: PartsContext, wants: TransportWants): Tra
     case "amqp":
       return createAmqpTransport({
         ...common,
-        ...tls,
-        urls: orderOf(picked.urls, settings),
-        transportOptions: picked.transportOptions,
+        ...(settings.broker_use_ssl === false ? {} : { tls: amqpTls(settings.broker_use_ssl) }),
+        urls: picked.urls,
+        failover: settings.broker_failover_strategy ?? "round-robin",
+        maxBodyBytes: settings.lovage_max_message_bytes,
         declareMode,
-        connectionTimeoutMs: milliseconds(settings.broker_connection_timeout),
+        connectionTimeoutMs: (settings.broker_connection_timeout ?? 4) * 1000,
         heartbeatS: settings.broker_heartbeat ?? 0,
-        detectQuorumQueues: settings.worker_detect_quorum_queues,
       });
     case "redis":
       return createRedisTransport({
@@ -79,20 +80,6 @@ export function makeTransport(context: PartsContext, wants: TransportWants): Tra
 /** A base64 body and its envelope around the longest body that is read. */
 function wireBytes(settings: Settings): number {
   return Math.ceil(settings.lovage_max_message_bytes * 1.4) + 65_536;
-}
-
-function milliseconds(seconds: number | null): number | undefined {
-  return seconds === null ? undefined : seconds * 1000;
-}
-
-function orderOf(urls: readonly string[], settings: Settings): string[] {
-  const list = [...urls];
-  if (settings.broker_failover_strategy !== "shuffle") return list;
-  for (let index = list.length - 1; index > 0; index--) {
-    const other = Math.floor(Math.random() * (index + 1));
-    [list[index], list[other]] = [list[other]!, list[index]!];
-  }
-  return list;
 }
 
 function folderOptions(picked: PickedBroker) {

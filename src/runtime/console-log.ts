@@ -5,7 +5,8 @@
 import { pino } from "pino";
 import type { Log } from "./log.ts";
 
-export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
+export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export interface ConsoleLogOptions {
   /** @default "info" */

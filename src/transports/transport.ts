@@ -75,6 +75,16 @@ export interface Consumer {
   cancel(): Promise<void>;
 }
 
+/** What a broker says of itself. */
+export interface ServerInfo {
+  product: string;
+  version: string;
+  /** The server's clock in Unix milliseconds; null where it does not tell. */
+  timeMs: number | null;
+  /** Settings of the server that endanger messages, one sentence each. */
+  warnings: readonly string[];
+}
+
 export interface Transport {
   /** `amqp`, `redis`, `filesystem` or `memory`. */
   readonly name: string;
@@ -101,6 +111,8 @@ export interface Transport {
   /** Ready messages and, where the broker knows, consumers. A missing queue is `null` (virtual transports: 0 messages). */
   inspectQueue(queue: string): Promise<{ messages: number; consumers: number | null } | null>;
   deleteQueue(queue: string): Promise<void>;
+  /** Where the broker is a server: its name, version and clock, and settings that endanger messages. */
+  serverInfo?(): Promise<ServerInfo>;
   /** Waits until every ack, reject and publish so far has been written (and, where the broker answers, answered). */
   flush(): Promise<void>;
   /** Flushes, gives unsettled deliveries back to their queues, and leaves no handle open. */

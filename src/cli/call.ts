@@ -1,0 +1,79 @@
+/** `lovage call`: sends one task by name. */
+import { decodeJson } from "../../protocol/json.ts";
+import type { ApplyAsyncOptions } from "../client/publish-options.ts";
+import { APP_FLAGS, applyAppFlags, levelOf, openApp } from "./app-flags.ts";
+import { type Command, EXIT, type Given, print, UsageError } from "./command.ts";
+import { showResult } from "./show-result.ts";
+
+export const call: Command = {
+  name: "call",
+  summary: "send a task by name",
+  usage: "NAME [-a JSON] [-k JSON] [--queue Q] [--wait]",
+  about: "Sends a task and prints its id; with --wait also waits for its result and prints that.",
+  examples: [
+    "lovage call reports.build -a '[2024, \"q3\"]' -k '{\"draft\": true}' --queue reports",
+    "lovage call reports.build --countdown 60 --expires 3600",
+    "lovage call add -a '[2, 3]' --wait --timeout 10",
+  ],
+  flags: {
+    ...APP_FLAGS,
+    args: { type: "string", short: "a", value: "JSON", help: "positional arguments, a JSON array" },
+    kwargs: { type: "string", short: "k", value: "JSON", help: "keyword arguments, a JSON object" },
+    eta: { type: "string", value: "TIME", help: "when to run, ISO 8601" },
+    countdown: { type: "string", value: "SECONDS", help: "run this many seconds from now" },
+    expires: { type: "string", value: "WHEN", help: "seconds from now, or ISO 8601, after which not to run any more" },
+    serializer: { type: "string", value: "NAME", help: "json" },
+    priority: { type: "string", value: "N", help: "message priority" },
+    queue: { type: "string", value: "NAME", help: "queue to send to" },
+    exchange: { type: "string", value: "NAME", help: "exchange to send to" },
+    "routing-key": { type: "string", value: "KEY", help: "routing key" },
+    "task-id": { type: "string", value: "ID", help: "id of the task (default: a fresh one)" },
+    wait: { type: "boolean", help: "wait for the result and print it" },
+    timeout: { type: "string", value: "SECONDS", help: "how long to wait (default: for ever)" },
+  },
+  async run(given) {
+    const [name, ...more] = given.words;
+    if (name === undefined) throw new UsageError("which task?");
+    if (more.length > 0) throw new UsageError(`unexpected ${more.join(" ")}`);
+    const args = json(given, "args", Array.isArray, "a JSON array") ?? [];
+    const kwargs = json(given, "kwargs", isObject, "a JSON object") ?? {};
+    applyAppFlags(given);
+    await using app = await openApp(given, levelOf(given, "warn"));
+    const sent = await app.sendTask(name, args, kwargs, optionsOf(given));
+    print(sent.id);
+    return given.on("wait") ? showResult(sent, given) : EXIT.ok;
+  },
+};
+
+function optionsOf(given: Given): ApplyAsyncOptions {
+  const expires = given.text("expires");
+  const found: Record<string, unknown> = {
+    eta: given.text("eta"),
+    countdown: given.number("countdown"),
+    expires: expires !== undefined && /^\d+(\.\d+)?$/.test(expires) ? Number(expires) : expires,
+    serializer: given.text("serializer"),
+    priority: given.number("priority"),
+    queue: given.text("queue"),
+    exchange: given.text("exchange"),
+    routingKey: given.text("routing-key"),
+    taskId: given.text("task-id"),
+  };
+  return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function json<T>(given: Given, name: string, is: (value: unknown) => value is T, what: string): T | undefined {
+  const text = given.text(name);
+  if (text === undefined) return undefined;
+  let value: unknown;
+  try {
+    value = decodeJson(text);
+  } catch (error) {
+    throw new UsageError(`--${name} is ${what}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  if (!is(value)) throw new UsageError(`--${name} is ${what}`);
+  return value;
+}

@@ -1,0 +1,72 @@
+/** `lovage list queues` and `lovage list tasks`. */
+
+import type { Celery } from "../app.ts";
+import { APP_FLAGS, applyAppFlags, levelOf, openApp } from "./app-flags.ts";
+import { type Command, EXIT, print, UsageError } from "./command.ts";
+
+export const list: Command = {
+  name: "list",
+  summary: "list the app's queues, with their lengths, or its tasks",
+  usage: "queues|tasks [-Q queues] [--json]",
+  about:
+    "queues: waiting messages and, where the broker knows, consumers. tasks: names, and whether they run here or elsewhere.",
+  examples: [
+    "lovage list queues -A ./app.js",
+    "lovage list queues -Q celery,mail -b redis://localhost:6379/0",
+    "lovage list tasks -A ./app.js",
+  ],
+  flags: {
+    ...APP_FLAGS,
+    queues: { type: "string", short: "Q", multiple: true, value: "NAMES", help: "queues to look at, comma separated" },
+    json: { type: "boolean", short: "j", help: "one JSON document" },
+  },
+  async run(given) {
+    const [what, ...more] = given.words;
+    if (what !== "queues" && what !== "tasks") throw new UsageError("list what: queues or tasks?");
+    if (more.length > 0) throw new UsageError(`unexpected ${more.join(" ")}`);
+    applyAppFlags(given);
+    await using app = await openApp(given, levelOf(given, "warn"), what === "tasks");
+    const rows = what === "tasks" ? tasksOf(app) : await queuesOf(app, given.list("queues"));
+    if (given.on("json")) print(JSON.stringify(rows));
+    else for (const line of table(rows)) print(line);
+    return EXIT.ok;
+  },
+};
+
+type Row = Record<string, string | number | null>;
+
+function tasksOf(app: Celery): Row[] {
+  return [...app.tasks.values()]
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .map((task) => ({
+      task: task.name,
+      runs: task.handler === null ? "elsewhere" : "here",
+      parameters: task.params === null ? "any" : Object.keys(task.params).join(", "),
+    }));
+}
+
+async function queuesOf(app: Celery, names: readonly string[]): Promise<Row[]> {
+  await app.transport.connect();
+  const queues = names.length > 0 ? names : app.queues.configured.map((queue) => queue.name);
+  const rows: Row[] = [];
+  for (const queue of queues) {
+    const found = await app.transport.inspectQueue(queue);
+    rows.push({ queue, messages: found?.messages ?? null, consumers: found?.consumers ?? null });
+  }
+  return rows;
+}
+
+/** Columns as wide as they must be; a dash for what is not known. */
+function table(rows: readonly Row[]): string[] {
+  const first = rows[0];
+  if (first === undefined) return [];
+  const names = Object.keys(first);
+  const cells = [names, ...rows.map((row) => names.map((name) => String(row[name] ?? "-")))];
+  const widths = names.map((_name, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
+  return cells.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
+}
