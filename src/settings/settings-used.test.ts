@@ -12,6 +12,7 @@ const STILL_TO_BE_WIRED: readonly string[] = [
   "broker_connection_max_retries",
   "task_protocol",
   "task_reject_on_worker_lost",
+  "worker_detect_quorum_queues",
   "worker_enable_soft_shutdown_on_idle",
 ];
 
