@@ -29,6 +29,7 @@ const open = (directory = newFolder(), options = {}) => createFileBackend({ dire
 testResultBackend({
   name: "file",
   can: { everyUpdate: false },
+  many: 2000,
   async make() {
     const directory = newFolder();
     const ours = open(directory);

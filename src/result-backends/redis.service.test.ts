@@ -1,6 +1,9 @@
+import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { createServer, connect as dial, type Server, type Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { celeryRecordCodec } from "../../protocol/celery/result-codec.ts";
+import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
 import { compress, decompress } from "../runtime/compression.ts";
 import { connectRedis, parseRedisUrl, type Redis, whenReady } from "../runtime/redis-connection.ts";
 import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
@@ -166,6 +169,10 @@ describe.skipIf(url === undefined)("redis", () => {
     expect((await admin.getBuffer(`${prefix}celery-task-meta-t`))?.subarray(0, 19).toString()).toBe(
       "\0celery-compressed\0",
     );
+    const blind = open(prefix);
+    await expect(blind.store("t", { status: "FAILURE" })).rejects.toThrow(/no way to decompress/);
+    await expect(blind.watch("t", {})).rejects.toThrow(/no way to decompress/);
+    expect(blind.pending).toBe(0);
     await reader.store("t", { status: "FAILURE" });
     await reader.store("open", { status: "FAILURE" });
     await writer.store("open", { status: "RETRY" });
@@ -226,6 +233,103 @@ describe.skipIf(url === undefined)("redis", () => {
     await backend.store("t", { status: "SUCCESS", value: 1 });
     expect((await waiting).value).toBe(1);
   }, 20_000);
+});
+
+const python = process.env.LOVAGE_TEST_PYTHON;
+if (python === undefined && process.env.CI === "true") throw new TypeError("LOVAGE_TEST_PYTHON is needed here");
+
+const program = `
+import sys
+from celery import Celery
+url, prefix, compression, act, count = *sys.argv[1:5], int(sys.argv[5])
+app = Celery("t", broker="memory://", backend=url)
+app.conf.result_backend_transport_options = {"global_keyprefix": prefix}
+app.conf.result_compression = compression or None
+if act == "store":
+    for i in range(count):
+        app.backend.store_result(f"t{i}", None, "STARTED")
+        app.backend.store_result(f"t{i}", i, "SUCCESS")
+elif act == "read":
+    results = [app.AsyncResult(f"t{i}") for i in range(count)]
+    for result in results:
+        app.backend.result_consumer.consume_from(result.id)
+    print("ready", flush=True)
+    print([result.get(timeout=20) for result in results])
+elif act == "overwrite":
+    for i in range(count):
+        app.backend.store_result(f"t{i}", ValueError("late"), "FAILURE")
+`;
+
+describe.skipIf(url === undefined || python === undefined)("redis beside Celery", () => {
+  const meta = (taskId: string, status: string, result: unknown): ResultMeta => ({
+    status,
+    result,
+    exception: null,
+    traceback: null,
+    children: [],
+    dateDone: null,
+    taskId,
+  });
+  const compression = {
+    compress: (bytes: Uint8Array) => compress("gzip", bytes),
+    decompress: (mime: string, bytes: Uint8Array) => decompress(mime, bytes),
+  };
+
+  function celery(prefix: string, compressed: boolean, act: string, count: number) {
+    const args = [url ?? "", prefix, compressed ? "gzip" : "", act, String(count)];
+    const child = spawn(python ?? "", ["-c", program, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    let out = "";
+    let err = "";
+    child.stdout.on("data", (chunk) => {
+      out += chunk;
+    });
+    child.stderr.on("data", (chunk) => {
+      err += chunk;
+    });
+    const output = new Promise<string>((resolve, reject) => {
+      child.once("close", (code) => {
+        if (code === 0) resolve(out.replace("ready\n", ""));
+        else reject(new TypeError(`Python ended with ${code}: ${err}`));
+      });
+    });
+    return { output, isReady: () => out.includes("ready") };
+  }
+
+  test.each([false, true])(
+    "each waits for what the other stores, and keeps its SUCCESS (compressed: %s)",
+    async (compressed) => {
+      const open = (prefix: string) =>
+        createRedisBackend<ResultMeta>({
+          codec: celeryRecordCodec({ globalKeyprefix: prefix }),
+          urls: url ?? "",
+          compression: compressed ? compression : { decompress: compression.decompress },
+        });
+      const [a, b] = [`a${randomUUID()}`, `b${randomUUID()}`];
+
+      const waiting = open(a);
+      const seen: string[] = [];
+      const waits = Array.from({ length: 500 }, (_, i) =>
+        waiting.watch(`t${i}`, { onUpdate: (update) => seen.push(update.status) }),
+      );
+      await celery(a, compressed, "store", 500).output;
+      expect((await Promise.all(waits)).map((record) => record.result)).toEqual(waits.map((_, i) => i));
+      expect(new Set(seen)).toEqual(new Set(["STARTED"]));
+      expect(seen).toHaveLength(500);
+      await waiting.store("t7", meta("t7", "FAILURE", null));
+      expect((await waiting.get("t7"))?.status).toBe("SUCCESS");
+      await waiting.close();
+
+      const storing = open(b);
+      const reading = celery(b, compressed, "read", 200);
+      await until(reading.isReady, 20_000);
+      await Promise.all(Array.from({ length: 200 }, (_, i) => storing.store(`t${i}`, meta(`t${i}`, "STARTED", null))));
+      await Promise.all(Array.from({ length: 200 }, (_, i) => storing.store(`t${i}`, meta(`t${i}`, "SUCCESS", i))));
+      expect(JSON.parse(await reading.output)).toEqual(Array.from({ length: 200 }, (_, i) => i));
+      await celery(b, compressed, "overwrite", 3).output;
+      expect((await storing.get("t1"))?.result).toBe(1);
+      await storing.close();
+    },
+  );
 });
 
 async function commandCalls(client: Redis, name: string): Promise<number> {

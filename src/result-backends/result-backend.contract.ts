@@ -74,6 +74,15 @@ export async function until(check: () => boolean, deadlineMs = 5_000): Promise<v
   }
 }
 
+/** What keeps this process alive, counted by kind. */
+function handles(): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const kind of process.getActiveResourcesInfo()) {
+    if (!kind.includes("Immediate") && !kind.includes("Tick")) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  }
+  return counts;
+}
+
 let counter = 0;
 const newId = () => `id-${process.pid}-${++counter}`;
 
@@ -266,6 +275,19 @@ export function testResultBackend({ name, make, can = {}, many = 5000 }: Contrac
       await expect(ours.watch(newId(), {})).rejects.toBeInstanceOf(ResultLost);
       await expect(ours.get(newId())).rejects.toBeInstanceOf(BackendGetMetaError);
       await expect(ours.store(newId(), { status: "SUCCESS" })).rejects.toThrow(/closed/);
+    });
+
+    test("close leaves no handle open", async () => {
+      const before = handles();
+      const { ours, theirs, dispose } = await start();
+      const waiting = Promise.allSettled([ours.watch(newId(), {}), ours.watch(newId(), { lostAfter: 60_000 })]);
+      await theirs.store(newId(), { status: "SUCCESS" });
+      await ours.get(newId());
+      await ours.close();
+      await theirs.close();
+      await waiting;
+      await dispose?.();
+      await until(() => [...handles()].every(([kind, count]) => count <= (before.get(kind) ?? 0)));
     });
 
     test("what was stored before close is there", async () => {

@@ -3,10 +3,9 @@
  * bytes whether a stored value is final. wire: celery-wire 8.4; celery/backends/base.py `compress_payload`.
  */
 import { Buffer } from "node:buffer";
-import { DecodeError, ImproperlyConfigured, ProtocolError } from "../../protocol/errors.ts";
+import { joinCompressionMarker, splitCompressionMarker } from "../../protocol/celery/result-codec.ts";
+import { ImproperlyConfigured, ProtocolError } from "../../protocol/errors.ts";
 import type { EncodedRecord, RecordCodec } from "./result-backend.ts";
-
-const magic = Buffer.from("\0celery-compressed\0", "latin1");
 
 /** How stored values are compressed. Reading works without `compress`, as in Celery. */
 export interface ValueCompression {
@@ -19,24 +18,20 @@ export interface ValueCompression {
 export function sealValue(body: string | Uint8Array, compression?: ValueCompression): Buffer {
   const bytes = typeof body === "string" ? Buffer.from(body) : asBuffer(body);
   if (compression?.compress === undefined) return bytes;
-  const compressed = compression.compress(bytes);
-  return Buffer.concat([magic, Buffer.from(`${compressed.mime}\0`, "latin1"), compressed.bytes]);
+  return asBuffer(joinCompressionMarker(compression.compress(bytes)));
 }
 
 /** Undoes `sealValue`, and Celery's `compress_payload`; a value without marker is returned as it is. */
 export function openValue(value: Uint8Array, compression?: ValueCompression): Uint8Array {
-  if (value[0] !== 0) return value;
-  const bytes = asBuffer(value);
-  if (!bytes.subarray(0, magic.length).equals(magic)) return value;
-  const end = bytes.indexOf(0, magic.length);
-  if (end < 0) throw new DecodeError("a compressed value without its type");
-  const mime = bytes.toString("latin1", magic.length, end);
+  const compressed = splitCompressionMarker(value);
+  if (compressed === null) return value;
+  const { mime, bytes } = compressed;
   if (compression === undefined) {
     throw new ImproperlyConfigured(
       `a result is compressed with ${mime}, and this backend was given no way to decompress it`,
     );
   }
-  return compression.decompress(mime, bytes.subarray(end + 1));
+  return compression.decompress(mime, bytes);
 }
 
 /** `unknown`: written by another serializer, or compressed; only decoding can tell. */

@@ -4,6 +4,7 @@
  * order. wire: celery-wire 8.4; celery/backends/redis.py `_set`, celery/backends/base.py `_store_result`.
  */
 import { createHash } from "node:crypto";
+import { ImproperlyConfigured, ProtocolError } from "../../../protocol/errors.ts";
 import { backoffMs } from "../../runtime/backoff.ts";
 import type { Redis } from "../../runtime/redis-connection.ts";
 import { BackendStoreError } from "../errors.ts";
@@ -63,6 +64,7 @@ const bytesPerScript = 512 * 1024;
 const scriptsInFlight = 4;
 /** Tries while Redis is out of memory: about a minute. */
 const outOfMemoryTries = 10;
+const outOfMemory = /^-?OOM\b/;
 /** Passing states of a server: failover, start, a long script, a failed snapshot. */
 const passing = /^-?(?:READONLY|LOADING|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|MISCONF|NOREPLICAS|UNKILLABLE)\b/;
 
@@ -232,30 +234,44 @@ export class StoreQueue<R> {
     }
     this.#inFlight++;
     this.#recordsInFlight += batch.length;
+    let codes: unknown;
+    let failure: { error: unknown } | null = null;
     try {
-      const codes = await runScript(client, storeScript, keys, args);
-      this.#recordsInFlight -= batch.length;
-      this.#onAnswer(client, batch, Array.isArray(codes) ? codes : []);
+      codes = await runScript(client, storeScript, keys, args);
     } catch (error) {
-      this.#recordsInFlight -= batch.length;
-      this.#onFailure(batch, error);
-    } finally {
-      this.#inFlight--;
-      if (this.#queue.length > 0) this.#schedule();
-      this.#checkIdle();
+      failure = { error };
+    }
+    this.#inFlight--;
+    this.#recordsInFlight -= batch.length;
+    if (failure !== null) this.#onFailure(batch, failure.error);
+    else this.#onAnswer(client, batch, Array.isArray(codes) ? codes : []);
+    this.#goOn();
+  }
+
+  #goOn(): void {
+    if (this.#queue.length > 0) this.#schedule();
+    else if (this.pending === 0) {
+      this.#oneByOne = false;
+      for (const resolve of this.#idle.splice(0)) resolve();
     }
   }
 
   #onAnswer(client: Redis, batch: PendingStore[], codes: readonly unknown[]): void {
-    this.#attempt = 0;
     const others = new Map<number, string>();
     for (let at = 0; at + 1 < codes.length; at += 2) others.set(Number(codes[at]) - 1, String(codes[at + 1]));
+    const again: PendingStore[] = [];
+    let reason = "";
     batch.forEach((store, at) => {
       const code = others.get(at);
       if (code === undefined || code === "final") this.#settle(store);
       else if (code === "judge") void this.#judge(client, store);
-      else this.#onRefusal(store, code);
+      else if (this.#isPassing(store, code)) {
+        again.push(store);
+        reason = code;
+      } else this.#refuse(store, code);
     });
+    if (again.length > 0) this.#later(again, reason);
+    else this.#attempt = 0;
   }
 
   /** The first bytes of the stored value do not tell whether it is final. */
@@ -270,24 +286,20 @@ export class StoreQueue<R> {
         this.#again([store]);
       }
     } catch (error) {
-      this.#onFailure([store], error);
-    } finally {
-      this.#recordsInFlight--;
-      if (this.#queue.length > 0) this.#schedule();
-      this.#checkIdle();
+      if (error instanceof ImproperlyConfigured || error instanceof ProtocolError) this.#settle(store, error);
+      else this.#onFailure([store], error);
     }
+    this.#recordsInFlight--;
+    this.#goOn();
   }
 
-  #onRefusal(store: PendingStore, code: string): void {
-    const outOfMemory = /^-?OOM\b/.test(code);
-    if (passing.test(code) || (outOfMemory && ++store.tries < outOfMemoryTries)) {
-      this.#later([store], code);
-      return;
-    }
-    this.#settle(
-      store,
-      new BackendStoreError(store.id, `Redis refused the result of ${store.id}: ${code}`, { retryable: outOfMemory }),
-    );
+  #isPassing(store: PendingStore, code: string): boolean {
+    return passing.test(code) || (outOfMemory.test(code) && ++store.tries < outOfMemoryTries);
+  }
+
+  #refuse(store: PendingStore, code: string): void {
+    const message = `Redis refused the result of ${store.id}: ${code}`;
+    this.#settle(store, new BackendStoreError(store.id, message, { retryable: outOfMemory.test(code) }));
   }
 
   #onFailure(batch: PendingStore[], error: unknown): void {
@@ -298,7 +310,9 @@ export class StoreQueue<R> {
       this.#oneByOne = true;
       this.#later(batch, error);
     } else {
-      for (const store of batch) this.#onRefusal(store, error.message);
+      const again = batch.filter((store) => this.#isPassing(store, error.message));
+      for (const store of batch) if (!again.includes(store)) this.#refuse(store, error.message);
+      if (again.length > 0) this.#later(again, error);
     }
   }
 
@@ -332,11 +346,5 @@ export class StoreQueue<R> {
     if (this.#latest.get(store.id) === store.sequence) this.#latest.delete(store.id);
     if (error === undefined) store.resolve();
     else store.reject(error);
-  }
-
-  #checkIdle(): void {
-    if (this.pending > 0) return;
-    this.#oneByOne = false;
-    for (const resolve of this.#idle.splice(0)) resolve();
   }
 }
