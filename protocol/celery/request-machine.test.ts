@@ -5,6 +5,7 @@ const plain: RequestPolicy = {
   acksLate: false,
   acksOnFailure: true,
   acksOnTimeout: true,
+  requeuesOnWorkerLost: false,
   trackStarted: false,
   storesResult: true,
   storesErrors: true,
@@ -56,6 +57,8 @@ const rows: [name: string, event: RequestEvent, policy: RequestPolicy, effects: 
   ["fails and rejects for Reject", "rejected", late, ["store-failure", "reject"]],
   ["gives the message back for Reject with requeue", "requeueAsked", late, ["requeue"]],
   ["has nothing to reject after an early ack", "requeueAsked", plain, []],
+  ["fails a late-acked task whose worker died", "workerLost", late, ["store-failure", "ack"]],
+  ["requeues it when reject_on_worker_lost is on", "workerLost", { ...late, requeuesOnWorkerLost: true }, ["requeue"]],
   ["hands late-acked work back on cold shutdown", "cancelled", late, ["requeue"]],
   ["reports early-acked work as RETRY on cold shutdown", "cancelled", plain, ["store-retry"]],
 ];
@@ -100,8 +103,9 @@ test("no task settles its message twice, under any policy", () => {
     "requeueAsked",
     "hardLimit",
     "cancelled",
+    "workerLost",
   ];
-  for (let bits = 0; bits < 512; bits++) {
+  for (let bits = 0; bits < 1024; bits++) {
     const accepted = step("reserved", "accepted", bits).effects.filter((effect) => settles.has(effect)).length;
     for (const event of ends) {
       const ended = step("running", event, bits).effects.filter((effect) => settles.has(effect)).length;
@@ -111,7 +115,7 @@ test("no task settles its message twice, under any policy", () => {
 });
 
 test("no late-acked task is settled before its result is stored", () => {
-  for (let bits = 1; bits < 512; bits += 2) {
+  for (let bits = 1; bits < 1024; bits += 2) {
     for (const event of ["returned", "threw", "retryAsked", "rejected", "hardLimit"] as const) {
       const { effects } = step("running", event, bits);
       const settle = effects.findIndex((effect) => effect === "ack" || effect === "reject" || effect === "requeue");

@@ -42,6 +42,7 @@ const TRANSITIONS = {
     requeueAsked: "finishing",
     hardLimit: "finishing",
     cancelled: "finishing",
+    workerLost: "finishing",
   },
   finishing: { publishFailed: "finishing", retryFailed: "finishing", unencodable: "finishing" },
   settled: {},
@@ -60,6 +61,7 @@ export type RequestEvent =
   | "requeueAsked"
   | "hardLimit"
   | "cancelled"
+  | "workerLost"
   | "revoked"
   | "unregistered"
   | "refused"
@@ -76,6 +78,8 @@ export interface RequestPolicy {
   acksOnFailure: boolean;
   /** Whether a late-acked task over its hard limit is acked (else requeued). */
   acksOnTimeout: boolean;
+  /** Whether a late-acked task whose process or thread died is requeued (else it fails). */
+  requeuesOnWorkerLost: boolean;
   trackStarted: boolean;
   /** Successes, retries and starts are stored. */
   storesResult: boolean;
@@ -105,6 +109,7 @@ const EVENTS: readonly RequestEvent[] = [
   "requeueAsked",
   "hardLimit",
   "cancelled",
+  "workerLost",
   "revoked",
   "unregistered",
   "refused",
@@ -129,7 +134,8 @@ export function policyBits(policy: RequestPolicy): number {
     (policy.storesErrors ? 32 : 0) |
     (policy.hasCallbacks ? 64 : 0) |
     (policy.hasChain ? 128 : 0) |
-    (policy.hasErrbacks ? 256 : 0)
+    (policy.hasErrbacks ? 256 : 0) |
+    (policy.requeuesOnWorkerLost ? 512 : 0)
   );
 }
 
@@ -145,12 +151,13 @@ function policyOf(bits: number): RequestPolicy {
     hasCallbacks: bit(64),
     hasChain: bit(128),
     hasErrbacks: bit(256),
+    requeuesOnWorkerLost: bit(512),
   };
 }
 
 /** The next state and the acts that are due, in their order. Equal arguments give the same (frozen) value. */
 export function step(state: RequestState, event: RequestEvent, bits: number): Step {
-  const key = (((stateIndex.get(state) ?? 0) * 32 + (eventIndex.get(event) ?? 0)) << 9) | bits;
+  const key = (((stateIndex.get(state) ?? 0) * 32 + (eventIndex.get(event) ?? 0)) << 10) | bits;
   let known = cache.get(key);
   if (known === undefined) {
     const row: Partial<Record<string, RequestState>> = TRANSITIONS[state];
@@ -193,6 +200,9 @@ function effectsOf(event: RequestEvent, policy: RequestPolicy): EffectKind[] {
       return failure(policy.acksOnFailure ? "ack" : "reject");
     case "hardLimit":
       return failure(policy.acksOnTimeout ? "ack" : "requeue");
+    case "workerLost":
+      if (acksLate && policy.requeuesOnWorkerLost) return ["requeue"];
+      return failure(policy.acksOnFailure ? "ack" : "reject");
     case "rejected":
     case "retryFailed":
       // Since 5.7 a Reject without requeue is a failure whose message is rejected.

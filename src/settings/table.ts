@@ -242,7 +242,6 @@ export const TABLE = {
     "Most tasks held for their ETA; null: no limit (Celery's default).",
   ),
   worker_soft_shutdown_timeout: setting(seconds(), 0, "Seconds running tasks may take before a cold shutdown."),
-  worker_enable_soft_shutdown_on_idle: setting(bool, false, "Soft shutdown also while only ETA tasks are held."),
   worker_cancel_long_running_tasks_on_connection_loss: setting(
     bool,
     false,
@@ -253,7 +252,6 @@ export const TABLE = {
     false,
     "Skip a redelivered late-acked task whose result is SUCCESS.",
   ),
-  worker_detect_quorum_queues: setting(bool, true, "Per-consumer prefetch when a quorum queue is configured."),
 
   // Lovage's own
   lovage_declare: setting(

@@ -15,6 +15,7 @@ export interface TaskPlan {
   readonly acksLate: boolean;
   readonly acksOnFailure: boolean;
   readonly acksOnTimeout: boolean;
+  readonly rejectOnWorkerLost: boolean;
   readonly trackStarted: boolean;
   readonly ignoreResult: boolean;
   readonly storeErrorsEvenIfIgnored: boolean;
@@ -31,6 +32,7 @@ export function planOf(task: AnyTask, settings: Settings): TaskPlan {
     acksLate: own.acksLate ?? settings.task_acks_late,
     acksOnFailure: own.acksOnFailure ?? own.acksOnFailureOrTimeout ?? settings.task_acks_on_failure ?? combined,
     acksOnTimeout: own.acksOnTimeout ?? own.acksOnFailureOrTimeout ?? settings.task_acks_on_timeout ?? combined,
+    rejectOnWorkerLost: own.rejectOnWorkerLost ?? settings.task_reject_on_worker_lost ?? false,
     trackStarted: own.trackStarted ?? settings.task_track_started,
     ignoreResult: own.ignoreResult ?? settings.task_ignore_result,
     storeErrorsEvenIfIgnored: own.storeErrorsEvenIfIgnored ?? settings.task_store_errors_even_if_ignored,
@@ -66,6 +68,7 @@ export class Request {
       acksLate: plan.acksLate,
       acksOnFailure: plan.acksOnFailure,
       acksOnTimeout: plan.acksOnTimeout,
+      requeuesOnWorkerLost: plan.rejectOnWorkerLost,
       trackStarted: plan.trackStarted,
       storesResult: stores,
       storesErrors: stores || (hasBackend && plan.storeErrorsEvenIfIgnored),
