@@ -19,7 +19,7 @@ import { parseSettings, type Settings, type SettingsInput } from "./settings/set
 import { type Zone, zoneOf } from "./settings/timezone.ts";
 import { callArguments } from "./tasks/call-arguments.ts";
 import { type AnyTask, task as defineTask, type TaskDefinition } from "./tasks/definition.ts";
-import type { Transport } from "./transports/transport.ts";
+import type { Transport, TransportEvents } from "./transports/transport.ts";
 
 export interface CeleryOptions {
   /** What this app sends by definition and, those with a handler, what its workers run. */
@@ -181,15 +181,22 @@ export class Celery {
   }
 
   /** A connection of its own for a consumer; the caller closes it. */
-  consumerTransport(onLost?: () => void): Transport {
+  consumerTransport(events: TransportEvents = {}): Transport {
     const say = this.#sayEvents("consuming");
     return makeTransport(this.#context, {
       purpose: "read",
       events: {
-        ...say,
+        onConnected: (url) => {
+          say.onConnected(url);
+          events.onConnected?.(url);
+        },
         onLost: (error) => {
           say.onLost(error);
-          onLost?.();
+          events.onLost?.(error);
+        },
+        onRetry: (error, delayMs) => {
+          say.onRetry(error, delayMs);
+          events.onRetry?.(error, delayMs);
         },
       },
     });

@@ -11,6 +11,7 @@ import type { Transport } from "../transports/transport.ts";
 import type { Outbox } from "../worker/outbox.ts";
 import type { WorkerStats } from "../worker/report.ts";
 import { type StopMode, WorkerCore } from "../worker/worker.ts";
+import { ConnectionPatience } from "./connection-patience.ts";
 import { limitsOf } from "./parts.ts";
 
 export interface WorkerOptions {
@@ -32,17 +33,30 @@ export class Worker {
   readonly #transport: Transport;
   #stopping: Promise<void> | null = null;
   #removeSignals: () => void = () => undefined;
+  readonly #giveUp = new AbortController();
   #finish: () => void = () => undefined;
-  /** Resolves when the worker has stopped. */
+  #fail: (error: unknown) => void = () => undefined;
+  /** Resolves when the worker has stopped; rejects when it gave up on its broker, which by default it never does. */
   readonly finished: Promise<void>;
 
   constructor(app: Celery, options: WorkerOptions = {}) {
     this.app = app;
     const { settings, log } = app;
-    this.finished = new Promise((resolve) => {
+    this.finished = new Promise((resolve, reject) => {
       this.#finish = resolve;
+      this.#fail = reject;
     });
-    this.#transport = app.consumerTransport(() => this.#core.connectionLost());
+    // Whoever does not look at `finished` hears of it from `start` or from the log.
+    this.finished.catch((error: unknown) => log.error({ err: error }, "the worker gives up"));
+    const patience = new ConnectionPatience(settings);
+    this.#transport = app.consumerTransport({
+      onConnected: () => patience.connected(),
+      onLost: () => this.#core.connectionLost(),
+      onRetry: (error) => {
+        const end = patience.failed(error);
+        if (end !== null) this.#abandon(end);
+      },
+    });
     this.#core = new WorkerCore({
       settings,
       transport: this.#transport,
@@ -85,7 +99,8 @@ export class Worker {
 
   /** Connects, declares its queues and consumes. While the broker is away it keeps trying until `signal` aborts. */
   async start(signal?: AbortSignal): Promise<this> {
-    await this.#core.start(signal);
+    const { signal: giveUp } = this.#giveUp;
+    await this.#core.start(signal === undefined ? giveUp : AbortSignal.any([signal, giveUp]));
     this.app.log.info({ hostname: this.hostname, queues: this.queueNames, concurrency: this.concurrency }, "ready");
     return this;
   }
@@ -102,6 +117,13 @@ export class Worker {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
+  }
+
+  #abandon(error: Error): void {
+    if (this.#giveUp.signal.aborted) return;
+    this.#giveUp.abort(error);
+    this.#fail(error);
+    this.stop("cold").catch((stopError: unknown) => this.app.log.error({ err: stopError }, "shutdown failed"));
   }
 
   async #end(stopped: Promise<void>): Promise<void> {

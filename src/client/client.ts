@@ -10,7 +10,7 @@ import { newId, processOrigin } from "../runtime/ids.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Settings } from "../settings/settings.ts";
 import { type Zone, zoneOf } from "../settings/timezone.ts";
-import { currentTask } from "../tasks/context.ts";
+import { childSent, currentTask } from "../tasks/context.ts";
 import type { AnyTask } from "../tasks/definition.ts";
 import type { Transport } from "../transports/transport.ts";
 import { AsyncResult, type ResultOptions } from "./async-result.ts";
@@ -159,6 +159,7 @@ class CeleryClient implements Client {
       },
     );
     await this.publisher.publish(encodeTask(input), destination, how);
+    if (request.parent === undefined && options.addToParent !== false) currentTask()?.[childSent](id);
     return new AsyncResult<T>(id, this.results, { returns: task?.returns ?? null, ignored });
   }
 

@@ -39,16 +39,14 @@ const CELERY_OWN: ReadonlyMap<string, Make> = new Map<string, Make>([
   ["celery.exceptions.MaxRetriesExceededError", (e, cause) => new MaxRetriesExceededError(textOf(e), { cause })],
   ["celery.exceptions.ChordError", (e, cause) => new ChordError(textOf(e), { cause })],
   ["billiard.exceptions.WorkerLostError", (e, cause) => new WorkerLostError(textOf(e), { cause })],
-  ["billiard.exceptions.TimeLimitExceeded", limit((s, cause) => new TimeLimitExceeded(s, { cause }))],
-  ["billiard.exceptions.SoftTimeLimitExceeded", limit((s, cause) => new SoftTimeLimitExceeded(s, { cause }))],
+  ["billiard.exceptions.TimeLimitExceeded", timeLimit],
+  ["billiard.exceptions.SoftTimeLimitExceeded", (_e, cause) => new SoftTimeLimitExceeded(null, { cause })],
 ]);
 
-/** Python's soft limit says no seconds; such an exception stays a `RemoteTaskError`. */
-function limit(make: (seconds: number, cause: RemoteTaskError) => Error): Make {
-  return ({ args }, cause) => {
-    const seconds = Number(args[0]);
-    return args.length > 0 && Number.isFinite(seconds) ? make(seconds, cause) : null;
-  };
+/** One that does not say its seconds stays a `RemoteTaskError`. */
+function timeLimit({ args }: RemoteException, cause: RemoteTaskError): Error | null {
+  const seconds = Number(args[0]);
+  return args.length > 0 && Number.isFinite(seconds) ? new TimeLimitExceeded(seconds, { cause }) : null;
 }
 
 /** The classes that stand for Python classes. */

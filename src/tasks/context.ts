@@ -30,6 +30,9 @@ export interface SentTask {
   get(options?: { timeout?: number; signal?: AbortSignal; propagate?: boolean }): Promise<unknown>;
 }
 
+/** How the client tells a running task of what was sent below it without `ctx`: Celery's trail of children. */
+export const childSent = Symbol("lovage.childSent");
+
 /** The running task, as Celery's `self.request` and the methods of `self`. */
 export interface TaskContext {
   readonly id: string;
@@ -71,6 +74,8 @@ export interface TaskContext {
   /** Sends a task by definition or by name as a child of this one: it gets this task as parent and the same root. */
   send: ContextSend;
   sendTask: ContextSendTask;
+  /** @internal */
+  [childSent](id: string): void;
 }
 
 export type ContextSend = (

@@ -70,9 +70,10 @@ export class NotRegistered extends TaskError {
 export class SoftTimeLimitExceeded extends TaskError {
   static readonly python = "billiard.exceptions.SoftTimeLimitExceeded";
   static readonly pythonArgs = (): unknown[] => [];
-  readonly seconds: number;
-  constructor(seconds: number, options?: LovageErrorOptions) {
-    super("SOFT_TIME_LIMIT_EXCEEDED", `soft time limit of ${seconds} s exceeded`, options);
+  /** Null when a Python worker reports it: billiard's exception does not say. */
+  readonly seconds: number | null;
+  constructor(seconds: number | null = null, options?: LovageErrorOptions) {
+    super("SOFT_TIME_LIMIT_EXCEEDED", `soft time limit${seconds === null ? "" : ` of ${seconds} s`} exceeded`, options);
     this.seconds = seconds;
   }
 }

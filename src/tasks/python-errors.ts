@@ -4,6 +4,7 @@
  * from the error to the constructor arguments, when those are not just the message).
  */
 import type { RemoteException } from "../../protocol/celery/exceptions.ts";
+import { isRecord } from "../../protocol/records.ts";
 import { RemoteTaskError } from "./errors.ts";
 import { Reject, Retry } from "./signals.ts";
 
@@ -37,6 +38,9 @@ export function toRemoteException(error: unknown): RemoteException {
 
 function pythonClass(error: Error): { type: string; module: string } | null {
   const declared: unknown = Reflect.get(error.constructor, "python");
+  if (isRecord(declared) && typeof declared.module === "string" && typeof declared.type === "string") {
+    return { type: declared.type, module: declared.module };
+  }
   if (typeof declared !== "string") return null;
   const dot = declared.lastIndexOf(".");
   return dot < 0

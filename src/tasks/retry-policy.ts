@@ -49,7 +49,9 @@ export function retryOutcome(task: AnyTask, attempt: Attempt, options: RetryOpti
   }
   const when: RetryTime =
     eta !== undefined ? { eta } : { countdown: countdown ?? task.behaviour.defaultRetryDelay ?? DEFAULT_RETRY_DELAY_S };
-  return new Retry(exc ?? null, when, { ...next, ...(overrides === undefined ? {} : { options: overrides }) });
+  // Without new arguments the message's own are sent again, as exactly as they came.
+  const changed = args === undefined && kwargs === undefined ? {} : next;
+  return new Retry(exc ?? null, when, { ...changed, ...(overrides === undefined ? {} : { options: overrides }) });
 }
 
 /**

@@ -6,6 +6,7 @@ import type { EffectKind } from "../../protocol/celery/request-machine.ts";
 import type { ResultMeta, ResultTuple } from "../../protocol/celery/result-meta.ts";
 import type { WireSignature } from "../../protocol/celery/signature.ts";
 import { readSignatureList } from "../../protocol/celery/signature.ts";
+import type { TaskRequest } from "../../protocol/celery/task-message.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { newId } from "../runtime/ids.ts";
@@ -26,6 +27,8 @@ export interface EffectsOptions {
   inheritPriority: boolean;
   log: Log;
   pid: number;
+  /** The request's message with floats kept apart from integers, for what is sent on. */
+  exactly: (request: Request) => TaskRequest;
 }
 
 export class Effects {
@@ -112,12 +115,12 @@ export class Effects {
 
   #publishRetry(request: Request): Promise<unknown> {
     if (!(request.error instanceof Retry)) throw new ImproperlyConfigured("only a Retry can be published again");
-    const call = retryCall(request.message, request.delivery.info, request.plan, request.error);
+    const call = retryCall(this.#options.exactly(request), request.delivery.info, request.plan, request.error);
     return this.#options.outbox.applyAsync(call.name, call.args, call.kwargs, call.options);
   }
 
   async #publishCallbacks(request: Request): Promise<void> {
-    const callbacks = readSignatureList(request.message.embed.callbacks) ?? [];
+    const callbacks = readSignatureList(this.#options.exactly(request).embed.callbacks) ?? [];
     await this.#sendAll(request, callbacks, [request.value], this.#parentage(request));
   }
 
@@ -140,7 +143,7 @@ export class Effects {
 
   /** The last element is the next link; it carries the rest with it. */
   async #publishChain(request: Request): Promise<void> {
-    const chain = readSignatureList(request.message.embed.chain) ?? [];
+    const chain = readSignatureList(this.#options.exactly(request).embed.chain) ?? [];
     const next = chain.at(-1);
     if (next === undefined) return;
     const sent = await this.#send(next, [request.value], {
@@ -210,7 +213,7 @@ export class Effects {
   /** Errbacks are sent as messages with the failed id (the old style); their own trouble is only logged. */
   async #publishErrbacks(request: Request): Promise<void> {
     const { message } = request;
-    const errbacks = readSignatureList(message.embed.errbacks) ?? [];
+    const errbacks = readSignatureList(this.#options.exactly(request).embed.errbacks) ?? [];
     try {
       await this.#sendAll(request, errbacks, [message.id], { parentId: message.id, rootId: message.rootId });
     } catch (error) {

@@ -117,15 +117,27 @@ function admitBody(message: Message, rules: IntakeRules): Decision {
   return schedule(task, plan, rules);
 }
 
+function payloadOf(message: Message, rules: IntakeRules, decode: DecodeLimits): unknown {
+  return decodePayload(message, {
+    accept: rules.accept,
+    limits: decode,
+    decompress: (mime: string, bytes: Uint8Array) =>
+      decompress(mime, bytes, { maxBytes: rules.limits.maxDecompressedBytes }),
+  });
+}
+
+/**
+ * The task read once more with `1.0` and `1` kept apart, for what of it is sent on: another attempt, callbacks, the chain.
+ * Handlers get plain numbers, and a float that passes through us must not become an integer in Python.
+ */
+export function readExactly(task: TaskRequest, message: Message, rules: IntakeRules): TaskRequest {
+  const body = payloadOf(message, rules, { ...rules.decode, floats: "keep" });
+  return readTask(message, body, task.protocol === 2 ? task : undefined);
+}
+
 function decodeBody(message: Message, rules: IntakeRules): { body: unknown } | { decision: Decision } {
   try {
-    const body = decodePayload(message, {
-      accept: rules.accept,
-      limits: rules.decode,
-      decompress: (mime: string, bytes: Uint8Array) =>
-        decompress(mime, bytes, { maxBytes: rules.limits.maxDecompressedBytes }),
-    });
-    return { body };
+    return { body: payloadOf(message, rules, rules.decode) };
   } catch (error) {
     if (error instanceof ContentDisallowed) return { decision: drop("reject", "content type not accepted", error) };
     return { decision: drop("ack", "can't decode the message body", error) };

@@ -2,13 +2,14 @@
 import { parseIso } from "../../protocol/iso-time.ts";
 import type { Log } from "../runtime/log.ts";
 import { silentLog } from "../runtime/log.ts";
-import type {
-  ContextSend,
-  ContextSendTask,
-  RetryOptions,
-  SentTask,
-  TaskContext,
-  TaskDeliveryInfo,
+import {
+  type ContextSend,
+  type ContextSendTask,
+  childSent,
+  type RetryOptions,
+  type SentTask,
+  type TaskContext,
+  type TaskDeliveryInfo,
 } from "../tasks/context.ts";
 import { retryOutcome } from "../tasks/retry-policy.ts";
 import type { Outbox } from "./outbox.ts";
@@ -150,9 +151,13 @@ export class RunningContext implements TaskContext {
   }
 
   #remember(sent: SentTask): SentTask {
-    this.#request.children ??= [];
-    this.#request.children.push([[sent.id, null], null]);
+    this[childSent](sent.id);
     return sent;
+  }
+
+  [childSent](id: string): void {
+    this.#request.children ??= [];
+    this.#request.children.push([[id, null], null]);
   }
 }
 

@@ -20,7 +20,7 @@ import { NotRegistered, TaskRevokedError } from "../tasks/errors.ts";
 import { toRemoteException } from "../tasks/python-errors.ts";
 import type { Consumer, Delivery, Transport } from "../transports/transport.ts";
 import { Effects } from "./effects.ts";
-import { admit, type Decision, type FailedHead, type IntakeRules } from "./intake.ts";
+import { admit, type Decision, type FailedHead, type IntakeRules, readExactly } from "./intake.ts";
 import type { Outbox } from "./outbox.ts";
 import { Prefetch } from "./prefetch.ts";
 import type { WorkerStats } from "./report.ts";
@@ -101,7 +101,15 @@ export class WorkerCore {
       concurrency: parts.concurrency,
       finishingLimit: Math.max(parts.concurrency, window === 0 ? 1000 : window),
       validate: settings.lovage_validate_params,
-      effects: new Effects({ backend, outbox, records: this.#records, inheritPriority, log, pid: process.pid }),
+      effects: new Effects({
+        backend,
+        outbox,
+        records: this.#records,
+        inheritPriority,
+        log,
+        pid: process.pid,
+        exactly: (request) => readExactly(request.message, request.delivery.message, this.#rules),
+      }),
       contextHost: {
         hostname: this.hostname,
         log,
