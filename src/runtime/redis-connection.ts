@@ -54,6 +54,7 @@ export interface ConnectRedisOptions {
 }
 
 const SHORT_LIFE_MS = 5_000;
+const SHORT_LIFE_PAUSE_MS = 1_000;
 
 /**
  * Starts connecting to `target`. The client speaks RESP2, so that replies are the same on every server. End it with
@@ -81,7 +82,11 @@ export function connectRedis(target: RedisTarget, options: ConnectRedisOptions):
     // A server that takes connections only to drop them is not to be hammered.
     if (wasReady) shortLives = performance.now() - readyAt < SHORT_LIFE_MS ? shortLives + 1 : 0;
     const soon = wasReady && shortLives < 3;
-    const delayMs = soon ? Math.min(50, backoffMs(0, backoff)) : backoffMs(Math.max(round, shortLives - 3), backoff);
+    const delayMs = soon
+      ? Math.min(50, backoffMs(0, backoff))
+      : wasReady
+        ? Math.min(SHORT_LIFE_PAUSE_MS, backoffMs(shortLives - 3, backoff))
+        : backoffMs(round, backoff);
     if (wasReady) {
       wasReady = false;
       options.onLost?.(error);

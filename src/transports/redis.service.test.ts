@@ -59,7 +59,7 @@ describe.skipIf(url === "")("with a Redis server", () => {
       for (const line of String(await admin.client("LIST")).split("\n")) {
         const id = /^id=(\d+)/.exec(line)?.[1];
         const name = / name=lovage:(\S*)/.exec(line)?.[1];
-        if (id !== undefined && name !== undefined && which(name)) await admin.client("KILL", "ID", Number(id));
+        if (id !== undefined && name !== undefined && which(name)) await admin.call("CLIENT", "KILL", "ID", id);
       }
     };
     return {
@@ -87,7 +87,10 @@ describe.skipIf(url === "")("with a Redis server", () => {
   const unackedRecords = async (prefix: string) => {
     const records = await admin.hgetall(`${prefix}unacked`);
     const scores = await admin.zrange(`${prefix}unacked_index`, 0, -1, "WITHSCORES");
-    return { records, scores: new Map(scores.flatMap((tag, at) => (at % 2 ? [] : [[tag, Number(scores[at + 1])]]))) };
+    return {
+      records,
+      scores: new Map(scores.flatMap((tag, at): [string, number][] => (at % 2 ? [] : [[tag, Number(scores[at + 1])]]))),
+    };
   };
 
   testTransport({

@@ -271,7 +271,8 @@ export class RedisTransport implements Transport {
     every(unackedRestoreIntervalMs, () => this.#restorer.restore());
     every(HOUSEKEEPING_MS, () => {
       this.#unacked.retryRefused();
-      this.#waiting.wakeAll();
+      // Waiting never depends on this; it is for notes that a proxy or a server swallowed.
+      for (const consumer of this.#consumers) consumer.wake();
       return this.#maintainBindings();
     });
     if (this.#link.up) this.#background(this.#restorer.restore());

@@ -54,6 +54,8 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
   readonly #tails = new Map<string, string>();
   #held = 0;
   #sleep: "awake" | "falling" | "asleep" = "awake";
+  /** Counts the times that it stopped sleeping: an answer to an older question changes nothing. */
+  #woken = 0;
   /** The last look found less than was asked for: the next take looks whether the lists are empty. */
   #drained = true;
   #taking: Promise<void> | null = null;
@@ -129,8 +131,7 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
 
   /** The connection went: nobody watches our lists any more. */
   whenDown(): void {
-    this.#sleep = "awake";
-    this.#drained = true;
+    this.#rise();
   }
 
   /** Reads again what takes without an answer have made ours. */
@@ -172,9 +173,14 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
   }
 
   #stir(): void {
-    this.#sleep = "awake";
-    this.#drained = true;
+    this.#rise();
     this.#parts.link.schedule();
+  }
+
+  #rise(): void {
+    this.#sleep = "awake";
+    this.#woken += 1;
+    this.#drained = true;
   }
 
   #wants(queue: string): boolean {
@@ -294,6 +300,7 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
 
   async #fallAsleep(waiting: Waiting): Promise<void> {
     this.#sleep = "falling";
+    const woken = this.#woken;
     let isAsleep = false;
     try {
       isAsleep = await waiting.sleep(this);
@@ -301,8 +308,7 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
       // The take on the same connection tells the same story.
       this.#parts.log.debug({ error: String(error) }, "could not wait for messages");
     }
-    // Woken, or moved on, meanwhile: then this answer is old.
-    if (this.#sleep !== "falling") return;
+    if (woken !== this.#woken) return;
     this.#sleep = isAsleep ? "asleep" : "awake";
     if (!isAsleep) this.#parts.link.schedule();
   }

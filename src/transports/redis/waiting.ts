@@ -53,18 +53,16 @@ export class Waiting implements LinkMember, InvalidationListener {
       this.#blocking.wait(sleeper);
       return true;
     }
-    if (this.#tracking !== "on") {
-      this.#asleep.add(sleeper);
-      if (this.#tracking === "unasked") {
-        this.#tracking = "starting";
-        this.#subscriber.listen(this);
-      }
-      return true;
+    if (this.#tracking === "unasked") {
+      this.#tracking = "starting";
+      this.#subscriber.listen(this);
     }
     // The note comes over another connection: it may be here before the answer that it makes obsolete.
-    const changes = this.#changes;
+    const { tracking, changes } = this.#view();
     const found = await this.#link.call("EXISTS", [...sleeper.listKeys]);
-    if (found !== 0 || changes !== this.#changes || this.#tracking !== "on") return false;
+    const now = this.#view();
+    if (found !== 0 || changes !== now.changes || tracking !== now.tracking) return false;
+    // Not watched yet: everybody is woken when the watch begins.
     this.#asleep.add(sleeper);
     return true;
   }
@@ -93,10 +91,11 @@ export class Waiting implements LinkMember, InvalidationListener {
   }
 
   whenListening(id: string | null): void {
+    if (this.#tracking === "refused") return;
     this.#listenerId = id;
     if (id === null) this.#refuse("the server does not let us listen to changed keys");
-    else if (this.#link.up)
-      void this.#track(id).catch((error: unknown) => this.#log.debug({ error: String(error) }, "tracking waits"));
+    // Also while the command connection is being set up; when there is none, `whenUp` follows.
+    else this.#track(id).catch((error: unknown) => this.#log.debug({ error: String(error) }, "tracking waits"));
   }
 
   whenDeaf(): void {
@@ -112,12 +111,18 @@ export class Waiting implements LinkMember, InvalidationListener {
     this.wakeAll();
   }
 
+  #view(): { tracking: string; changes: number } {
+    return { tracking: this.#tracking, changes: this.#changes };
+  }
+
   async #track(id: string): Promise<void> {
     try {
       await this.#link.call("CLIENT", ["TRACKING", "ON", "REDIRECT", id]);
     } catch (error) {
       if (error instanceof ConnectionLost) throw error;
-      if (this.#listenerId === id) this.#refuse(error instanceof Error ? error.message : String(error));
+      const reason = error instanceof Error ? error.message : String(error);
+      // The listening connection has gone as well; its successor brings a new id.
+      if (this.#listenerId === id && !/does not exist/.test(reason)) this.#refuse(reason);
       return;
     }
     if (this.#listenerId !== id) return;
