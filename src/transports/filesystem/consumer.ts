@@ -7,7 +7,7 @@ import type { ConsumeOptions, Consumer, Delivery, DeliveryInfo } from "../transp
 export interface ConsumerOwner {
   /** There may be room or files now. */
   wake(): void;
-  addQueues(consumer: FileConsumer, queues: readonly string[]): Promise<void>;
+  addQueue(queue: string): Promise<void>;
   /** The consumer has left these queues. */
   leftQueues(queues: readonly string[]): Promise<void>;
   /** Nothing is consumed and nothing held any more. */
@@ -68,7 +68,12 @@ export class FileConsumer implements Consumer {
   async addQueue(queue: string): Promise<void> {
     if (this.#cancelled || this.#queues.includes(queue)) return;
     this.#queues.push(queue);
-    await this.#owner.addQueues(this, [queue]);
+    try {
+      await this.#owner.addQueue(queue);
+    } catch (error) {
+      await this.cancelQueue(queue);
+      throw error;
+    }
   }
 
   async cancelQueue(queue: string): Promise<void> {

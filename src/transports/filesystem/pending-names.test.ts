@@ -77,9 +77,9 @@ describe("pending names", () => {
 
   test("are bounded, and the rest is found by the next listing", () => {
     const pending = tracked(...Array.from({ length: namesPerQueue + 10 }, (_, i) => name(1_000_000 + i)));
-    expect(pending.incomplete).toBe(false);
+    expect(pending.short).toBe(false);
     const taken = drain(pending);
     expect(taken).toHaveLength(namesPerQueue);
-    expect(pending.incomplete).toBe(true);
+    expect(pending.short).toBe(true);
   });
 });

@@ -75,10 +75,16 @@ export class PendingNames {
     return this.#queues.keys();
   }
 
-  /** Queues of which not all names are known, so that listing again is due. */
-  get incomplete(): boolean {
+  /** Every tracked queue has been listed. */
+  get listed(): boolean {
+    for (const queue of this.#queues.values()) if (!queue.listed) return false;
+    return true;
+  }
+
+  /** Not all files of some queue are known, and those that are will soon be taken: listing again is due. */
+  get short(): boolean {
     for (const queue of this.#queues.values()) {
-      if (!queue.listed || (queue.more && queue.names.length - queue.head < namesPerQueue / 2)) return true;
+      if (queue.more && queue.names.length - queue.head < namesPerQueue / 2) return true;
     }
     return false;
   }
