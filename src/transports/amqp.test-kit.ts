@@ -61,6 +61,8 @@ export class Proxy {
   #silent = false;
   #port = 0;
   accepted = 0;
+  /** Changes what clients send. */
+  rewrite: (bytes: Buffer) => Buffer = (bytes) => bytes;
 
   private constructor(url: string) {
     this.#original = new URL(url);
@@ -116,14 +118,14 @@ export class Proxy {
   #onClient(client: Socket): void {
     this.accepted++;
     const broker = connect(this.#target);
-    this.#join(client, broker);
-    this.#join(broker, client);
+    this.#join(client, broker, (bytes) => this.rewrite(bytes));
+    this.#join(broker, client, (bytes) => bytes);
   }
 
-  #join(from: Socket, to: Socket): void {
+  #join(from: Socket, to: Socket, change: (bytes: Buffer) => Buffer): void {
     this.#sockets.add(from);
     from.on("data", (bytes) => {
-      if (!this.#silent) to.write(bytes);
+      if (!this.#silent) to.write(change(bytes));
     });
     from.on("error", () => to.destroy());
     from.on("end", () => to.end());

@@ -6,7 +6,8 @@ export const REPLY = {
   notFound: 404,
   resourceLocked: 405,
   preconditionFailed: 406,
-  notAllowed: 530,
+  /** From here on the whole connection ends. 320, a connection closed by an operator, is not among them. */
+  hardErrors: 501,
   notImplemented: 540,
 } as const;
 

@@ -16,7 +16,7 @@ import {
 } from "amqplib/callback_api";
 import { ImproperlyConfigured } from "../../../protocol/errors.ts";
 import { ConnectionLost, TransportClosed } from "../errors.ts";
-import { channelError, connectError } from "./broker-errors.ts";
+import { channelError, connectError, REPLY, replyCode } from "./broker-errors.ts";
 import { type ChannelInput, FrameReader } from "./frame-reader.ts";
 import { Outbox } from "./outbox.ts";
 import type { AmqpUrl } from "./urls.ts";
@@ -181,6 +181,12 @@ export class AmqpConnection {
 
   get over(): boolean {
     return this.#over;
+  }
+
+  /** The broker ended the connection because of something that we sent. */
+  get refusal(): Error | null {
+    const code = replyCode(this.#cause);
+    return code !== null && code >= REPLY.hardErrors ? this.#cause : null;
   }
 
   /** Opens a channel and hands what arrives for it to `input`. */

@@ -4,7 +4,7 @@
  *
  * Written exactly as py-amqp writes: null `V`, whole numbers `I` (up to +-2147483647) or `L`, other numbers `d`, text and
  * bytes `S`, Decimal `D`, dates `T` (seconds), arrays `A`, objects `F`. Read is what any client sends: `s` and `U` are 16 bits
- * (RabbitMQ's errata; py-amqp before 5.4 read `s` as text), `l` and `L` are signed 64 bits.
+ * (RabbitMQ's errata; older py-amqp read `s` as text), `l` and `L` are signed 64 bits.
  */
 import type { Buffer } from "node:buffer";
 import { DecodeError, EncodeError } from "../../../protocol/errors.ts";
@@ -49,7 +49,7 @@ function writeValue(out: ByteWriter, key: string, value: unknown, depth: number)
       return;
     }
     case "number":
-      return writeNumber(out, value);
+      return writeNumber(out, key, value);
     case "bigint":
       return writeInteger(out, key, value);
     case "boolean":
@@ -70,10 +70,9 @@ function writeValue(out: ByteWriter, key: string, value: unknown, depth: number)
 }
 
 /** A number beyond the exact integers was a float, as everywhere in this code base (protocol/python-numbers.ts). */
-function writeNumber(out: ByteWriter, value: number): void {
+function writeNumber(out: ByteWriter, key: string, value: number): void {
   if (!Number.isSafeInteger(value) || Object.is(value, -0)) {
-    out.u8(0x64); // d
-    out.f64(value);
+    writeFloat(out, key, value);
   } else if (value >= -INT32 && value <= INT32) {
     out.u8(0x49); // I
     out.i32(value);
@@ -81,6 +80,15 @@ function writeNumber(out: ByteWriter, value: number): void {
     out.u8(0x4c); // L
     out.i64(BigInt(value));
   }
+}
+
+/** RabbitMQ cannot parse NaN and Infinity, and ends the connection of who sends them (3.10.8: 541, Python's too). */
+function writeFloat(out: ByteWriter, key: string, value: number): void {
+  if (!Number.isFinite(value)) {
+    throw new EncodeError(`header ${JSON.stringify(key)} is ${value}, which RabbitMQ cannot carry`);
+  }
+  out.u8(0x64); // d
+  out.f64(value);
 }
 
 function writeInteger(out: ByteWriter, key: string, value: bigint): void {
@@ -128,8 +136,7 @@ function writeOther(out: ByteWriter, key: string, value: object, depth: number):
     return;
   }
   if (value instanceof PyFloat) {
-    out.u8(0x64);
-    out.f64(value.value);
+    writeFloat(out, key, value.value);
     return;
   }
   const primitive: unknown = value.valueOf();

@@ -18,6 +18,8 @@ import { closeChannel } from "./calls.ts";
 import { type AmqpConnection, channelNumber } from "./connection.ts";
 import type { ChannelInput } from "./frame-reader.ts";
 
+const STRIKES = 2;
+
 /** A message until it is settled. */
 class Outgoing {
   readonly message: Message;
@@ -34,6 +36,8 @@ class Outgoing {
   confirmed = false;
   /** Why the broker sent it back. */
   returned: string | null = null;
+  /** Connections that the broker ended, blaming us, when this message alone was on its way. */
+  strikes = 0;
 
   constructor(message: Message, to: Address, mandatory: boolean) {
     this.message = message;
@@ -126,7 +130,8 @@ export class Publisher implements ChannelInput {
     const channel = await connection.openConfirmChannel(this, (error) => {
       if (this.#connection !== connection) return;
       const unconfirmed = this.#detach();
-      if (error && !connection.over) this.#onChannelClosed(error, connection, unconfirmed);
+      if (error) this.#onChannelClosed(error, connection, unconfirmed);
+      else if (connection.refusal) this.#onConnectionClosed(connection.refusal, unconfirmed);
     });
     if (this.#closed) {
       await closeChannel(channel);
@@ -264,13 +269,24 @@ export class Publisher implements ChannelInput {
 
   #onChannelClosed(error: Error, connection: AmqpConnection, suspects: readonly Outgoing[]): void {
     const guilty = blame(error, suspects);
-    for (const outgoing of guilty) outgoing.reject(refusal(error, outgoing));
+    for (const outgoing of guilty) outgoing.reject(refusalOf(error, outgoing));
     this.#singly = guilty.length === 0 ? suspects.filter((outgoing) => !outgoing.over).length : 0;
     this.#options.log.warn({ err: error, messages: guilty.length }, "the broker refused a message");
     this.attach(connection).catch((cause: unknown) => {
       if (connection.over) return;
       connection.kill(cause instanceof Error ? cause : new TransportError("PUBLISH", String(cause)));
     });
+  }
+
+  /**
+   * The broker ended the whole connection and blames us: a message may have done it (RabbitMQ dies of a header that it cannot
+   * parse). One that is alone on its way each time is rejected, so that it does not end every connection from now on.
+   */
+  #onConnectionClosed(refusal: Error, suspects: readonly Outgoing[]): void {
+    const [alone] = suspects;
+    this.#singly = suspects.filter((outgoing) => !outgoing.over).length;
+    if (suspects.length !== 1 || !alone || ++alone.strikes < STRIKES) return;
+    alone.reject(refusalOf(refusal, alone));
   }
 
   #onAbandoned(): void {
@@ -295,7 +311,7 @@ function blame(error: Error, suspects: readonly Outgoing[]): Outgoing[] {
   return suspects.filter((outgoing) => outgoing.message.body.length > limit);
 }
 
-function refusal(error: Error, outgoing: Outgoing): PublishError {
+function refusalOf(error: Error, outgoing: Outgoing): PublishError {
   const text = replyText(error);
   const code = text.includes("larger than") ? "MESSAGE_TOO_LARGE" : "PUBLISH";
   return new PublishError(`the broker refused the message: ${text}`, outgoing, { code, cause: error });
