@@ -9,14 +9,13 @@
  * Waiting: one `fs.watch` for all, each awaited file is read once after it was subscribed, and a slow re-check of the awaited
  * files finds what events missed. Where the folder cannot be watched the same re-check runs fast.
  */
-import { mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
-import { readdir, stat, unlink } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { ImproperlyConfigured, ProtocolError } from "../../protocol/errors.ts";
 import { backoffMs, pause } from "../runtime/backoff.ts";
 import { FolderWatch } from "../runtime/folder-watch.ts";
 import { type Log, silentLog } from "../runtime/log.ts";
 import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
+import { isPassing, isRefusal, RecordFiles } from "./file/record-files.ts";
 import type { RecordCodec, ResultBackend, WatchOptions } from "./result-backend.ts";
 import { ValueCodec, type ValueCompression } from "./stored-value.ts";
 import { Waits } from "./waits.ts";
@@ -58,8 +57,6 @@ export function parseFileUrl(url: string): string {
   return path;
 }
 
-const ownFolder = ".lovage";
-const longestName = 255;
 /** How long a file that cannot be decoded may still be one that Python is writing. */
 const unreadableMs = 2_000;
 const readsPerTurn = 256;
@@ -71,13 +68,12 @@ interface PendingStore<R> {
   reject: (reason: unknown) => void;
 }
 
-let temporaryNames = 0;
-
 class FileResultBackend<R> implements FileBackend<R> {
   readonly name = "file";
   readonly can = { sharedReads: true, persistent: true };
   readonly directory: string;
   readonly #values: ValueCodec<R>;
+  readonly #files: RecordFiles<R>;
   readonly #log: Log;
   readonly #events: boolean;
   readonly #recheckMs: number;
@@ -103,6 +99,7 @@ class FileResultBackend<R> implements FileBackend<R> {
       throw new ImproperlyConfigured("the file result backend needs a directory or a file:// URL");
     this.directory = resolve(path);
     this.#values = new ValueCodec(options.codec, options.compression);
+    this.#files = new RecordFiles(this.directory, this.#values);
     this.#log = options.log ?? silentLog;
     this.#events = options.events ?? true;
     this.#recheckMs = options.recheckMs ?? 2_000;
@@ -121,7 +118,7 @@ class FileResultBackend<R> implements FileBackend<R> {
         ),
     });
     try {
-      this.#makeFolders();
+      this.#files.makeFolders();
     } catch (error) {
       if (isRefusal(error)) {
         throw new ImproperlyConfigured(`the result folder ${this.directory} cannot be used: ${text(error)}`, {
@@ -148,7 +145,7 @@ class FileResultBackend<R> implements FileBackend<R> {
     if (this.#closed) return Promise.reject(new BackendStoreError(id, "the result backend is closed"));
     if (this.#stores.length === 0) {
       try {
-        this.#write(id, record);
+        this.#files.write(id, record);
         return Promise.resolve();
       } catch (error) {
         if (!isPassing(error)) return Promise.reject(this.#refused(id, error));
@@ -167,7 +164,7 @@ class FileResultBackend<R> implements FileBackend<R> {
   async get(id: string): Promise<R | null> {
     for (let waited = 0, delayMs = 4; ; waited += delayMs, delayMs = Math.min(100, delayMs * 2)) {
       if (this.#closed) throw new BackendGetMetaError(id, "the result backend is closed", { retryable: false });
-      const value = this.#read(id);
+      const value = this.#readNow(id);
       if (value === null) return null;
       if (value.length > 0) {
         try {
@@ -183,18 +180,19 @@ class FileResultBackend<R> implements FileBackend<R> {
   }
 
   watch(id: string, options: WatchOptions<R>): Promise<R> {
+    let name: string;
+    try {
+      name = this.#files.fileName(id);
+    } catch (error) {
+      return Promise.reject(readError(id, error));
+    }
     const wait = this.#waits.add(id, options);
     if (!this.#waits.has(id)) return wait;
     if (this.#closed) {
       this.#waits.close();
       return wait;
     }
-    try {
-      this.#awaited.set(this.#fileName(id), id);
-    } catch (error) {
-      this.#waits.fail(id, new BackendGetMetaError(id, text(error), { cause: error, retryable: false }));
-      return wait;
-    }
+    this.#awaited.set(name, id);
     if (this.#events) this.#watch.start();
     this.#armTimer();
     this.#lookAt(id);
@@ -203,23 +201,14 @@ class FileResultBackend<R> implements FileBackend<R> {
 
   async forget(id: string): Promise<void> {
     try {
-      unlinkSync(this.#path(id));
+      this.#files.remove(id);
     } catch (error) {
-      if (codeOf(error) === "ENOENT") return;
-      throw new BackendGetMetaError(id, text(error), { cause: error, retryable: !(error instanceof UnusableName) });
+      throw readError(id, error);
     }
   }
 
-  async cleanup(expires: number, prefixes: readonly string[] = [keyPrefix(this.#values.codec)]): Promise<number> {
-    const before = Date.now() - expires * 1000;
-    let removed = await removeOlder(this.directory, before, (name) =>
-      prefixes.some((prefix) => name.startsWith(prefix)),
-    );
-    // what a writer left that died between write and rename
-    removed += await removeOlder(join(this.directory, ownFolder), Date.now() - 3_600_000, (name) =>
-      name.endsWith(".tmp"),
-    );
-    return removed;
+  cleanup(expires: number, prefixes?: readonly string[]): Promise<number> {
+    return this.#files.cleanup(expires, prefixes);
   }
 
   async close(): Promise<void> {
@@ -239,60 +228,14 @@ class FileResultBackend<R> implements FileBackend<R> {
     }
   }
 
-  // ------------------------------------------------------------------------------------------------------------ files
+  // ------------------------------------------------------------------------------------------------------------ storing
 
-  #fileName(id: string): string {
-    const key = this.#values.codec.key(id);
-    // Python would follow a path out of the folder; we do not
-    if (/[/\\\0]/.test(key) || key === "." || key === "..") {
-      throw new UnusableName(`the task id ${JSON.stringify(id)} cannot be a file name`);
-    }
-    if (Buffer.byteLength(key) > longestName) throw new UnusableName("the task id is too long for a file name");
-    return key;
-  }
-
-  #path(id: string): string {
-    return join(this.directory, this.#fileName(id));
-  }
-
-  #makeFolders(): void {
-    mkdirSync(join(this.directory, ownFolder), { recursive: true, mode: 0o700 });
-  }
-
-  /** Null: no such file. Throws `BackendGetMetaError` when the folder cannot be read. */
-  #read(id: string): Uint8Array | null {
+  #readNow(id: string): Uint8Array | null {
     try {
-      return readFileSync(this.#path(id));
+      return this.#files.read(id);
     } catch (error) {
-      if (codeOf(error) === "ENOENT") return null;
-      const retryable = !(error instanceof UnusableName);
-      throw new BackendGetMetaError(id, `cannot read the result of ${id}: ${text(error)}`, { cause: error, retryable });
+      throw readError(id, error);
     }
-  }
-
-  #write(id: string, record: R): void {
-    const path = this.#path(id);
-    const value = this.#values.encode(id, record);
-    let stored: Uint8Array | null = null;
-    try {
-      stored = readFileSync(path);
-    } catch (error) {
-      if (codeOf(error) !== "ENOENT") throw error;
-    }
-    if (stored !== null && stored.length > 0 && this.#values.isFinal(id, stored)) return;
-    const temporary = join(
-      this.directory,
-      ownFolder,
-      `${process.pid}-${process.hrtime.bigint()}-${++temporaryNames}.tmp`,
-    );
-    try {
-      writeFileSync(temporary, value, { flag: "wx" });
-    } catch (error) {
-      if (codeOf(error) !== "ENOENT") throw error;
-      this.#makeFolders();
-      writeFileSync(temporary, value, { flag: "wx" });
-    }
-    renameSync(temporary, path);
   }
 
   #refused(id: string, error: unknown): unknown {
@@ -306,7 +249,7 @@ class FileResultBackend<R> implements FileBackend<R> {
       this.#storeRetry = null;
       for (let first = this.#stores[0]; first !== undefined; first = this.#stores[0]) {
         try {
-          this.#write(first.id, first.record);
+          this.#files.write(first.id, first.record);
           first.resolve();
         } catch (error) {
           if (isPassing(error)) break;
@@ -325,11 +268,7 @@ class FileResultBackend<R> implements FileBackend<R> {
   #stopAwaiting(id: string): void {
     this.#unreadable.delete(id);
     this.#dirty.delete(id);
-    try {
-      this.#awaited.delete(this.#fileName(id));
-    } catch (error) {
-      if (!(error instanceof UnusableName)) throw error;
-    }
+    this.#awaited.delete(this.#files.fileName(id));
     if (this.#awaited.size === 0 && this.#timer !== null) {
       clearTimeout(this.#timer);
       this.#timer = null;
@@ -366,7 +305,7 @@ class FileResultBackend<R> implements FileBackend<R> {
   #readAwaited(id: string): void {
     let value: Uint8Array | null;
     try {
-      value = this.#read(id);
+      value = this.#files.read(id);
     } catch (error) {
       this.#waits.storeIsAway(error);
       return;
@@ -409,48 +348,13 @@ class FileResultBackend<R> implements FileBackend<R> {
   }
 }
 
-class UnusableName extends ImproperlyConfigured {}
-
 export function createFileBackend<R>(options: FileBackendOptions<R>): FileBackend<R> {
   return new FileResultBackend(options);
 }
 
-function keyPrefix(codec: { key(id: string): string }): string {
-  return codec.key("-").slice(0, -1); // a codec may refuse an empty id
-}
-
-async function removeOlder(folder: string, beforeMs: number, matches: (name: string) => boolean): Promise<number> {
-  let removed = 0;
-  for (const name of await readdir(folder)) {
-    if (!matches(name)) continue;
-    const path = join(folder, name);
-    try {
-      if ((await stat(path)).mtimeMs >= beforeMs) continue;
-      await unlink(path);
-      removed++;
-    } catch (error) {
-      if (codeOf(error) !== "ENOENT") throw error; // another process cleans up too
-    }
-  }
-  return removed;
-}
-
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error ? String(error.code) : undefined;
-}
-
-/** Rights, not circumstances. */
-function isRefusal(error: unknown): boolean {
-  return ["EACCES", "EPERM", "EROFS"].includes(codeOf(error) ?? "");
-}
-
-/** The disk is full, unmounted, busy or out of handles: it may be better later. Our own errors and refusals are not. */
-function isPassing(error: unknown): boolean {
-  if (error instanceof ProtocolError || error instanceof ImproperlyConfigured) return false;
-  const code = codeOf(error);
-  return (
-    code !== undefined && /^E[A-Z0-9]+$/.test(code) && !isRefusal(error) && !["ENAMETOOLONG", "EISDIR"].includes(code)
-  );
+function readError(id: string, cause: unknown): BackendGetMetaError {
+  const retryable = !(cause instanceof ImproperlyConfigured);
+  return new BackendGetMetaError(id, `cannot read the result of ${id}: ${text(cause)}`, { cause, retryable });
 }
 
 function text(error: unknown): string {

@@ -85,9 +85,14 @@ class MemoryBackend<R> implements ResultBackend<R> {
   }
 
   watch(id: string, options: WatchOptions<R>): Promise<R> {
+    let key: string;
+    try {
+      key = this.#codec.key(id);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     const wait = this.#waits.add(id, options);
     if (!this.#waits.has(id)) return wait;
-    const key = this.#codec.key(id);
     this.#awaited.set(key, id);
     if (this.#closed) this.#waits.close();
     else this.#onStored(key);

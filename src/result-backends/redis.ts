@@ -141,14 +141,19 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   store(id: string, record: R): Promise<void> {
     if (this.#closing !== null) return Promise.reject(new BackendStoreError(id, "the result backend is closed"));
     this.#connectCommands();
-    return this.#stores.push(id, record);
+    try {
+      return this.#stores.push(id, record);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   async get(id: string): Promise<R | null> {
+    const key = this.#values.codec.key(id);
     await this.#up(id);
     const value = await new Promise<Buffer | null>((resolve, reject) => {
       this.#reads.push({
-        key: this.#values.codec.key(id),
+        key,
         onValue: resolve,
         onError: (cause) =>
           reject(new BackendGetMetaError(id, `cannot read the result of ${id}: ${text(cause)}`, { cause })),
@@ -158,6 +163,12 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   }
 
   watch(id: string, options: WatchOptions<R>): Promise<R> {
+    let channel: string;
+    try {
+      channel = this.#values.codec.key(id);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     const wait = this.#waits.add(id, options);
     if (!this.#waits.has(id)) return wait;
     if (this.#closing !== null) {
@@ -166,7 +177,6 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
     }
     this.#connectCommands();
     this.#connectListener();
-    const channel = this.#values.codec.key(id);
     if (!this.#awaited.has(channel)) this.#awaited.set(channel, new Awaited(id, channel));
     // a wait that joins others on a subscribed channel reads for itself
     if (this.#subscriptions.want(channel)) this.#readAwaited(channel);
@@ -174,9 +184,10 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   }
 
   async forget(id: string): Promise<void> {
+    const key = this.#values.codec.key(id);
     const client = await this.#up(id);
     try {
-      await client.del(this.#values.codec.key(id));
+      await client.del(key);
     } catch (cause) {
       throw new BackendGetMetaError(id, `cannot forget the result of ${id}: ${text(cause)}`, { cause });
     }

@@ -5,7 +5,7 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
-import { DecodeError } from "../../protocol/errors.ts";
+import { DecodeError, EncodeError, ImproperlyConfigured } from "../../protocol/errors.ts";
 import { BackendGetMetaError, ResultLost } from "./errors.ts";
 import type { RecordCodec, ResultBackend } from "./result-backend.ts";
 
@@ -19,9 +19,12 @@ const ready = new Set(["SUCCESS", "FAILURE", "REVOKED"]);
 /** JSON in Python's spelling with `status` first, named as Celery names results; `prefix` keeps tests of one store apart. */
 export function contractCodec(prefix = "", ttlSeconds: number | null = 3600): RecordCodec<ContractRecord> {
   return {
-    key: (id) => `${prefix}celery-task-meta-${id}`,
+    key(id) {
+      if (id === "") throw new ImproperlyConfigured("an empty task id");
+      return `${prefix}celery-task-meta-${id}`;
+    },
     encode: (id, record) => ({
-      body: `{"status": "${record.status}", "value": ${JSON.stringify(record.value ?? null)}, "task_id": ${JSON.stringify(id)}}`,
+      body: `{"status": "${record.status}", "value": ${jsonText(record.value ?? null)}, "task_id": ${JSON.stringify(id)}}`,
       contentType: "application/json",
       contentEncoding: "utf-8",
     }),
@@ -39,6 +42,11 @@ export function contractCodec(prefix = "", ttlSeconds: number | null = 3600): Re
     finalPrefix: '{"status": "SUCCESS"',
     ttl: () => ttlSeconds,
   };
+}
+
+function jsonText(value: unknown): string {
+  if (typeof value === "function") throw new EncodeError("a function has no JSON form");
+  return JSON.stringify(value);
 }
 
 export interface BackendUnderTest {
@@ -262,6 +270,18 @@ export function testResultBackend({ name, make, can = {}, many = 5000 }: Contrac
       await ours.forget(id);
       await ours.store(id, { status: "SUCCESS", value: "again" });
       expect((await theirs.get(id))?.value).toBe("again");
+    });
+
+    test("a record without a form and an id without a key reject, and nothing is left of them", async () => {
+      const { ours, leftovers } = await start();
+      const id = newId();
+      await expect(ours.store(id, { status: "SUCCESS", value: () => 1 })).rejects.toBeInstanceOf(EncodeError);
+      expect(await ours.get(id)).toBeNull();
+      await expect(ours.store("", { status: "SUCCESS" })).rejects.toThrow(/empty task id/);
+      await expect(ours.get("")).rejects.toThrow(/empty task id/);
+      await expect(ours.watch("", {})).rejects.toThrow(/empty task id/);
+      await expect(ours.forget("")).rejects.toThrow(/empty task id/);
+      if (leftovers) expect(leftovers()).toBe(0);
     });
 
     test("close rejects pending waits with ResultLost, twice is fine, and later calls reject", async () => {

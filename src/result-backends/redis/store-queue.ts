@@ -135,8 +135,10 @@ export class StoreQueue<R> {
     return this.#bytes;
   }
 
+  /** Throws what the codec throws. */
   push(id: string, record: R): Promise<void> {
     const { values } = this.#options;
+    const key = values.codec.key(id);
     const value = values.encode(id, record);
     if (value.length > longestValue) {
       return Promise.reject(new BackendStoreError(id, `the result of ${id} is longer than Redis takes (512 MB)`));
@@ -148,7 +150,7 @@ export class StoreQueue<R> {
         new PendingStore(
           {
             id,
-            key: values.codec.key(id),
+            key,
             value,
             ttl: ttl === null || ttl <= 0 ? "" : String(Math.max(1, Math.trunc(ttl))),
             final: values.codec.isFinal(record),
