@@ -12,6 +12,7 @@ const plain: RequestPolicy = {
   hasCallbacks: false,
   hasChain: false,
   hasErrbacks: false,
+  hasChord: false,
 };
 const late: RequestPolicy = { ...plain, acksLate: true };
 const workflow: RequestPolicy = { ...late, hasCallbacks: true, hasChain: true, hasErrbacks: true };
@@ -25,6 +26,12 @@ const rows: [name: string, event: RequestEvent, policy: RequestPolicy, effects: 
     "returned",
     workflow,
     ["publish-callbacks", "publish-chain", "store-success", "ack"],
+  ],
+  [
+    "returns its chord part after it is stored, also when the result is ignored",
+    "returned",
+    { ...late, storesResult: false, hasChord: true },
+    ["return-chord-part", "ack"],
   ],
   ["does not store an ignored success", "returned", { ...late, storesResult: false }, ["ack"]],
   [
@@ -105,7 +112,7 @@ test("no task settles its message twice, under any policy", () => {
     "cancelled",
     "workerLost",
   ];
-  for (let bits = 0; bits < 1024; bits++) {
+  for (let bits = 0; bits < 2048; bits++) {
     const accepted = step("reserved", "accepted", bits).effects.filter((effect) => settles.has(effect)).length;
     for (const event of ends) {
       const ended = step("running", event, bits).effects.filter((effect) => settles.has(effect)).length;
@@ -115,7 +122,7 @@ test("no task settles its message twice, under any policy", () => {
 });
 
 test("no late-acked task is settled before its result is stored", () => {
-  for (let bits = 1; bits < 1024; bits += 2) {
+  for (let bits = 1; bits < 2048; bits += 2) {
     for (const event of ["returned", "threw", "retryAsked", "rejected", "hardLimit"] as const) {
       const { effects } = step("running", event, bits);
       const settle = effects.findIndex((effect) => effect === "ack" || effect === "reject" || effect === "requeue");

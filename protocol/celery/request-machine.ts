@@ -13,6 +13,7 @@ export type EffectKind =
   | "publish-callbacks"
   | "publish-chain"
   | "store-success"
+  | "return-chord-part"
   | "publish-retry"
   | "store-retry"
   | "store-failure"
@@ -88,6 +89,8 @@ export interface RequestPolicy {
   hasCallbacks: boolean;
   hasChain: boolean;
   hasErrbacks: boolean;
+  /** The task is part of a chord's header. */
+  hasChord: boolean;
 }
 
 export interface Step {
@@ -135,7 +138,8 @@ export function policyBits(policy: RequestPolicy): number {
     (policy.hasCallbacks ? 64 : 0) |
     (policy.hasChain ? 128 : 0) |
     (policy.hasErrbacks ? 256 : 0) |
-    (policy.requeuesOnWorkerLost ? 512 : 0)
+    (policy.requeuesOnWorkerLost ? 512 : 0) |
+    (policy.hasChord ? 1024 : 0)
   );
 }
 
@@ -152,12 +156,13 @@ function policyOf(bits: number): RequestPolicy {
     hasChain: bit(128),
     hasErrbacks: bit(256),
     requeuesOnWorkerLost: bit(512),
+    hasChord: bit(1024),
   };
 }
 
 /** The next state and the acts that are due, in their order. Equal arguments give the same (frozen) value. */
 export function step(state: RequestState, event: RequestEvent, bits: number): Step {
-  const key = (((stateIndex.get(state) ?? 0) * 32 + (eventIndex.get(event) ?? 0)) << 10) | bits;
+  const key = (((stateIndex.get(state) ?? 0) * 32 + (eventIndex.get(event) ?? 0)) << 11) | bits;
   let known = cache.get(key);
   if (known === undefined) {
     const row: Partial<Record<string, RequestState>> = TRANSITIONS[state];
@@ -175,10 +180,11 @@ function due(...entries: readonly (EffectKind | false)[]): EffectKind[] {
 }
 
 function effectsOf(event: RequestEvent, policy: RequestPolicy): EffectKind[] {
-  const { acksLate, storesResult, storesErrors, hasCallbacks, hasChain, hasErrbacks } = policy;
+  const { acksLate, storesResult, storesErrors, hasCallbacks, hasChain, hasErrbacks, hasChord } = policy;
   const failure = (settle: EffectKind): EffectKind[] =>
     due(
       storesErrors && "store-failure",
+      hasChord && "return-chord-part",
       hasChain && "fail-chain",
       hasErrbacks && "publish-errbacks",
       acksLate && settle,
@@ -192,6 +198,7 @@ function effectsOf(event: RequestEvent, policy: RequestPolicy): EffectKind[] {
         hasCallbacks && "publish-callbacks",
         hasChain && "publish-chain",
         storesResult && "store-success",
+        hasChord && "return-chord-part",
         acksLate && "ack",
       );
     case "threw":
@@ -217,7 +224,7 @@ function effectsOf(event: RequestEvent, policy: RequestPolicy): EffectKind[] {
       // Cold shutdown: late-acked work goes back to its queue, early-acked work is reported as RETRY (behaviour 1.15).
       return acksLate ? ["requeue"] : due(storesResult && "store-retry");
     case "revoked":
-      return due((storesResult || storesErrors) && "store-revoked", "ack");
+      return due((storesResult || storesErrors) && "store-revoked", hasChord && "return-chord-part", "ack");
     case "unregistered":
       return ["reject", "store-failure"];
     case "refused":

@@ -12,6 +12,7 @@ import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { newId } from "../runtime/ids.ts";
 import type { Log } from "../runtime/log.ts";
 import type { SentTask } from "../tasks/context.ts";
+import { ChordError } from "../tasks/errors.ts";
 import { toRemoteException, tracebackText } from "../tasks/python-errors.ts";
 import { Retry } from "../tasks/signals.ts";
 import { callOptionsOf } from "../tasks/signature-options.ts";
@@ -69,6 +70,8 @@ export class Effects {
         return this.#publishCallbacks(request);
       case "publish-chain":
         return this.#publishChain(request);
+      case "return-chord-part":
+        return this.#refuseChord(request);
       case "fail-chain":
         return this.#failChain(request);
       case "publish-errbacks":
@@ -208,6 +211,26 @@ export class Effects {
       stores.push(backend.store(id, record, { replyTo, correlationId: id }));
     }
     await Promise.all(stores);
+  }
+
+  /**
+   * This version does not count chord parts, so a chord with a part here cannot complete: whoever waits for its body is told
+   * instead of waiting for ever.
+   */
+  #refuseChord(request: Request): Promise<void> | undefined {
+    const { backend, records, log } = this.#options;
+    const body = request.message.embed.chord;
+    const id = body?.options.task_id;
+    log.error(
+      { task: request.message.task, id: request.id, body: id },
+      "part of a chord: chords are not run by this version of Lovage",
+    );
+    if (backend === null || body === null || typeof id !== "string") return undefined;
+    const error = new ChordError(`a part of it ran on a Lovage worker, which does not run chords: ${request.id}`);
+    const head = { ...request.message, id, task: body.task, group: null, parentId: null };
+    const record = resultRecord(head, { status: "FAILURE", exception: toRemoteException(error) }, records);
+    const replyTo = typeof body.options.reply_to === "string" ? body.options.reply_to : request.message.replyTo;
+    return backend.store(id, record, { replyTo, correlationId: id });
   }
 
   /** Errbacks are sent as messages with the failed id (the old style); their own trouble is only logged. */

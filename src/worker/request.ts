@@ -63,7 +63,7 @@ export class Request {
     this.plan = plan;
     this.delivery = delivery;
     const stores = hasBackend && !(message.ignoreResult ?? plan.ignoreResult);
-    const { callbacks, chain, errbacks } = message.embed;
+    const { callbacks, chain, errbacks, chord } = message.embed;
     this.policy = policyBits({
       acksLate: plan.acksLate,
       acksOnFailure: plan.acksOnFailure,
@@ -74,6 +74,7 @@ export class Request {
       storesErrors: stores || (hasBackend && plan.storeErrorsEvenIfIgnored),
       hasCallbacks: callbacks !== null && callbacks.length > 0,
       hasChain: chain !== null && chain.length > 0,
+      hasChord: chord !== null,
       hasErrbacks: errbacks !== null && errbacks.length > 0,
     });
   }

@@ -242,6 +242,21 @@ describe("a task that fails", () => {
   });
 });
 
+test("whoever waits for a chord that has a part here is told that it will not run", async () => {
+  const f = await fleet([add]);
+  const chord = {
+    task: "body",
+    args: [],
+    kwargs: {},
+    options: { task_id: "body-id" },
+    subtask_type: null,
+    immutable: false,
+  };
+  const id = await f.send({ task: "add", args: [1], group: "g", embed: { chord } });
+  expect((await f.end("body-id")).exception).toMatchObject({ type: "ChordError", module: "celery.exceptions" });
+  expect((await f.end(id)).status).toBe("SUCCESS");
+});
+
 describe("steering", () => {
   test("retry sends the same id again with one more retry, before it stores RETRY and acks", async () => {
     const again = task("again", { params: { n: z.number() }, acksLate: true, defaultRetryDelay: 7 }, (_params, ctx) =>
