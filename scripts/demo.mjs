@@ -170,7 +170,7 @@ await main(async (args) => {
       env: { ...process.env, ...nodeEnv },
       cwd: folder,
     });
-    say(`\n${rows} calls, ${seconds()} with the start of both workers`);
+    say(`\n${rows} calls, ${seconds()} with the start of the workers`);
     return 0;
   } finally {
     process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
