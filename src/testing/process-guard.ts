@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 
 const script = `read _
-kill -KILL -- "-$1" 2>/dev/null
+kill -KILL "-$1" 2>/dev/null
 shift
 [ $# -gt 0 ] && sleep 0.2 && rm -rf -- "$@"
 exit 0`;
