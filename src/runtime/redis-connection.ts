@@ -122,7 +122,8 @@ export function connectRedis(target: RedisTarget, options: ConnectRedisOptions):
 
   let pings: NodeJS.Timeout | undefined;
   client.on("error", (error: unknown) => {
-    lastError = connectionError(error, current());
+    // A refusal is followed by the errors of the connection that ends because of it.
+    if (lastError?.refused !== true) lastError = connectionError(error, current());
     // ioredis would go on in database 0 when SELECT is refused.
     if (/DB index|invalid DB/i.test(lastError.message)) client.disconnect(true);
   });

@@ -86,7 +86,7 @@ describe.skipIf(url === "")("with a Redis server", () => {
   });
   const unackedRecords = async (prefix: string) => {
     const records = await admin.hgetall(`${prefix}unacked`);
-    const scores = await admin.zrange(`${prefix}unacked_index`, 0, -1, "WITHSCORES");
+    const scores = await admin.zrange(`${prefix}unacked_index`, "0", "-1", "WITHSCORES");
     return {
       records,
       scores: new Map(scores.flatMap((tag, at): [string, number][] => (at % 2 ? [] : [[tag, Number(scores[at + 1])]]))),

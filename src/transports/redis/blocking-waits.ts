@@ -1,6 +1,6 @@
 /**
  * The second way to wait for messages (see `waiting.ts`): `BLMOVE list list RIGHT RIGHT`, one list per command and connection.
- * Connections are few: with more lists than connections each serves several in turn, a second at a time. A consumer
+ * Connections are few: with more lists than connections each serves several in turn, half a second at a time. A consumer
  * that is full asks for nothing; a command that is still out then ends by itself within seconds.
  */
 import type { Log } from "../../runtime/log.ts";
@@ -13,9 +13,9 @@ import {
 import type { LinkMember, RedisLink } from "./link.ts";
 import type { Sleeper } from "./waiting.ts";
 
-const MAX_CONNECTIONS = 8;
+const MAX_CONNECTIONS = 12;
 const BLOCK_SECONDS = 5;
-const SHARED_BLOCK_SECONDS = 1;
+const SHARED_BLOCK_SECONDS = 0.5;
 /** Pause after a refused BLMOVE (out of memory, wrong type), so that an error makes no busy loop. */
 const ERROR_PAUSE_MS = 1_000;
 

@@ -183,7 +183,6 @@ export class RedisLink {
 
   #start(): void {
     const { target, connection, clientName, events, log } = this.#options;
-    this.#state = "connecting";
     this.#client = connectRedis(target, {
       ...connection,
       purpose: clientName,
@@ -199,6 +198,7 @@ export class RedisLink {
         if (error.refused && !this.#wasUp && target.endpoints.length === 1) this.#refused(failure);
       },
     });
+    this.#state = "connecting";
   }
 
   async #setUp(name: string): Promise<void> {

@@ -98,13 +98,11 @@ export class Restorer {
   async #restoreChunk(overdue: readonly { tag: string; score: string }[]): Promise<number> {
     const records = await this.#unacked.records(overdue.map(({ tag }) => tag));
     const returns: Return[] = [];
-    let cleared = 0;
     for (const [at, { tag, score }] of overdue.entries()) {
       const record = records[at];
       if (record === null || record === undefined) {
         // An index entry without a record: settled, or restored halfway by a peer.
-        await this.#unacked.moveBack([{ tag, score, lists: [], text: "" }], "front");
-        cleared += 1;
+        returns.push({ tag, score, lists: [], text: "" });
         continue;
       }
       const { text, exchange, routingKey, priority } = readRecord(record);
@@ -115,7 +113,7 @@ export class Restorer {
       }
       returns.push({ tag, score, text, lists: queues.map((queue) => this.#keys.list(queue, priority)) });
     }
-    return cleared + (await this.#unacked.moveBack(returns, "front"));
+    return this.#unacked.moveBack(returns, "front");
   }
 
   async #queuesFor(exchange: string, routingKey: string): Promise<string[]> {

@@ -133,22 +133,31 @@ return gone
 );
 
 /**
- * Moves one unacked message back to its lists, if nobody did before. KEYS: unacked_index, unacked, lists.
- * ARGV: tag, the score it must still have or "", "LPUSH" (to the back) or "RPUSH" (next to be consumed), envelope.
- * Reply: 1 when moved.
+ * Moves unacked messages back to their lists, each unless somebody did before, in the order given.
+ * KEYS: unacked_index, unacked, then every list that occurs. ARGV: "LPUSH" (to the back) or "RPUSH" (next to be consumed),
+ * then for each message: tag, the score it must still have or "", envelope, number of lists, positions of these among the lists.
+ * Reply: how many were moved or had only an index entry left.
  */
 export const GIVE_BACK = script(
   "give back",
   `
-if ARGV[2] ~= '' and redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then
-  redis.call('ZREM', KEYS[1], ARGV[1])
-  return 0
+local index, unacked, push = KEYS[1], KEYS[2], ARGV[1]
+local moved, at = 0, 2
+while at <= #ARGV do
+  local tag, score, lists = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 3])
+  if score == '' or redis.call('ZSCORE', index, tag) == score then
+    if redis.call('HEXISTS', unacked, tag) == 1 then
+      for i = 1, lists do redis.call(push, KEYS[2 + ARGV[at + 3 + i]], ARGV[at + 2]) end
+      redis.call('HDEL', unacked, tag)
+      moved = moved + 1
+    elseif score ~= '' then
+      moved = moved + 1
+    end
+    redis.call('ZREM', index, tag)
+  end
+  at = at + 4 + lists
 end
-for i = 3, #KEYS do redis.call(ARGV[3], KEYS[i], ARGV[4]) end
-redis.call('HDEL', KEYS[2], ARGV[1])
-redis.call('ZREM', KEYS[1], ARGV[1])
-return 1
+return moved
 `,
 );
 

@@ -10,6 +10,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { decodeEnvelope, decodeUnacked, markRedelivered } from "../../../protocol/kombu/envelope.ts";
+import { memberValue, skipSpace } from "../../../protocol/kombu/json-span.ts";
 import type { RedisKeys } from "../../../protocol/kombu/redis-keys.ts";
 import type { Log } from "../../runtime/log.ts";
 import { ConnectionLost, TransportClosed } from "../errors.ts";
@@ -19,7 +20,7 @@ import { GIVE_BACK, RENEW, SETTLE } from "./scripts.ts";
 
 const SETTLE_CHUNK = 2_000;
 const RENEW_CHUNK = 500;
-const GIVE_BACK_CHUNK = 50;
+const GIVE_BACK_CHUNK = 200;
 
 /** `back`: consumed after all others, as Kombu requeues; `front`: consumed next. */
 export type QueueEnd = "back" | "front";
@@ -181,16 +182,24 @@ export class Unacked implements LinkMember {
     return Array.isArray(found) ? found.map((record) => (typeof record === "string" ? record : null)) : [];
   }
 
-  /** Moves each record back to its lists unless somebody else did. Answers how many were moved. */
+  /** Moves each record back to its lists unless somebody else did. Answers how many are no longer unacked thereby. */
   async moveBack(returns: readonly Return[], end: QueueEnd): Promise<number> {
+    if (returns.length === 0) return 0;
+    const positions = new Map<string, number>();
+    const args: (string | number)[] = [end === "front" ? "RPUSH" : "LPUSH"];
+    for (const { tag, score, lists, text } of returns) {
+      args.push(tag, score ?? "", text, lists.length);
+      for (const list of lists) {
+        let position = positions.get(list);
+        if (position === undefined) {
+          position = positions.size + 1;
+          positions.set(list, position);
+        }
+        args.push(position);
+      }
+    }
     const { unackedIndex, unacked } = this.#keys;
-    const side = end === "front" ? "RPUSH" : "LPUSH";
-    const moved = await Promise.all(
-      returns.map(({ tag, score, lists, text }) =>
-        this.#link.run(GIVE_BACK, [unackedIndex, unacked, ...lists], [tag, score ?? "", side, text]),
-      ),
-    );
-    return moved.filter((answer) => answer === 1).length;
+    return Number(await this.#link.run(GIVE_BACK, [unackedIndex, unacked, ...positions.keys()], args));
   }
 
   async #settle(tags: string[]): Promise<void> {
@@ -279,9 +288,14 @@ function readRefused(record: string): { text: string; exchange: string; routingK
   };
 }
 
+/** The envelope's priority, 0 to 9, without reading the rest of it. */
 function priorityOf(envelope: string): number {
   try {
-    return decodeEnvelope(envelope).priority;
+    const properties = memberValue(envelope, skipSpace(envelope, 0), "properties");
+    const priority = properties === null ? null : memberValue(envelope, properties.start, "priority");
+    if (priority === null) return 0;
+    const written = envelope.slice(priority.start, priority.end);
+    return /^\d$/.test(written) ? Number(written) : decodeEnvelope(envelope).priority;
   } catch {
     return 0;
   }
