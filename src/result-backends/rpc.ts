@@ -8,7 +8,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { EncodeError } from "../../protocol/errors.ts";
-import type { Message } from "../../protocol/message.ts";
+import type { Address, Message } from "../../protocol/message.ts";
 import type { Queue } from "../../protocol/routing.ts";
 import { backoffMs, pause } from "../runtime/backoff.ts";
 import { type Log, silentLog } from "../runtime/log.ts";
@@ -42,8 +42,17 @@ export interface RpcBackend<R> extends ResultBackend<R> {
   transportConnected(): void;
 }
 
+/** How long `close` waits for records on their way. */
+const LAST_STORES_MS = 5_000;
+
 export function createRpcBackend<R>(options: RpcBackendOptions<R>): RpcBackend<R> {
   return new RpcResultBackend(options);
+}
+
+interface PendingStore {
+  id: string;
+  resolve(): void;
+  reject(reason: unknown): void;
 }
 
 interface Received<R> {
@@ -65,9 +74,11 @@ class RpcResultBackend<R> implements RpcBackend<R> {
   /** By task id, the latest received last. */
   readonly #received = new Map<string, Received<R>>();
   #receivedBytes = 0;
-  readonly #stores = new Set<Promise<void>>();
+  readonly #stores = new Set<PendingStore>();
+  #onStored: (() => void) | null = null;
   #listening: Promise<Consumer> | null = null;
   readonly #closing = new AbortController();
+  #closed: Promise<void> | null = null;
 
   constructor(options: RpcBackendOptions<R>) {
     const { transport, codec, clientId = randomUUID(), expires = 86_400, persistent = false } = options;
@@ -98,18 +109,22 @@ class RpcResultBackend<R> implements RpcBackend<R> {
     if (this.#closing.signal.aborted) {
       return Promise.reject(new BackendStoreError(id, "the result backend is closed"));
     }
-    if (!route.replyTo) return Promise.resolve();
+    const { replyTo } = route;
+    if (!replyTo) return Promise.resolve();
     let message: Message;
     try {
       message = this.#message(id, record, route);
     } catch (error) {
       return Promise.reject(error);
     }
-    const storing = this.#send(id, message, route.replyTo);
-    this.#stores.add(storing);
-    const done = () => this.#stores.delete(storing);
-    storing.then(done, done);
-    return storing;
+    return new Promise((resolve, reject) => {
+      const pending: PendingStore = { id, resolve, reject };
+      this.#stores.add(pending);
+      this.#send(id, message, { exchange: "", routingKey: replyTo }).then(
+        () => this.#settle(pending, null),
+        (error: unknown) => this.#settle(pending, error),
+      );
+    });
   }
 
   /** What was received for this task so far. */
@@ -139,11 +154,21 @@ class RpcResultBackend<R> implements RpcBackend<R> {
     this.#drop(id);
   }
 
-  async close(): Promise<void> {
-    if (this.#closing.signal.aborted) return;
-    if (this.#transport.connected) await Promise.allSettled(this.#stores);
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     this.#closing.abort();
     this.#waits.close();
+    if (this.#transport.connected) {
+      const done = new AbortController();
+      await Promise.race([this.#stored(), pause(LAST_STORES_MS, done.signal)]);
+      done.abort();
+    }
+    for (const pending of this.#stores) pending.reject(closedBefore(pending.id));
+    this.#stores.clear();
     this.#received.clear();
     this.#receivedBytes = 0;
     if (!this.#transport.connected || this.#listening === null) return;
@@ -227,26 +252,40 @@ class RpcResultBackend<R> implements RpcBackend<R> {
     };
   }
 
-  async #send(id: string, message: Message, replyTo: string): Promise<void> {
-    const { signal } = this.#closing;
-    const to = { exchange: "", routingKey: replyTo };
+  #settle(pending: PendingStore, error: unknown): void {
+    if (!this.#stores.delete(pending)) return;
+    if (error === null) pending.resolve();
+    else pending.reject(error);
+    if (this.#stores.size === 0) this.#onStored?.();
+  }
+
+  /** Resolves when every store so far is settled; the transport ends them at the latest. */
+  #stored(): Promise<void> {
+    if (this.#stores.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onStored = resolve;
+    });
+  }
+
+  async #send(id: string, message: Message, to: Address): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       try {
         // Not mandatory: a client that has gone takes its queue with it.
-        return await this.#transport.publish(message, to, { mandatory: false, signal });
+        return await this.#transport.publish(message, to, { mandatory: false });
       } catch (error) {
-        if (signal.aborted || error instanceof TransportClosed) {
-          throw new BackendStoreError(id, `the result of ${id} was not sent: the result backend was closed`, {
-            cause: error,
-          });
-        }
+        if (error instanceof TransportClosed) throw closedBefore(id, error);
         const refused = error instanceof EncodeError || (error instanceof PublishError && !error.retryable);
         if (refused || !(error instanceof TransportError)) {
           const why = error instanceof Error ? error.message : String(error);
           throw new BackendStoreError(id, `the result of ${id} was refused: ${why}`, { cause: error });
         }
-        await pause(backoffMs(attempt), signal);
+        if (this.#closing.signal.aborted) throw closedBefore(id, error);
+        await pause(backoffMs(attempt), this.#closing.signal);
       }
     }
   }
+}
+
+function closedBefore(id: string, cause?: unknown): BackendStoreError {
+  return new BackendStoreError(id, `the result of ${id} was not sent: the result backend was closed`, { cause });
 }

@@ -487,6 +487,31 @@ describe.runIf(haveRabbit())("RabbitMQ", () => {
       await inbox.waitFor(1);
     });
 
+    test("while the broker takes no messages publishing waits, and consuming goes on", async () => {
+      const { vhost: home, proxy } = await proxied();
+      const told: string[] = [];
+      const log: Log = { ...silentLog, warn: (_, message) => told.push(message ?? "") };
+      const transport = await open(proxy.url, { log, stallTimeoutMs: 200 });
+      const other = await open(home.url);
+      const queue = await declared(transport);
+      const inbox = await consuming(transport, [queue.name], 10, (d) => d.ack());
+      // connection.blocked with the reason "low on memory", and connection.unblocked.
+      proxy.inject(Buffer.from("01000000000012000a003c0d6c6f77206f6e206d656d6f7279ce", "hex"));
+      await until(() => told.length === 1, "the warning");
+      expect(told[0]).toContain("short of resources");
+      let done = false;
+      const publishing = transport.publish(text("waits"), toQueue(queue)).then(() => {
+        done = true;
+      });
+      await other.publish(text("comes"), toQueue(queue));
+      expect((await inbox.waitFor(1)).map(bodyText)).toEqual(["comes"]);
+      expect(done).toBe(false);
+      proxy.inject(Buffer.from("01000000000004000a003dce", "hex"));
+      await publishing;
+      expect((await inbox.waitFor(2)).map(bodyText)).toEqual(["comes", "waits"]);
+      expect(proxy.accepted).toBe(1);
+    });
+
     test("publishes beyond the window wait for their turn", async () => {
       const transport = await open((await vhost()).url, { maxInFlightPublishes: 2 });
       const queue = await declared(transport);

@@ -56,6 +56,7 @@ export async function makeVhost(): Promise<Vhost> {
 export class Proxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  readonly #clients = new Set<Socket>();
   readonly #target: { host: string; port: number };
   readonly #original: URL;
   #silent = false;
@@ -109,6 +110,11 @@ export class Proxy {
     this.#silent = silent;
   }
 
+  /** Says something to every client in the broker's name. To be used while the connection rests. */
+  inject(bytes: Buffer): void {
+    for (const socket of this.#clients) socket.write(bytes);
+  }
+
   async close(): Promise<void> {
     this.#silent = false;
     if (this.#server.listening) await this.refuse();
@@ -117,6 +123,8 @@ export class Proxy {
 
   #onClient(client: Socket): void {
     this.accepted++;
+    this.#clients.add(client);
+    client.on("close", () => this.#clients.delete(client));
     const broker = connect(this.#target);
     this.#join(client, broker, (bytes) => this.rewrite(bytes));
     this.#join(broker, client, (bytes) => bytes);

@@ -13,6 +13,7 @@ import { EncodeError } from "../../../protocol/errors.ts";
 import type { Address, Message } from "../../../protocol/message.ts";
 import type { Log } from "../../runtime/log.ts";
 import { PublishError, TransportClosed, TransportError } from "../errors.ts";
+import { type Abortable, AbortGroups } from "./abort-groups.ts";
 import { REPLY, replyCode, replyText } from "./broker-errors.ts";
 import { closeChannel } from "./calls.ts";
 import { type AmqpConnection, channelNumber } from "./connection.ts";
@@ -21,7 +22,7 @@ import type { ChannelInput } from "./frame-reader.ts";
 const STRIKES = 2;
 
 /** A message until it is settled. */
-class Outgoing {
+class Outgoing implements Abortable {
   readonly message: Message;
   readonly exchange: string;
   readonly routingKey: string;
@@ -29,8 +30,8 @@ class Outgoing {
   readonly promise: Promise<void>;
   #resolve!: () => void;
   #reject!: (reason: unknown) => void;
-  #signal: AbortSignal | undefined;
-  #onAbort: (() => void) | undefined;
+  readonly #publisher: Publisher;
+  readonly #signal: AbortSignal | undefined;
   /** Settled: nobody waits for it any more, and it is not sent again. */
   over = false;
   confirmed = false;
@@ -39,7 +40,15 @@ class Outgoing {
   /** Connections that the broker ended, blaming us, when this message alone was on its way. */
   strikes = 0;
 
-  constructor(message: Message, to: Address, mandatory: boolean) {
+  constructor(
+    publisher: Publisher,
+    message: Message,
+    to: Address,
+    mandatory: boolean,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#publisher = publisher;
+    this.#signal = signal;
     this.message = message;
     this.exchange = to.exchange;
     this.routingKey = to.routingKey;
@@ -50,13 +59,9 @@ class Outgoing {
     });
   }
 
-  abandonOn(signal: AbortSignal, onAbandoned: () => void): void {
-    this.#signal = signal;
-    this.#onAbort = () => {
-      this.reject(signal.reason);
-      onAbandoned();
-    };
-    signal.addEventListener("abort", this.#onAbort, { once: true });
+  onAbort(reason: unknown): void {
+    this.reject(reason);
+    this.#publisher.onAbandoned();
   }
 
   resolve(): void {
@@ -73,7 +78,7 @@ class Outgoing {
 
   #settle(): void {
     this.over = true;
-    if (this.#onAbort) this.#signal?.removeEventListener("abort", this.#onAbort);
+    if (this.#signal) this.#publisher.aborts.leave(this.#signal, this);
   }
 }
 
@@ -88,6 +93,7 @@ export interface PublisherOptions {
 }
 
 export class Publisher implements ChannelInput {
+  readonly aborts = new AbortGroups();
   readonly #options: PublisherOptions;
   /** Not sent, or to be sent again. Read from `#next`. */
   #waiting: Outgoing[] = [];
@@ -115,8 +121,8 @@ export class Publisher implements ChannelInput {
   publish(message: Message, to: Address, mandatory: boolean, signal?: AbortSignal): Promise<void> {
     if (this.#closed) return Promise.reject(new TransportClosed());
     if (signal?.aborted) return Promise.reject(signal.reason);
-    const outgoing = new Outgoing(message, to, mandatory);
-    if (signal) outgoing.abandonOn(signal, () => this.#onAbandoned());
+    const outgoing = new Outgoing(this, message, to, mandatory, signal);
+    if (signal) this.aborts.join(signal, outgoing);
     if (this.#next === this.#waiting.length && this.#mayWrite()) {
       this.#write(outgoing);
     } else {
@@ -289,7 +295,7 @@ export class Publisher implements ChannelInput {
     alone.reject(refusalOf(refusal, alone));
   }
 
-  #onAbandoned(): void {
+  onAbandoned(): void {
     this.#abandoned++;
     if (this.#abandoned < 256 || this.#abandoned * 2 < this.#waiting.length - this.#next) return;
     this.#waiting = this.#waiting.slice(this.#next).filter((outgoing) => !outgoing.over);
