@@ -61,6 +61,8 @@ export class Celery {
   readonly name: string;
   readonly settings: Settings;
   readonly log: Log;
+  /** Settings that were passed over because Lovage does not have them, one sentence each. */
+  readonly notices: readonly string[];
   readonly #tasks = new Map<string, AnyTask>();
   readonly #errors: ErrorRegistry;
   readonly #context: PartsContext;
@@ -87,6 +89,7 @@ export class Celery {
     });
     this.settings = parsed.settings;
     this.log = options.log ?? consoleLog({ level: logLevel(options.env ?? process.env) });
+    this.notices = parsed.notices;
     for (const notice of parsed.notices) this.log.warn({}, notice);
     this.#errors = new ErrorRegistry(options.errors);
     this.#context = { settings: this.settings, log: this.log, hub: name };
@@ -186,17 +189,10 @@ export class Celery {
     return makeTransport(this.#context, {
       purpose: "read",
       events: {
+        ...events,
         onConnected: (url) => {
           say.onConnected(url);
           events.onConnected?.(url);
-        },
-        onLost: (error) => {
-          say.onLost(error);
-          events.onLost?.(error);
-        },
-        onRetry: (error, delayMs) => {
-          say.onRetry(error, delayMs);
-          events.onRetry?.(error, delayMs);
         },
       },
     });
@@ -237,14 +233,9 @@ export class Celery {
     return this.client.send<Result>({ name: task.name, args: positional, kwargs, options, task });
   }
 
+  /** Losses and attempts are in the transport's own log. */
   #sayEvents(what: string) {
-    const { log } = this;
-    return {
-      onConnected: (url: string) => log.debug({ url }, `connected for ${what}`),
-      onLost: (error: Error) => log.warn({ err: error }, `the connection for ${what} was lost, reconnecting`),
-      onRetry: (error: Error, delayMs: number) =>
-        log.warn({ reason: error.message, delayMs: Math.round(delayMs) }, `cannot connect for ${what} yet`),
-    };
+    return { onConnected: (url: string) => this.log.debug({ url }, `connected for ${what}`) };
   }
 }
 
