@@ -387,6 +387,20 @@ describe.runIf(haveRabbit())("RabbitMQ", () => {
       expect((await transport.inspectQueue(queue.name))?.messages).toBe(1);
     });
 
+    test("a silent connection does not hold up cancel, flush or close", async () => {
+      const { proxy } = await proxied();
+      const transport = await open(proxy.url, { stallTimeoutMs: 300, connectionTimeoutMs: 300, closeTimeoutMs: 300 });
+      const queue = await declared(transport);
+      const inbox = await consuming(transport, [queue.name]);
+      await transport.publish(text("x"), toQueue(queue));
+      const [got] = await inbox.waitFor(1);
+      proxy.silent = true;
+      got?.ack();
+      await within(transport.flush(), "flush", 5_000);
+      await within(inbox.consumer.cancel(), "cancel", 5_000);
+      await within(transport.close(), "close", 5_000);
+    });
+
     test("a silent connection that owes nothing is found by its heartbeat", async () => {
       const { vhost: home, proxy } = await proxied();
       const lost: string[] = [];

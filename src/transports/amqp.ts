@@ -83,7 +83,6 @@ class AmqpTransport implements Transport, LinkUser, ConsumerHost {
   readonly #consumers = new Set<AmqpConsumer>();
   /** A queue turned out to have no whole-channel prefetch, which its name did not tell. */
   #ownQosOnly = false;
-  #asked = 0;
   #closing: Promise<void> | null = null;
 
   constructor(options: AmqpOptions) {
@@ -193,7 +192,7 @@ class AmqpTransport implements Transport, LinkUser, ConsumerHost {
   }
 
   owed(): boolean {
-    return this.#publisher.inFlight > 0 || this.#asked > 0;
+    return this.#publisher.inFlight > 0;
   }
 
   // What consumers ask of us.
@@ -223,7 +222,6 @@ class AmqpTransport implements Transport, LinkUser, ConsumerHost {
     for (;;) {
       if (this.#closing) throw new TransportClosed();
       const connection = await this.#link.ready();
-      this.#asked++;
       try {
         return await act(connection);
       } catch (error) {
@@ -232,8 +230,6 @@ class AmqpTransport implements Transport, LinkUser, ConsumerHost {
         // Only its channel may have gone; the connection's own end is awaited, so that the next one is used.
         if (connection.over) await connection.ended;
         else await pause(100);
-      } finally {
-        this.#asked--;
       }
     }
   }

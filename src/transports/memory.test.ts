@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import { createMemoryTransport, MemoryHub } from "./memory.ts";
-import { consuming, declared, queueOf, testTransport, text, toQueue } from "./transport.contract.ts";
+import { bodyText, consuming, declared, queueOf, testTransport, text, toQueue } from "./transport.contract.ts";
 import type { Transport } from "./transport.ts";
 
 testTransport({
@@ -67,4 +67,18 @@ test("the anonymous exchange makes the queue that it names, as Kombu's virtual t
   await transport.connect();
   await transport.publish(text("x"), { exchange: "", routingKey: "new" });
   expect(await transport.inspectQueue("new")).toEqual({ messages: 1, consumers: 0 });
+});
+
+test("messages that are given back return to their places", async () => {
+  const transport = createMemoryTransport({ hub: new MemoryHub() });
+  await transport.connect();
+  const queue = await declared(transport);
+  const bodies = Array.from({ length: 3_000 }, (_, i) => `${i}`);
+  for (const body of bodies) await transport.publish(text(body), toQueue(queue));
+  const first = await consuming(transport, [queue.name], 2_500);
+  const held = await first.waitFor(2_500);
+  await first.consumer.cancel();
+  for (const delivery of [...held].reverse()) delivery.reject({ requeue: true });
+  const again = await consuming(transport, [queue.name], 0, (delivery) => delivery.ack());
+  expect((await again.waitFor(3_000)).map(bodyText)).toEqual(bodies);
 });

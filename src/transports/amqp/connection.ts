@@ -17,6 +17,7 @@ import {
 import { ImproperlyConfigured } from "../../../protocol/errors.ts";
 import { ConnectionLost, TransportClosed } from "../errors.ts";
 import { channelError, connectError, REPLY, replyCode } from "./broker-errors.ts";
+import { pendingCalls } from "./calls.ts";
 import { type ChannelInput, FrameReader } from "./frame-reader.ts";
 import { Outbox } from "./outbox.ts";
 import type { AmqpUrl } from "./urls.ts";
@@ -181,6 +182,11 @@ export class AmqpConnection {
 
   get over(): boolean {
     return this.#over;
+  }
+
+  /** Calls that the broker has not answered. */
+  get pendingCalls(): number {
+    return pendingCalls(this.#inner);
   }
 
   /** The broker ended the connection because of something that we sent. */

@@ -214,18 +214,18 @@ export class AmqpConsumer implements Consumer {
   async #healLoop(): Promise<void> {
     for (let attempt = 0; !this.#cancelled && this.host.connection; attempt++) {
       await pause(backoffMs(attempt, HEAL), this.#stopped.signal, true);
-      if (await this.#pass()) return;
+      if (await this.#pass(attempt % 10 === 0)) return;
     }
   }
 
   /** One attempt; one at a time. True: nothing is missing, or there is no connection, whose return starts another. */
-  #pass(): Promise<boolean> {
-    const turn = this.#passes.then(() => this.#tryPass());
+  #pass(loud = true): Promise<boolean> {
+    const turn = this.#passes.then(() => this.#tryPass(loud));
     this.#passes = turn.catch(() => undefined);
     return turn;
   }
 
-  async #tryPass(): Promise<boolean> {
+  async #tryPass(loud: boolean): Promise<boolean> {
     const { connection } = this.host;
     if (this.#cancelled || !connection || connection.over) return true;
     try {
@@ -234,7 +234,9 @@ export class AmqpConsumer implements Consumer {
       }
       const missing = await this.#consumeAll(this.#session);
       if (missing.length === 0) return true;
-      this.host.log.warn({ queues: missing }, "queues to consume from do not exist; looking again");
+      const words = "queues to consume from do not exist; looking again";
+      if (loud) this.host.log.warn({ queues: missing }, words);
+      else this.host.log.debug({ queues: missing }, words);
     } catch (error) {
       if (connection.over) return true;
       if (!(error instanceof TransportError)) throw error;

@@ -27,7 +27,7 @@ export interface LinkUser {
   onDown(error: Error): void;
   /** The first connect has failed for good. */
   onRefused(error: Error): void;
-  /** The broker owes an answer or confirm. */
+  /** The broker owes a confirm. */
   owed(): boolean;
 }
 
@@ -214,7 +214,8 @@ export class Link {
     const { stallMs } = this.#options;
     let owedSince: number | null = null;
     const look = () => {
-      const owed = !connection.blocked && (connection.outbox.unsent > 0 || this.#user.owed());
+      const owed =
+        !connection.blocked && (connection.outbox.unsent > 0 || connection.pendingCalls > 0 || this.#user.owed());
       const now = Date.now();
       if (!owed) owedSince = null;
       else owedSince ??= now;

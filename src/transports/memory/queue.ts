@@ -20,12 +20,41 @@ export interface Taker {
   take(entry: Entry, queue: MemoryQueue): void;
 }
 
+/** Messages of one priority by age. */
+class Level {
+  #entries: Entry[] = [];
+  #head = 0;
+
+  push(entry: Entry): void {
+    this.#entries.push(entry);
+  }
+
+  shift(): Entry | undefined {
+    const entry = this.#entries[this.#head];
+    if (entry === undefined) return undefined;
+    this.#head++;
+    if (this.#head > 1024 && this.#head * 2 > this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#head);
+      this.#head = 0;
+    }
+    return entry;
+  }
+
+  /** Puts a message back to where it came from, which is near the front. */
+  insert(entry: Entry): void {
+    let at = this.#head;
+    while (at < this.#entries.length && this.#entries[at]!.sequence < entry.sequence) at++;
+    if (at === this.#head && at > 0) this.#entries[--this.#head] = entry;
+    else this.#entries.splice(at, 0, entry);
+  }
+}
+
 export class MemoryQueue {
   readonly name: string;
   #declared: Queue;
   readonly #owner: object | null;
   readonly #remove: () => void;
-  readonly #levels = new Map<number, Entry[]>();
+  readonly #levels = new Map<number, Level>();
   #order: number[] = [];
   #count = 0;
   #sequence = 0;
@@ -74,9 +103,7 @@ export class MemoryQueue {
   /** Gives a message back to its place. */
   giveBack(entry: Entry): void {
     entry.redelivered = true;
-    const level = this.#level(entry);
-    const at = level.findIndex((other) => other.sequence > entry.sequence);
-    level.splice(at < 0 ? level.length : at, 0, entry);
+    this.#level(entry).insert(entry);
     this.#count++;
     this.wake();
   }
@@ -140,11 +167,11 @@ export class MemoryQueue {
     return undefined;
   }
 
-  #level(entry: Entry): Entry[] {
+  #level(entry: Entry): Level {
     const priority = entry.message.properties.priority ?? 0;
     let level = this.#levels.get(priority);
     if (!level) {
-      level = [];
+      level = new Level();
       this.#levels.set(priority, level);
       this.#order = [...this.#levels.keys()].sort((a, b) => a - b);
     }
