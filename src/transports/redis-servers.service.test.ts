@@ -201,6 +201,34 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
     expect(performance.now() - begun).toBeLessThan(5_000);
   }, 60_000);
 
+  test("an idle consumer is silent and wakes at once, a full one asks for nothing", async () => {
+    const redis = await server();
+    const admin = adminOf(redis.url);
+    const takes = async () =>
+      Number(/cmdstat_evalsha:calls=(\d+)/.exec(String(await admin.info("commandstats")))?.[1] ?? 0);
+    const transport = await connected({ urls: redis.url });
+    const other = await connected({ urls: redis.url });
+    const inbox = await consuming(transport, ["q"], 1);
+    await roundTrip(transport);
+    expect(transport.waitingMode).toBe("tracking");
+    const before = await takes();
+    const begun = performance.now();
+    await until(() => performance.now() - begun > 500, "an idle while");
+    expect((await takes()) - before).toBe(0);
+    const sent = performance.now();
+    await other.publish({ ...text("x"), properties: { priority: 9 } }, toQ);
+    await inbox.waitFor(1);
+    expect(performance.now() - sent).toBeLessThan(500);
+    const full = await takes();
+    for (let i = 0; i < 20; i++) await other.publish(text("more"), toQ);
+    await transport.inspectQueue("q");
+    expect((await takes()) - full).toBeLessThanOrEqual(1);
+    expect(inbox.got).toHaveLength(1);
+    inbox.onEach = (delivery) => delivery.ack();
+    inbox.got[0]?.ack();
+    await inbox.waitFor(21);
+  });
+
   describe("access", () => {
     test("a wrong password refuses the connection and is never told", async () => {
       const redis = await server({ args: ["--requirepass", "right"] });

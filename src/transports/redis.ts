@@ -238,6 +238,7 @@ export class RedisTransport implements Transport {
         await Promise.all([...this.#consumers].map((consumer) => consumer.cancel()));
         await Promise.all([this.#publisher.drained(giveUp.signal), this.#unacked.drained(giveUp.signal)]);
         await this.#unacked.giveBackAll();
+        await this.#bindings.removeListeners();
       } catch (error) {
         this.#log.warn({ error: String(error) }, "the transport closed before all was written");
       } finally {
@@ -245,6 +246,7 @@ export class RedisTransport implements Transport {
       }
     }
     this.#link.close();
+    this.#unacked.loseAll();
   }
 
   #consumersDown(): void {

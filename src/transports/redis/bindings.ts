@@ -21,6 +21,7 @@ const SWEEP_LIMIT = 100;
 interface BoundQueue {
   readonly name: string;
   readonly expiresMs: number | null;
+  readonly autoDelete: boolean;
   readonly bindings: readonly { exchange: string; type: ExchangeType; routingKey: string; member: string }[];
 }
 
@@ -94,6 +95,14 @@ export class Bindings implements LinkMember {
     return this.#types.get(exchange);
   }
 
+  /** Unbinds the auto-delete queues on fanout exchanges: nobody listens any more. Kombu does so when a channel closes. */
+  async removeListeners(): Promise<void> {
+    if (this.#mode !== "create") return;
+    for (const queue of [...this.#queues.values()]) {
+      if (queue.autoDelete && this.fanoutOf(queue.name) !== null) await this.remove(queue.name);
+    }
+  }
+
   /** Takes the queue's bindings away and forgets it; its lists are the caller's. */
   async remove(queue: string): Promise<void> {
     const bound = this.#queues.get(queue);
@@ -150,7 +159,7 @@ export class Bindings implements LinkMember {
       const member = encodeBinding(bindingOf(exchange.type, routingKey, queue.name), this.#keys.sep);
       bindings.push({ exchange: exchange.name, type: exchange.type, routingKey, member });
     }
-    return { name: queue.name, expiresMs: expiresOf(queue), bindings };
+    return { name: queue.name, expiresMs: expiresOf(queue), autoDelete: queue.autoDelete === true, bindings };
   }
 
   async #bind(queues: readonly BoundQueue[]): Promise<void> {

@@ -137,10 +137,15 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
   /** Reads again what takes without an answer have made ours. */
   async whenUp(): Promise<void> {
     while (this.#unanswered.length > 0) {
-      const take = this.#unanswered[0]!;
+      const take = this.#unanswered.shift()!;
       const tags = Array.from({ length: take.count }, (_, at) => this.#tag(take.first + at));
-      const records = await this.#parts.unacked.records(tags);
-      this.#unanswered.shift();
+      let records: (string | null)[];
+      try {
+        records = await this.#parts.unacked.records(tags);
+      } catch (error) {
+        this.#unanswered.push(take);
+        throw error;
+      }
       const unwanted: string[] = [];
       records.forEach((record, at) => {
         if (record === null) return;

@@ -53,6 +53,8 @@ export class RedisLink {
   #scheduled: NodeJS.Immediate | null = null;
   #corked = false;
   #wasUp = false;
+  /** Counts connections: a set-up that outlived its connection stops. */
+  #epoch = 0;
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -202,13 +204,15 @@ export class RedisLink {
   }
 
   async #setUp(name: string): Promise<void> {
-    const client = this.#client;
-    if (client === null) return;
+    const epoch = ++this.#epoch;
     try {
       await Promise.all(SCRIPTS.map((script) => this.call("SCRIPT", ["LOAD", script.text])));
-      for (const member of this.#members) await member.whenUp?.();
+      for (const member of this.#members) {
+        if (epoch !== this.#epoch) return;
+        await member.whenUp?.();
+      }
     } catch (error) {
-      if (this.#client !== client || this.closed) return;
+      if (epoch !== this.#epoch) return;
       const failure = error instanceof Error ? error : new TransportError("REDIS", String(error));
       this.#options.log.error({ error: failure.message }, "the Redis connection could not be set up");
       if (error instanceof ConnectionLost) return;
@@ -216,7 +220,7 @@ export class RedisLink {
       else this.reconnect();
       return;
     }
-    if (this.#client !== client || client.status !== "ready") return;
+    if (epoch !== this.#epoch) return;
     this.#state = "up";
     this.#wasUp = true;
     for (const waiter of [...this.#waiting]) waiter.resolve();
@@ -227,6 +231,7 @@ export class RedisLink {
 
   #lost(error: TransportError): void {
     if (this.#state === "closed" || this.#state === "idle") return;
+    this.#epoch += 1;
     const wasUp = this.#state === "up";
     this.#state = this.#wasUp ? "down" : "connecting";
     for (const member of this.#members) member.whenDown?.();
@@ -242,6 +247,7 @@ export class RedisLink {
 
   #stop(state: "idle" | "closed"): void {
     this.#state = state;
+    this.#epoch += 1;
     if (this.#scheduled !== null) clearImmediate(this.#scheduled);
     this.#scheduled = null;
     const client = this.#client;

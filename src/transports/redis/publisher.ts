@@ -118,7 +118,7 @@ export class Publisher implements LinkMember {
     return new Promise((resolve, reject) => {
       if (this.#link.closed) return reject(new TransportClosed());
       if (signal?.aborted) return reject(signal.reason);
-      if (!this.#link.up && (this.#waiting >= MAX_WAITING || this.#waitingLength >= MAX_WAITING_LENGTH)) {
+      if (!this.#link.up && this.#isFull()) {
         const full = "too many messages wait for the connection to Redis";
         return reject(new PublishError(full, to, { retryable: true }));
       }
@@ -175,6 +175,15 @@ export class Publisher implements LinkMember {
     }
   }
 
+  /** Whether too much waits; what was given up meanwhile does not count. */
+  #isFull(): boolean {
+    if (this.#waiting < MAX_WAITING && this.#waitingLength < MAX_WAITING_LENGTH) return false;
+    this.#pushes = this.#pushes.filter((push) => !push.publication.done);
+    this.#waiting = this.#pushes.length;
+    this.#waitingLength = this.#pushes.reduce((sum, push) => sum + push.text.length, 0);
+    return this.#waiting >= MAX_WAITING || this.#waitingLength >= MAX_WAITING_LENGTH;
+  }
+
   #toQueues(message: Message, to: Address, queues: readonly string[], publication: Publication): void {
     const priority = clampPriority(message.properties.priority);
     publication.copies += queues.length;
@@ -225,6 +234,7 @@ export class Publisher implements LinkMember {
         if (!(error instanceof ConnectionLost)) routed.publication.fail(error);
         else if (routed.publication.mayRepeat()) this.#toExchange(routed);
       }
+      this.#link.schedule();
       return;
     }
     const type = this.#bindings.typeOf(exchange);

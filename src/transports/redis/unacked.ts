@@ -159,6 +159,12 @@ export class Unacked implements LinkMember {
     );
   }
 
+  /** Nothing that is still held can be settled any more. */
+  loseAll(): void {
+    for (const delivery of this.#held.values()) delivery.lost = true;
+    this.#held.clear();
+  }
+
   /** Gives records of ours back, in the order of `tags`. */
   async giveBack(tags: readonly string[], end: QueueEnd): Promise<void> {
     for (let from = 0; from < tags.length; from += GIVE_BACK_CHUNK) {
