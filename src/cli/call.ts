@@ -1,15 +1,20 @@
 /** `lovage call`: sends one task by name. */
+import { parseIso } from "../../protocol/iso-time.ts";
 import { decodeJson } from "../../protocol/json.ts";
 import type { ApplyAsyncOptions } from "../client/publish-options.ts";
-import { APP_FLAGS, applyAppFlags, levelOf, openApp } from "./app-flags.ts";
-import { type Command, EXIT, type Given, print, UsageError } from "./command.ts";
+import { APP_FLAGS, applyAppFlags, openApp } from "./app-flags.ts";
+import { type Command, EXIT, type Given, UsageError } from "./command.ts";
+import { complain, print } from "./output.ts";
 import { showResult } from "./show-result.ts";
 
 export const call: Command = {
   name: "call",
   summary: "send a task by name",
   usage: "NAME [-a JSON] [-k JSON] [--queue Q] [--wait]",
-  about: "Sends a task and prints its id; with --wait also waits for its result and prints that.",
+  about: [
+    "Sends a task to whoever runs it, in Python or TypeScript, and prints its id. With --wait it prints the result as JSON",
+    "instead (the id goes to standard error), and ends with 1 when the task fails.",
+  ].join("\n"),
   examples: [
     "lovage call reports.build -a '[2024, \"q3\"]' -k '{\"draft\": true}' --queue reports",
     "lovage call reports.build --countdown 60 --expires 3600",
@@ -37,20 +42,27 @@ export const call: Command = {
     if (more.length > 0) throw new UsageError(`unexpected ${more.join(" ")}`);
     const args = json(given, "args", Array.isArray, "a JSON array") ?? [];
     const kwargs = json(given, "kwargs", isObject, "a JSON object") ?? {};
-    applyAppFlags(given);
-    await using app = await openApp(given, levelOf(given, "warn"));
-    const sent = await app.sendTask(name, args, kwargs, optionsOf(given));
-    print(sent.id);
-    return given.on("wait") ? showResult(sent, given) : EXIT.ok;
+    const options = optionsOf(given);
+    const timeout = given.number("timeout");
+    const level = applyAppFlags(given, "warn");
+    await using app = await openApp(given, level);
+    const sent = await app.sendTask(name, args, kwargs, options);
+    if (!given.on("wait")) {
+      print(sent.id);
+      return EXIT.ok;
+    }
+    complain(`${sent.id}\n`);
+    return await showResult(sent, timeout);
   },
 };
 
 function optionsOf(given: Given): ApplyAsyncOptions {
   const expires = given.text("expires");
   const found: Record<string, unknown> = {
-    eta: given.text("eta"),
+    eta: instant("eta", given.text("eta")),
     countdown: given.number("countdown"),
-    expires: expires !== undefined && /^\d+(\.\d+)?$/.test(expires) ? Number(expires) : expires,
+    expires:
+      expires !== undefined && /^[+-]?\d+(\.\d+)?$/.test(expires) ? Number(expires) : instant("expires", expires),
     serializer: given.text("serializer"),
     priority: given.number("priority"),
     queue: given.text("queue"),
@@ -59,6 +71,13 @@ function optionsOf(given: Given): ApplyAsyncOptions {
     taskId: given.text("task-id"),
   };
   return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
+}
+
+function instant(flag: string, text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  const read = parseIso(text);
+  if (read !== null && read !== "overflow") return text;
+  throw new UsageError(`--${flag} is a time in ISO 8601, such as 2030-01-02T03:04:05+00:00, not ${text}`);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

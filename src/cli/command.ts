@@ -1,6 +1,9 @@
 /** What a command is, how its flags are read, and how it ends. */
 import { parseArgs } from "node:util";
 import { LovageError } from "../../protocol/errors.ts";
+import { maskUrl } from "../runtime/credentials.ts";
+import { didYouMean } from "../settings/suggest.ts";
+import { celeryOnlyFlag } from "./celery-only.ts";
 
 /** Exit codes of Celery's command line: 0 done, 1 failed, 2 used wrongly, 69 nobody answered. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, unavailable: 69 } as const;
@@ -12,7 +15,8 @@ export interface Flag {
   multiple?: boolean;
   /** What stands for the value in the help text. */
   value?: string;
-  help: string;
+  /** What `--help` says; null for a flag that is read and not shown. */
+  help: string | null;
 }
 
 export type Flags = Readonly<Record<string, Flag>>;
@@ -59,7 +63,7 @@ export function readFlags(args: readonly string[], flags: Flags): Given {
     );
     parsed = parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
   } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
+    throw notRead(error, flags);
   }
   const { values } = parsed;
   const text = (name: string): string | undefined => {
@@ -82,7 +86,7 @@ export function readFlags(args: readonly string[], flags: Flags): Given {
       const value = text(name);
       if (value === undefined) return undefined;
       const number = Number(value);
-      if (value.trim() === "" || Number.isNaN(number)) throw new UsageError(`--${name} is a number, not ${value}`);
+      if (value.trim() === "" || !Number.isFinite(number)) throw new UsageError(`--${name} is a number, not ${value}`);
       return number;
     },
     on: (name) => values[name] === true,
@@ -90,10 +94,23 @@ export function readFlags(args: readonly string[], flags: Flags): Given {
   };
 }
 
+/** `parseArgs`' complaint in a line of ours. */
+function notRead(error: unknown, flags: Flags): UsageError {
+  const text = error instanceof Error ? error.message : String(error);
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  const flag = /'(-[^'\s]*)/.exec(text)?.[1] ?? "";
+  if (code === "ERR_PARSE_ARGS_UNKNOWN_OPTION") {
+    const known = Object.keys(flags).map((name) => `--${name}`);
+    return new UsageError(celeryOnlyFlag(flag) ?? `no such option: ${flag}${didYouMean(flag, known)}`);
+  }
+  return new UsageError(maskUrl(text.split("\n", 1)[0] ?? text));
+}
+
 export function helpOf(command: Command): string {
-  const rows = Object.entries(command.flags).map(([name, flag]): [string, string] => {
+  const rows = Object.entries(command.flags).flatMap(([name, flag]): [string, string][] => {
+    if (flag.help === null) return [];
     const value = flag.type === "boolean" ? "" : ` ${flag.value ?? "TEXT"}`;
-    return [`${flag.short === undefined ? "    " : `-${flag.short}, `}--${name}${value}`, flag.help];
+    return [[`${flag.short === undefined ? "    " : `-${flag.short}, `}--${name}${value}`, flag.help]];
   });
   const width = Math.max(...rows.map(([left]) => left.length));
   return [
@@ -108,9 +125,4 @@ export function helpOf(command: Command): string {
     ...command.examples.map((example) => `  ${example}`),
     "",
   ].join("\n");
-}
-
-/** Prints a line of result. */
-export function print(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

@@ -1,18 +1,19 @@
 /** `lovage doctor`: looks for what usually goes wrong between an app, its broker, its results and its workers. */
 import { acceptedTypes, builtinSerializers } from "../../protocol/serialization.ts";
 import type { Celery } from "../app.ts";
-import { pause } from "../runtime/backoff.ts";
 import { maskUrl } from "../runtime/credentials.ts";
 import { newId } from "../runtime/ids.ts";
 import { pickBackend, pickBroker } from "../settings/urls.ts";
-import type { ServerInfo } from "../transports/transport.ts";
-import { APP_FLAGS, applyAppFlags, levelOf, openApp } from "./app-flags.ts";
-import { type Command, EXIT, print } from "./command.ts";
+import type { ServerInfo, Transport } from "../transports/transport.ts";
+import { APP_FLAGS, applyAppFlags, openApp } from "./app-flags.ts";
+import { inTime, withBroker } from "./broker.ts";
+import { type Command, EXIT } from "./command.ts";
+import { print } from "./output.ts";
 import { version } from "./version.ts";
 
 type Verdict = "ok" | "warn" | "fail";
 
-interface Finding {
+export interface Finding {
   check: string;
   verdict: Verdict;
   detail: string;
@@ -27,7 +28,8 @@ export const doctor: Command = {
   usage: "[-A ./app.js] [-Q queues] [--timeout SECONDS] [--json]",
   about: [
     "Can the broker and the result store be reached? Do queue arguments clash with what is declared? Is the serializer",
-    "accepted? Is anybody consuming? Do the clocks agree? Which versions are there? Ends with 1 when a check fails.",
+    "accepted? Is anybody consuming (RabbitMQ tells, Redis and files do not)? Do the clocks agree? Which versions are there?",
+    "It changes nothing. Ends with 1 when a check fails; warnings end with 0.",
   ].join("\n"),
   examples: [
     "lovage doctor -A ./app.js",
@@ -40,31 +42,38 @@ export const doctor: Command = {
     json: { type: "boolean", short: "j", help: "one JSON document" },
   },
   async run(given) {
-    applyAppFlags(given);
-    const app = await openApp(given, levelOf(given, "fatal"));
     const timeoutMs = (given.number("timeout") ?? 5) * 1000;
-    const findings: Finding[] = [];
+    const level = applyAppFlags(given, "fatal");
+    const app = await openApp(given, level);
+    const findings: Finding[] = [
+      { check: "versions", verdict: "ok", detail: `lovage ${version()}, node ${process.versions.node}` },
+      ...app.notices.map((detail): Finding => ({ check: "settings", verdict: "warn", detail })),
+      ...serializers(app),
+    ];
     try {
-      findings.push({ check: "versions", verdict: "ok", detail: `lovage ${version()}, node ${process.versions.node}` });
-      findings.push(...serializers(app));
-      const reached = await broker(app, timeoutMs);
-      findings.push(...reached.findings);
-      findings.push(await results(app, timeoutMs));
-      if (reached.ok) findings.push(...(await queues(app, given.list("queues"), timeoutMs)));
+      findings.push(...(await broker(app, given.list("queues"), timeoutMs)), await results(app, timeoutMs));
     } finally {
-      await Promise.race([app.close(), pause(timeoutMs, undefined, true)]);
+      await closed(app, timeoutMs);
     }
     if (given.on("json")) print(JSON.stringify(findings));
-    else for (const { verdict, check, detail } of findings) print(`${MARKS[verdict]} ${check.padEnd(14)} ${detail}`);
+    else for (const finding of findings) print(line(finding));
     return findings.some(({ verdict }) => verdict === "fail") ? EXIT.failed : EXIT.ok;
   },
 };
 
 const MARKS: Record<Verdict, string> = { ok: "ok  ", warn: "warn", fail: "FAIL" };
 
-function failure(check: string, error: unknown): Finding {
-  const reason = error instanceof Error ? error.message : String(error);
-  return { check, verdict: "fail", detail: reason };
+function line({ verdict, check, detail }: Finding): string {
+  return `${MARKS[verdict]}  ${check.padEnd(14)} ${detail}`;
+}
+
+/** A store that is away may keep `close` busy; what it says then was said before. */
+async function closed(app: Celery, timeoutMs: number): Promise<void> {
+  await inTime(app.close(), timeoutMs, "closing").catch(() => undefined);
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function serializers(app: Celery): Finding[] {
@@ -81,87 +90,99 @@ function serializers(app: Celery): Finding[] {
   return pairs.map(([name, serializer, accepting, accept]) => {
     const { contentType } = builtinSerializers.byName(serializer);
     const accepted = acceptedTypes(accept).has(contentType);
-    const detail = `${name} ${serializer} is ${accepted ? "" : "not "}in ${accepting} (${accept.join(", ")})`;
+    const list = accept.length === 0 ? "which is empty" : accept.join(", ");
+    const detail = `${name} ${serializer} is ${accepted ? "" : "not "}in ${accepting} (${list})`;
     return { check: "serializer", verdict: accepted ? "ok" : "fail", detail };
   });
 }
 
-async function broker(app: Celery, timeoutMs: number): Promise<{ ok: boolean; findings: Finding[] }> {
-  const picked = pickBroker(app.settings);
+async function broker(app: Celery, names: readonly string[], timeoutMs: number): Promise<Finding[]> {
+  const picked = pickBroker(app.settings, { purpose: "read" });
   const where = picked.embedded ? "files under .lovage/" : picked.urls.map(maskUrl).join(" ; ");
+  const findings: Finding[] = [];
   try {
-    await app.transport.connect(AbortSignal.timeout(timeoutMs));
-    const info = await app.transport.serverInfo?.();
-    return {
-      ok: true,
-      findings: [{ check: "broker", verdict: "ok", detail: `${where}${named(info)}` }, ...serverFindings(info)],
-    };
+    await withBroker(app, timeoutMs, async (transport) => {
+      const info = await inTime(Promise.resolve(transport.serverInfo?.()), timeoutMs, "the broker");
+      const server = info === undefined ? "" : `, ${info.product} ${info.version}`;
+      findings.push({ check: "broker", verdict: "ok", detail: `${where}${server}` }, ...serverFindings(info));
+      findings.push(...(await queues(app, transport, names, timeoutMs)));
+    });
   } catch (error) {
-    const reason =
-      error instanceof Error && error.name === "TimeoutError" ? `no answer within ${timeoutMs / 1000} s` : error;
-    const { detail } = failure("broker", reason);
-    return { ok: false, findings: [{ check: "broker", verdict: "fail", detail: `${where}: ${detail}` }] };
+    findings.push({ check: "broker", verdict: "fail", detail: `${where}: ${reason(error)}` });
   }
-}
-
-function named(info: ServerInfo | undefined): string {
-  return info === undefined ? "" : `, ${info.product} ${info.version}`;
+  return findings;
 }
 
 function serverFindings(info: ServerInfo | undefined): Finding[] {
   if (info === undefined) return [];
   const findings: Finding[] = info.warnings.map((detail) => ({ check: "broker", verdict: "warn", detail }));
   if (info.timeMs === null) return findings;
-  const skew = Math.round(info.timeMs - Date.now());
-  const near = Math.abs(skew) < SKEW_MS;
-  const detail = near
-    ? `the broker's clock and ours are ${Math.abs(skew)} ms apart`
-    : `the broker's clock is ${Math.abs(skew) / 1000} s ${skew > 0 ? "ahead of" : "behind"} ours: ETAs and expiry will be off`;
-  return [...findings, { check: "clock", verdict: near ? "ok" : "warn", detail }];
+  return [...findings, clock(info.timeMs - Date.now())];
+}
+
+/** `skewMs` is how far the server's clock is ahead of ours. */
+export function clock(skewMs: number): Finding {
+  const apart = Math.abs(Math.round(skewMs));
+  if (apart < SKEW_MS) {
+    return { check: "clock", verdict: "ok", detail: `the broker's clock and ours are ${apart} ms apart` };
+  }
+  const seconds = Math.round(apart / 100) / 10;
+  const side = skewMs > 0 ? "ahead of" : "behind";
+  const detail = `the broker's clock is ${seconds} s ${side} ours: ETAs and expiry will be off`;
+  return { check: "clock", verdict: "warn", detail };
 }
 
 async function results(app: Celery, timeoutMs: number): Promise<Finding> {
   const picked = pickBackend(app.settings);
-  const { backend } = app;
-  if (backend === null) {
-    return { check: "results", verdict: "warn", detail: "no result_backend is set: results are kept nowhere" };
-  }
   const where = picked.embedded ? "files under .lovage/" : picked.urls.map(maskUrl).join(" ; ");
-  const late = pause(timeoutMs, undefined, true).then(() => {
-    throw new RangeError(`no answer within ${timeoutMs / 1000} s`);
-  });
   try {
-    await Promise.race([backend.can.sharedReads ? backend.get(newId()) : backend.replyTo(), late]);
+    const { backend } = app;
+    if (backend === null) {
+      return { check: "results", verdict: "warn", detail: "no result_backend is set: results are kept nowhere" };
+    }
+    const asked = backend.can.sharedReads ? backend.get(newId()) : backend.replyTo();
+    await inTime(Promise.resolve(asked), timeoutMs, "the result store");
     return { check: "results", verdict: "ok", detail: where };
   } catch (error) {
-    const { detail } = failure("results", error);
-    return { check: "results", verdict: "fail", detail: `${where}: ${detail}` };
+    return { check: "results", verdict: "fail", detail: `${where}: ${reason(error)}` };
   }
 }
 
-async function queues(app: Celery, names: readonly string[], timeoutMs: number): Promise<Finding[]> {
+async function queues(
+  app: Celery,
+  transport: Transport,
+  names: readonly string[],
+  timeoutMs: number,
+): Promise<Finding[]> {
   const findings: Finding[] = [];
-  for (const queue of app.selectQueues(names)) {
-    const check = `queue ${queue.name}`;
+  const wanted = names.length > 0 ? names : app.queues.configured.map((queue) => queue.name);
+  for (const name of wanted) {
+    const check = `queue ${name}`;
     try {
-      // Before anything is declared: what is there already?
-      const before = await app.transport.inspectQueue(queue.name);
-      await Promise.race([app.transport.declare([queue]), pause(timeoutMs, undefined, true)]);
-      const consumers = before?.consumers ?? null;
-      const waiting = `${before?.messages ?? 0} waiting`;
-      if (before === null)
-        findings.push({ check, verdict: "warn", detail: "did not exist; nobody has consumed from it yet" });
-      else if (consumers === 0)
-        findings.push({ check, verdict: "warn", detail: `${waiting}, and nobody consumes from it` });
-      else
+      const queue = app.queues.get(name);
+      const found = await inTime(transport.inspectQueue(name), timeoutMs, "the broker");
+      if (found === null) {
         findings.push({
           check,
-          verdict: "ok",
-          detail: consumers === null ? waiting : `${waiting}, ${consumers} consuming`,
+          verdict: "warn",
+          detail: "does not exist: nobody has sent to it or consumed from it yet",
         });
+        continue;
+      }
+      // It is there: declaring it changes nothing, and tells whether it is what we would declare. Where the broker keeps
+      // no attributes (Redis, files) there is nothing to clash with.
+      if (found.consumers !== null) await inTime(transport.declare([queue]), timeoutMs, "the broker");
+      findings.push({ check, ...consumption(found) });
     } catch (error) {
-      findings.push(failure(check, error));
+      findings.push({ check, verdict: "fail", detail: reason(error) });
     }
   }
   return findings;
+}
+
+function consumption({ messages, consumers }: { messages: number; consumers: number | null }): Omit<Finding, "check"> {
+  const waiting = `${messages} waiting`;
+  if (consumers === null) return { verdict: "ok", detail: `${waiting}; this broker does not tell who consumes` };
+  if (consumers === 0) return { verdict: "warn", detail: `${waiting}, and nobody consumes from it` };
+  return { verdict: "ok", detail: `${waiting}, ${consumers} consuming` };
 }

@@ -1,15 +1,19 @@
 /** `lovage list queues` and `lovage list tasks`. */
 
 import type { Celery } from "../app.ts";
-import { APP_FLAGS, applyAppFlags, levelOf, openApp } from "./app-flags.ts";
-import { type Command, EXIT, print, UsageError } from "./command.ts";
+import { APP_FLAGS, applyAppFlags, openApp } from "./app-flags.ts";
+import { ANSWER_S, withBroker } from "./broker.ts";
+import { type Command, EXIT, UsageError } from "./command.ts";
+import { print } from "./output.ts";
 
 export const list: Command = {
   name: "list",
   summary: "list the app's queues, with their lengths, or its tasks",
   usage: "queues|tasks [-Q queues] [--json]",
-  about:
-    "queues: waiting messages and, where the broker knows, consumers. tasks: names, and whether they run here or elsewhere.",
+  about: [
+    "queues: how many messages wait and, where the broker knows (RabbitMQ), how many consume; a dash is what nobody knows.",
+    "tasks: the names the app defines, whether a worker of it runs them (here) or another one must (elsewhere), parameters.",
+  ].join("\n"),
   examples: [
     "lovage list queues -A ./app.js",
     "lovage list queues -Q celery,mail -b redis://localhost:6379/0",
@@ -24,8 +28,8 @@ export const list: Command = {
     const [what, ...more] = given.words;
     if (what !== "queues" && what !== "tasks") throw new UsageError("list what: queues or tasks?");
     if (more.length > 0) throw new UsageError(`unexpected ${more.join(" ")}`);
-    applyAppFlags(given);
-    await using app = await openApp(given, levelOf(given, "warn"), what === "tasks");
+    const level = applyAppFlags(given, "warn");
+    await using app = await openApp(given, level, what === "tasks");
     const rows = what === "tasks" ? tasksOf(app) : await queuesOf(app, given.list("queues"));
     if (given.on("json")) print(JSON.stringify(rows));
     else for (const line of table(rows)) print(line);
@@ -46,13 +50,14 @@ function tasksOf(app: Celery): Row[] {
 }
 
 async function queuesOf(app: Celery, names: readonly string[]): Promise<Row[]> {
-  await app.transport.connect();
   const queues = names.length > 0 ? names : app.queues.configured.map((queue) => queue.name);
   const rows: Row[] = [];
-  for (const queue of queues) {
-    const found = await app.transport.inspectQueue(queue);
-    rows.push({ queue, messages: found?.messages ?? null, consumers: found?.consumers ?? null });
-  }
+  await withBroker(app, ANSWER_S * 1000, async (transport) => {
+    for (const queue of queues) {
+      const found = await transport.inspectQueue(queue);
+      rows.push({ queue, messages: found?.messages ?? null, consumers: found?.consumers ?? null });
+    }
+  });
   return rows;
 }
 

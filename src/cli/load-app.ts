@@ -1,38 +1,86 @@
 /** Finds the app that `-A` names: a module, and in it the export that is a Celery app. */
-import { existsSync } from "node:fs";
-import { resolve } from "node:path";
+import { statSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { Celery } from "../app.ts";
 
-/** `./app.js`, `./app.ts` (where Node or an installed `tsx` can load it) or `./app.js:name` for one of several exports. */
+const ENDINGS = [".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"];
+
+/**
+ * `./app.js`, `app` (the ending may be left out), a folder with an `index`, `a-package/app`; behind a colon the name of one of
+ * several exports. TypeScript is loaded where Node reads it (22.18), or where the project has `tsx`.
+ */
 export async function loadApp(spec: string): Promise<Celery> {
   const [, path = spec, exportName] = /^(.*?)(?::([A-Za-z_$][\w$]*))?$/.exec(spec) ?? [];
-  const file = locate(path);
-  const module = await load(file);
+  const exports = unwrapped(await load(locate(path)));
   if (exportName !== undefined) {
-    const found = module[exportName];
+    const found = exports[exportName];
     if (found instanceof Celery) return found;
-    throw new ImproperlyConfigured(`${path} has no export ${exportName} that is a Celery app`);
+    throw notAnApp(found) ?? new ImproperlyConfigured(`${path} has no export ${exportName} that is a Celery app`);
   }
   for (const name of ["default", "app", "celery"]) {
-    const found = module[name];
+    const found = exports[name];
     if (found instanceof Celery) return found;
   }
-  const apps = Object.values(module).filter((value) => value instanceof Celery);
+  const values = Object.values(exports);
+  const apps = values.filter((value) => value instanceof Celery);
   if (apps.length === 1) return apps[0]!;
-  throw new ImproperlyConfigured(
-    apps.length === 0
-      ? `${path} exports no Celery app; export one as default or as "app"`
-      : `${path} exports several Celery apps; name one: ${path}:name`,
+  if (apps.length > 1) throw new ImproperlyConfigured(`${path} exports several Celery apps; name one: ${path}:name`);
+  for (const value of values) {
+    const strange = notAnApp(value);
+    if (strange !== null) throw strange;
+  }
+  throw new ImproperlyConfigured(`${path} exports no Celery app; export one as default or as "app"`);
+}
+
+/** `module.exports = { app }` of a CommonJS module arrives as its default export. */
+function unwrapped(module: Record<string, unknown>): Record<string, unknown> {
+  const whole = module.default;
+  if (typeof whole !== "object" || whole === null || whole instanceof Celery) return module;
+  return { ...whole, ...module };
+}
+
+/** An app of another installation of Lovage: its classes are not ours. */
+function notAnApp(value: unknown): ImproperlyConfigured | null {
+  if (typeof value !== "object" || value === null || value instanceof Celery) return null;
+  if (value.constructor.name !== "Celery" || !("consumerTransport" in value)) return null;
+  return new ImproperlyConfigured(
+    "the app was made with another installation of lovage than this command; run the project's own, as in: npx lovage …",
   );
+}
+
+type Found = "file" | "folder" | null;
+
+function look(path: string): Found {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat === undefined ? null : stat.isDirectory() ? "folder" : "file";
 }
 
 function locate(path: string): string {
   const file = resolve(path);
-  if (existsSync(file)) return file;
-  for (const ending of [".js", ".mjs", ".ts", ".mts"]) if (existsSync(file + ending)) return file + ending;
-  throw new ImproperlyConfigured(`no such app module: ${path}`);
+  const there = look(file);
+  if (there === "file") return file;
+  const tried = there === "folder" ? ENDINGS.map((ending) => join(file, `index${ending}`)) : [];
+  tried.push(...ENDINGS.map((ending) => file + ending));
+  const found = tried.find((candidate) => look(candidate) === "file") ?? installed(path);
+  if (found !== null) return found;
+  const source = file.replace(/\.([cm]?)js$/, ".$1ts");
+  const hint = source !== file && look(source) === "file" ? `; there is ${path.replace(/js$/, "ts")}` : "";
+  throw new ImproperlyConfigured(`no such app module: ${path} (in ${process.cwd()})${hint}`);
+}
+
+/** The file that `a-package/app` names for modules of the working folder. */
+function installed(specifier: string): string | null {
+  if (/^[./\\]/.test(specifier)) return null;
+  try {
+    return createRequire(join(process.cwd(), "lovage-app.js")).resolve(specifier);
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : null;
+    if (code === "MODULE_NOT_FOUND") return null;
+    throw new ImproperlyConfigured(`${specifier}: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 async function load(file: string): Promise<Record<string, unknown>> {
@@ -42,12 +90,16 @@ async function load(file: string): Promise<Record<string, unknown>> {
   } catch (error) {
     if (!/\.[cm]?ts$/.test(file) || !isUnknownExtension(error)) throw error;
   }
-  // Node before 22.18 does not read TypeScript; tsx, when the project has it, does.
+  await registerTsx(file);
+  return (await import(url)) as Record<string, unknown>;
+}
+
+/** Node before 22.18 does not read TypeScript; tsx, when the project has it, teaches it to. */
+async function registerTsx(file: string): Promise<void> {
   try {
-    const { tsImport } = (await import(pathToFileURL(resolve("node_modules/tsx/dist/esm/api/index.mjs")).href)) as {
-      tsImport(specifier: string, parent: string): Promise<Record<string, unknown>>;
-    };
-    return await tsImport(url, import.meta.url);
+    const api = createRequire(join(process.cwd(), "lovage-app.js")).resolve("tsx/esm/api");
+    const tsx = (await import(pathToFileURL(api).href)) as { register(): void };
+    tsx.register();
   } catch (cause) {
     throw new ImproperlyConfigured(
       `Node ${process.version} cannot load ${file} directly: use Node 22.18 or newer, install tsx, or compile it first`,

@@ -3,8 +3,12 @@ import { Worker } from "../app/worker.ts";
 import type { Celery } from "../app.ts";
 import { maskUrl } from "../runtime/credentials.ts";
 import { pickBackend, pickBroker } from "../settings/urls.ts";
-import { APP_FLAGS, applyAppFlags, levelOf, openApp } from "./app-flags.ts";
-import { type Command, EXIT, UsageError } from "./command.ts";
+import { currentTask } from "../tasks/context.ts";
+import { APP_FLAGS, applyAppFlags, openApp } from "./app-flags.ts";
+import { withBroker } from "./broker.ts";
+import { type Command, EXIT, type Given, UsageError } from "./command.ts";
+import { bearBrokenOutput, complain } from "./output.ts";
+import { StopSignals } from "./stop-signals.ts";
 import { version } from "./version.ts";
 
 export const worker: Command = {
@@ -12,13 +16,16 @@ export const worker: Command = {
   summary: "run the tasks of an app",
   usage: "-A ./app.js [-Q queues] [-c N] [-n name@%h] [-l info]",
   about: [
-    "Runs the tasks that the app defines with a handler, from the app's queues or those of -Q.",
-    "SIGTERM or one ^C stops it warm: it takes nothing more and lets running tasks end. A second ^C, or SIGQUIT, stops it cold.",
+    "Runs the tasks that the app defines with a handler, from the app's queues or those of -Q. While the broker is away it keeps",
+    "trying. SIGTERM or ^C stops it warm: it takes nothing more and lets running tasks end. A second one, or SIGQUIT, stops it",
+    "cold: running tasks are cancelled, those with late acks go back to their queue. One more ends the process at once.",
+    "Exit codes are Celery's: 0, or 1 after ^C and when the worker could not start.",
+    "On a terminal the log is readable, otherwise it is one JSON object a line; it goes to standard error.",
   ].join("\n"),
   examples: [
     "lovage worker -A ./app.js",
     "lovage worker -A ./app.ts -Q images,mail -c 50 -n images@%h -l info",
-    "lovage worker -A ./app.js -b 'amqp://guest:guest@localhost:5672//' --result-backend redis://localhost:6379/0",
+    "lovage worker -A ./app.js -b amqp://guest:guest@localhost:5672// --result-backend redis://localhost:6379/0",
   ],
   flags: {
     ...APP_FLAGS,
@@ -30,12 +37,17 @@ export const worker: Command = {
       help: "queues to consume, comma separated (default: all of task_queues)",
     },
     "exclude-queues": { type: "string", short: "X", multiple: true, value: "NAMES", help: "queues to leave out" },
-    concurrency: { type: "string", short: "c", value: "N", help: "tasks in flight (default: the number of CPUs)" },
+    concurrency: {
+      type: "string",
+      short: "c",
+      value: "N",
+      help: "tasks in flight (default, and auto: the number of CPUs)",
+    },
     hostname: {
       type: "string",
       short: "n",
       value: "NAME",
-      help: "node name; %h host, %n its first part, %d its domain",
+      help: "node name; %h host, %n its first part, %d its domain (default celery@%h)",
     },
     pool: { type: "string", short: "P", value: "POOL", help: "how tasks run: async, on the event loop" },
     "prefetch-multiplier": {
@@ -45,76 +57,190 @@ export const worker: Command = {
     },
     "time-limit": { type: "string", value: "SECONDS", help: "hard time limit of tasks" },
     "soft-time-limit": { type: "string", value: "SECONDS", help: "soft time limit of tasks" },
-    purge: { type: "boolean", help: "delete the waiting messages of its queues first" },
-    quiet: { type: "boolean", short: "q", help: "no banner" },
+    purge: { type: "boolean", help: "first delete the messages that wait in its queues" },
+    discard: { type: "boolean", help: null },
+    "task-events": { type: "boolean", short: "E", help: null },
+    events: { type: "boolean", help: null },
+    // What these switch off is not there.
+    "without-gossip": { type: "boolean", help: null },
+    "without-mingle": { type: "boolean", help: null },
+    "without-heartbeat": { type: "boolean", help: null },
+    "heartbeat-interval": { type: "string", help: null },
   },
   async run(given) {
     if (given.words.length > 0) throw new UsageError(`unexpected ${given.words.join(" ")}`);
-    const level = levelOf(given, "info");
-    process.env.LOVAGE_LOG_LEVEL = level;
-    applyAppFlags(given, {
+    const concurrency = concurrencyOf(given);
+    for (const name of ["prefetch-multiplier", "time-limit", "soft-time-limit"]) given.number(name);
+    const level = applyAppFlags(given, "info", {
       WORKER_POOL: given.text("pool"),
       WORKER_PREFETCH_MULTIPLIER: given.text("prefetch-multiplier"),
       TASK_TIME_LIMIT: given.text("time-limit"),
       TASK_SOFT_TIME_LIMIT: given.text("soft-time-limit"),
     });
+    bearBrokenOutput();
+    const signals = new StopSignals().listen();
     const app = await openApp(given, level, true);
-    const excluded = new Set(given.list("exclude-queues"));
-    const named = given.list("queues");
-    const queues = (named.length > 0 ? named : app.queues.configured.map((queue) => queue.name)).filter(
-      (name) => !excluded.has(name),
-    );
-    if (queues.length === 0) throw new UsageError("no queue is left to consume");
-    const concurrency = given.number("concurrency");
-    const name = given.text("hostname");
-    const running = new Worker(app, {
-      queues,
-      handleSignals: true,
-      ...(concurrency === undefined ? {} : { concurrency }),
-      ...(name === undefined ? {} : { name }),
-    });
-    if (!given.on("quiet")) process.stderr.write(banner(app, running, level));
-    if (running.taskNames.length === 0)
-      app.log.warn({}, "the app has no task with a handler: everything will be unknown");
     try {
-      if (given.on("purge")) await purgeAll(app, queues);
-      await Promise.race([running.start(), running.finished]);
-      await running.finished;
+      return await serve(app, given, { signals, concurrency, level });
     } finally {
-      await running.stop("cold");
       await app.close();
+      signals.close();
     }
-    return EXIT.ok;
   },
 };
 
-async function purgeAll(app: Celery, queues: readonly string[]): Promise<void> {
-  await app.transport.connect();
-  await app.transport.declare(app.selectQueues(queues));
-  for (const queue of queues) app.log.info({ queue, messages: await app.transport.purge(queue) }, "purged");
+interface Serving {
+  signals: StopSignals;
+  concurrency: number | undefined;
+  level: string;
 }
 
-function banner(app: Celery, running: Worker, level: string): string {
+async function serve(app: Celery, given: Given, { signals, concurrency, level }: Serving): Promise<number> {
+  const queues = selectedQueues(app, given);
+  const name = given.text("hostname");
+  const running = new Worker(app, {
+    queues,
+    ...(concurrency === undefined ? {} : { concurrency }),
+    ...(name === undefined ? {} : { name }),
+  });
+  introduce(app, running, level, given.on("quiet"));
+  let failed = false;
+  const strays = catchStrays(app, () => {
+    failed = true;
+    running.stop("warm").catch((error: unknown) => app.log.error({ err: error }, "shutdown failed"));
+  });
+  try {
+    if (given.on("purge") || given.on("discard")) await purgeAll(app, queues);
+    signals.attach({
+      stop(mode, signal) {
+        app.log.warn({ signal, active: running.active }, `${mode} shutdown`);
+        running.stop(mode).catch((error: unknown) => app.log.error({ err: error }, "shutdown failed"));
+      },
+    });
+    await Promise.race([running.start(), running.finished]);
+    await running.finished;
+  } finally {
+    await running.stop("cold");
+    strays.close();
+  }
+  app.log.info({ ...running.stats }, "stopped");
+  return failed ? EXIT.failed : signals.exitCode;
+}
+
+function concurrencyOf(given: Given): number | undefined {
+  // 0 and auto mean the default to Celery too.
+  if (given.text("concurrency") === "auto") return undefined;
+  const number = given.number("concurrency");
+  if (number === undefined || number === 0) return undefined;
+  if (!Number.isInteger(number) || number < 1) throw new UsageError("--concurrency is a whole number, or auto");
+  return number;
+}
+
+function selectedQueues(app: Celery, given: Given): string[] {
+  const excluded = new Set(given.list("exclude-queues"));
+  const named = given.list("queues");
+  const all = named.length > 0 ? named : app.queues.configured.map((queue) => queue.name);
+  const queues = [...new Set(all)].filter((name) => !excluded.has(name));
+  if (queues.length === 0) throw new UsageError("no queue is left to consume");
+  return queues;
+}
+
+async function purgeAll(app: Celery, queues: readonly string[]): Promise<void> {
+  const selected = app.selectQueues(queues);
+  // Like the worker itself it waits for its broker.
+  await withBroker(app, 2 ** 31 - 1, async (transport) => {
+    await transport.declare(selected);
+    for (const queue of queues) app.log.info({ queue, messages: await transport.purge(queue) }, "purged");
+  });
+}
+
+/**
+ * A promise that a task forgot and that failed is its own affair: it is logged, with the task it belongs to. An error thrown
+ * out of a callback leaves no one knows what behind: what runs may end, then the worker does, with 1, to be started anew.
+ */
+function catchStrays(app: Celery, onThrown: () => void): { close(): void } {
+  const about = () => {
+    const task = currentTask();
+    return task === undefined ? {} : { task: task.name, id: task.id };
+  };
+  const rejected = (reason: unknown) =>
+    app.log.error(
+      { ...about(), err: reason instanceof Error ? reason : { message: String(reason) } },
+      "a promise was rejected and nobody waited for it",
+    );
+  const thrown = (error: Error) => {
+    app.log.fatal({ ...about(), err: error }, "an error was thrown where nobody catches it: the worker stops");
+    onThrown();
+  };
+  process.on("unhandledRejection", rejected).on("uncaughtException", thrown);
+  return {
+    close() {
+      process.off("unhandledRejection", rejected).off("uncaughtException", thrown);
+    },
+  };
+}
+
+/** A banner for a person; where the log is JSON lines, one more of them. */
+function introduce(app: Celery, running: Worker, level: string, quiet: boolean): void {
   const broker = pickBroker(app.settings, { purpose: "read" });
   const backend = pickBackend(app.settings);
   const urls = (list: readonly string[]) => list.map(maskUrl).join(" ; ");
+  const about = {
+    version: version(),
+    node: process.versions.node,
+    pid: process.pid,
+    app: app.name,
+    hostname: running.hostname,
+    broker: broker.embedded ? "files under .lovage/ (no broker_url is set)" : urls(broker.urls),
+    results: backend.embedded ? "files under .lovage/" : backend.urls.length === 0 ? "disabled" : urls(backend.urls),
+    concurrency: running.concurrency,
+    pool: app.settings.worker_pool,
+    queues: running.queueNames,
+    tasks: [...running.taskNames].sort(),
+  };
+  if (process.stderr.isTTY !== true) app.log.info(about, "starting");
+  else if (!quiet) complain(banner(about, level));
+  if (about.tasks.length === 0) {
+    app.log.warn({}, "the app has no task with a handler: whatever comes will be unknown");
+  }
+}
+
+interface About {
+  version: string;
+  node: string;
+  pid: number;
+  app: string;
+  hostname: string;
+  broker: string;
+  results: string;
+  concurrency: number;
+  pool: string;
+  queues: readonly string[];
+  tasks: readonly string[];
+}
+
+/** Tasks that a banner names; an app may have hundreds. */
+const SHOWN_TASKS = 40;
+
+export function banner(about: About, level: string): string {
   const rows = [
-    ["app", `${app.name}`],
-    ["broker", broker.embedded ? `files under .lovage/ (no broker_url is set)` : urls(broker.urls)],
-    ["results", backend.urls.length === 0 ? "disabled" : urls(backend.urls)],
-    ["concurrency", `${running.concurrency} (${app.settings.worker_pool})`],
-    ["queues", running.queueNames.join(", ")],
+    ["app", about.app],
+    ["broker", about.broker],
+    ["results", about.results],
+    ["concurrency", `${about.concurrency} (${about.pool})`],
+    ["queues", about.queues.join(", ")],
     ["log level", level],
   ];
-  const tasks = [...running.taskNames].sort().map((name) => `  . ${name}`);
+  const more = about.tasks.length - SHOWN_TASKS;
   return [
     "",
-    ` lovage ${version()}  ${running.hostname}  node ${process.versions.node}, pid ${process.pid}`,
+    ` ${about.hostname}   lovage ${about.version}, node ${about.node}, pid ${about.pid}`,
     "",
     ...rows.map(([key = "", value]) => ` ${key.padEnd(12)} ${value}`),
     "",
-    " [tasks]",
-    ...tasks,
+    " tasks",
+    ...about.tasks.slice(0, SHOWN_TASKS).map((name) => `   ${name}`),
+    ...(more > 0 ? [`   and ${more} more (lovage list tasks)`] : []),
     "",
     "",
   ].join("\n");
