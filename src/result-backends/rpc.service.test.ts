@@ -2,8 +2,8 @@
 import { Buffer } from "node:buffer";
 import { execa } from "execa";
 import { afterEach, describe, expect, test } from "vitest";
-import { haveRabbit, makeVhost, Proxy } from "../transports/amqp.test-kit.ts";
 import { type AmqpOptions, createAmqpTransport } from "../transports/amqp.ts";
+import { haveRabbit, makeVhost, Proxy } from "../transports/amqp-rig.contract.ts";
 import { consuming, until as eventually, queueOf } from "../transports/transport.contract.ts";
 import type { Transport } from "../transports/transport.ts";
 import { type ContractRecord, contractCodec } from "./result-backend.contract.ts";

@@ -3,8 +3,8 @@ import { Buffer } from "node:buffer";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { PyDateTime, PyDecimal, PyFloat } from "../../protocol/values.ts";
-import { haveRabbit, makeVhost, type Vhost } from "./amqp.test-kit.ts";
 import { createAmqpTransport } from "./amqp.ts";
+import { haveRabbit, makeVhost, type Vhost } from "./amqp-rig.contract.ts";
 import { consuming, declared, queueOf, text, toQueue, unique } from "./transport.contract.ts";
 import type { Transport } from "./transport.ts";
 

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { createServer } from "node:tls";
 import { execa } from "execa";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { haveRabbit, makeVhost } from "./amqp.test-kit.ts";
 import { type AmqpTls, createAmqpTransport } from "./amqp.ts";
+import { haveRabbit, makeVhost } from "./amqp-rig.contract.ts";
 import { declared, text, toQueue, within } from "./transport.contract.ts";
 
 describe.runIf(haveRabbit())("TLS to RabbitMQ", () => {

@@ -3,8 +3,8 @@ import { afterEach, describe, expect, test } from "vitest";
 import { PyDateTime, PyDecimal } from "../../protocol/values.ts";
 import type { Log } from "../runtime/log.ts";
 import { silentLog } from "../runtime/log.ts";
-import { haveRabbit, makeVhost, Proxy, rabbitApi, type Vhost } from "./amqp.test-kit.ts";
 import { type AmqpOptions, createAmqpTransport } from "./amqp.ts";
+import { haveRabbit, makeVhost, Proxy, rabbitApi, type Vhost } from "./amqp-rig.contract.ts";
 import { PublishError, QueueClash, QueueNotFound } from "./errors.ts";
 import {
   bodyText,

@@ -1,4 +1,4 @@
-/** What the AMQP tests share: a virtual host of their own, and a proxy that can misbehave as networks do. */
+/** What the AMQP tests share: a virtual host of their own, and a proxy that misbehaves as networks do. Not shipped. */
 import { randomUUID } from "node:crypto";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
