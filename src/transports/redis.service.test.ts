@@ -1,8 +1,9 @@
 /** The Redis transport against a real server: the contract, and what only it can do. */
 import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { decodeUnacked } from "../../protocol/kombu/envelope.ts";
+import { decodeEnvelope, decodeUnacked } from "../../protocol/kombu/envelope.ts";
 import type { Queue } from "../../protocol/routing.ts";
 import type { Log } from "../runtime/log.ts";
 import { silentLog } from "../runtime/log.ts";
@@ -20,6 +21,24 @@ import {
   toQueue,
   until,
 } from "./transport.contract.ts";
+
+interface Capture {
+  name: string;
+  keys: Record<
+    string,
+    {
+      members?: { text: string }[];
+      members_scores?: [{ text: string }, number][];
+      items_head_first?: { text: string }[];
+    }
+  >;
+}
+
+const captures = (
+  JSON.parse(
+    readFileSync(new URL("../../protocol/vectors/celery/redis-transport-publish.json", import.meta.url), "utf8"),
+  ) as { samples: Capture[] }
+).samples;
 
 const url = testService("LOVAGE_TEST_REDIS_URL") ?? "";
 const SEP = "\x06\x16";
@@ -231,6 +250,59 @@ describe.skipIf(url === "")("with a Redis server", () => {
       await transport.publish(text("x"), { exchange: "nowhere", routingKey: "k" });
       expect(await admin.llen(`${prefix}dead`)).toBe(1);
     });
+  });
+
+  describe("the captures of Celery's own publishing", () => {
+    const strip = (key: string) => key.replace(/^pfx:/, "");
+    const withoutTag = (item: string) => item.replace(/"delivery_tag": "[^"]*"/, '"delivery_tag": ""');
+
+    test.each(captures.map((capture) => [capture.name, capture] as const))(
+      "%s: same keys, members and bytes",
+      async (name, { keys }) => {
+        const own = name === "custom_sep_steps" ? { sep: ":", priority_steps: [0, 7] } : {};
+        const sep = name === "custom_sep_steps" ? ":" : SEP;
+        const { transport, prefix } = await start({ transportOptions: own });
+        const wanted: Record<string, unknown> = {};
+        for (const [key, value] of Object.entries(keys)) {
+          if (value.members !== undefined) {
+            const members = value.members.map((member) => member.text).sort();
+            wanted[strip(key)] = members;
+            const exchange = /^_kombu\.binding\.(.*)$/.exec(strip(key))?.[1];
+            for (const member of exchange === undefined ? [] : members) {
+              const [routingKey = "", pattern = "", queue = ""] = member.split(sep);
+              const brief = !Object.keys(keys).some((other) => strip(other) === `_kombu.binding_permanent.${exchange}`);
+              await transport.declare([
+                {
+                  name: queue,
+                  exchange: { name: exchange ?? "", type: pattern === "" ? "direct" : "topic" },
+                  routingKey,
+                  ...(brief ? { arguments: { "x-expires": 60_000 } } : {}),
+                },
+              ]);
+            }
+          } else if (value.members_scores !== undefined) {
+            wanted[strip(key)] = value.members_scores.map(([member]) => member.text);
+          }
+        }
+        for (const [key, { items_head_first: items }] of Object.entries(keys)) {
+          if (items === undefined) continue;
+          wanted[strip(key)] = items.map((item) => withoutTag(item.text));
+          for (const { text: item } of [...items].reverse()) {
+            const { message, exchange, routingKey } = decodeEnvelope(item);
+            await transport.publish(message, { exchange, routingKey });
+          }
+        }
+        const found: Record<string, unknown> = {};
+        for (const key of await admin.keys(`${prefix}*`)) {
+          const type = await admin.type(key);
+          const bare = key.slice(prefix.length);
+          if (type === "set") found[bare] = (await admin.smembers(key)).sort();
+          else if (type === "zset") found[bare] = await admin.zrange(key, "0", "-1");
+          else found[bare] = (await admin.lrange(key, 0, -1)).map(withoutTag);
+        }
+        expect(found).toEqual(wanted);
+      },
+    );
   });
 
   describe("taking", () => {

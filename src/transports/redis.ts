@@ -73,6 +73,7 @@ export class RedisTransport implements Transport {
     const target = parseRedisUrl(options.urls, { ...(masterName === undefined ? {} : { masterName }), sentinelKwargs });
     const log = options.log ?? silentLog;
     this.unknownOptions = unknownOptions(transportOptions);
+    if (this.unknownOptions.length > 0) log.warn({ options: this.unknownOptions }, "unknown transport options");
     this.#settings = settings;
     this.#log = log;
     this.#maxMessageBytes = options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES;
