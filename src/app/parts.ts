@@ -71,7 +71,12 @@ export function makeTransport(context: PartsContext, wants: TransportWants): Tra
         maxMessageBytes: wireBytes(settings),
       });
     case "filesystem":
-      return createFilesystemTransport({ ...common, ...folderOptions(picked), maxMessageBytes: wireBytes(settings) });
+      return createFilesystemTransport({
+        ...common,
+        ...folderOptions(picked),
+        declareMode,
+        maxMessageBytes: wireBytes(settings),
+      });
     case "memory":
       return createMemoryTransport({ log, hub: context.hub });
   }
@@ -96,6 +101,7 @@ function folderOptions(picked: PickedBroker) {
     controlFolder: text("control_folder") ?? "control",
     processedFolder: text("processed_folder") ?? "processed",
     storeProcessed: options.store_processed === true,
+    ...(typeof options.polling_interval === "number" ? { pollingInterval: options.polling_interval } : {}),
   };
 }
 
