@@ -4,7 +4,7 @@
  *   npm run bench                                    all, about six minutes
  *   npm run bench -- --quick                         one small round of all, under a minute
  *   npm run bench -- --only work/redis --names lovage,bare --rounds 3
- *   npm run bench -- --only work/amqp --names lovage --cpu-prof profiles
+ *   npm run bench -- --only work/amqp --names lovage --tasks 100000 --cpu-prof profiles
  *
  * Servers that are named by LOVAGE_TEST_AMQP_URL and LOVAGE_TEST_REDIS_URL are used instead of private ones; the Redis
  * databases 0 and 1 must be empty.
@@ -30,6 +30,7 @@ await main(async (argv) => {
       only: { type: "string", multiple: true, default: [] },
       names: { type: "string", default: "" },
       rounds: { type: "string" },
+      tasks: { type: "string" },
       "cpu-prof": { type: "string" },
       out: { type: "string", default: join(root, "bench", "results", "latest.json") },
     },
@@ -51,6 +52,7 @@ await main(async (argv) => {
       only: values.only,
       names: values.names.split(",").filter(Boolean),
       rounds: values.rounds === undefined ? undefined : Number(values.rounds),
+      tasks: values.tasks === undefined ? undefined : Number(values.tasks),
       nodeFlags: profiles === undefined ? {} : { lovage: ["--cpu-prof", `--cpu-prof-dir=${profiles}`] },
       say,
     });
