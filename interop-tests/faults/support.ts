@@ -14,7 +14,6 @@ import {
   type PeerProcess,
   type PythonWorker,
   type RedisServer,
-  rabbitmqApi,
   startNodeWorker,
   startPythonWorker,
   startRedis,
@@ -24,6 +23,7 @@ import {
   testService,
   waitFor,
 } from "../../src/testing/index.ts";
+import { createAmqpTransport } from "../../src/transports/amqp.ts";
 
 export const fixture = (name: string): string => fileURLToPath(new URL(`./fixtures/${name}`, import.meta.url));
 
@@ -87,76 +87,80 @@ export interface Site extends AsyncDisposable {
   readonly broker: string;
   readonly backend: string;
   readonly redis: RedisServer;
-  /** The virtual host, on AMQP. */
-  readonly vhost: string;
-  /** What lies in the queue, and what its consumers hold (on Redis: all consumers of all queues). */
-  counts(queue: string): Promise<{ ready: number; unacked: number }>;
-  /** Resolves when nothing is left of these queues. */
-  drained(...queues: string[]): Promise<void>;
+  /** How many messages lie in the queue and are held by no consumer. */
+  ready(queue: string): Promise<number>;
+  /** Resolves when so many messages lie in the queue, and on Redis so many are marked as taken (AMQP does both in one step). */
+  reach(queue: string, ready: number, taken: number): Promise<void>;
+  /** Stops the workers warm, and asserts that they left nothing in the queues and hold nothing. */
+  endDrained(workers: readonly PeerProcess[], ...queues: string[]): Promise<void>;
 }
 
 /** Opens a place with a broker of that kind: a virtual host, or a Redis of its own. Results are kept in the same Redis. */
 export async function openSite(kind: Kind): Promise<Site> {
   const redis = await startRedis({ persist: true });
   const vhost = kind === "amqp" ? await tempVhost(apiUrl as string, amqpUrl as string) : null;
-  return makeSite(
-    { kind, redis, broker: vhost?.url ?? redis.database(0), vhost: vhost?.name ?? "", api: apiUrl as string },
-    () => vhost?.[Symbol.asyncDispose](),
-  );
+  return makeSite({ kind, redis, broker: vhost?.url ?? redis.database(0) }, async () => vhost?.[Symbol.asyncDispose]());
 }
 
 interface SiteParts {
   kind: Kind;
   redis: RedisServer;
   broker: string;
-  vhost: string;
-  api: string;
 }
 
 /** A place made of servers that the test started itself. Disposal ends `redis` too. */
-export async function makeSite(parts: SiteParts, onDispose?: () => Promise<void> | undefined): Promise<Site> {
-  const { kind, redis, broker, vhost } = parts;
+export async function makeSite(parts: SiteParts, onDispose?: () => Promise<void>): Promise<Site> {
+  const { kind, redis, broker } = parts;
   const folder = await tempFolder("faults");
   const backend = redis.database(1);
   const looking = new Redis(redis.database(0), { lazyConnect: true });
   // A server that is away shows as the rejected command that needed it.
   looking.on("error", () => undefined);
-  const api = kind === "amqp" ? rabbitmqApi(parts.api) : null;
+  const asking = kind === "amqp" ? createAmqpTransport({ urls: [broker] }) : null;
   const site: Site = {
     kind,
     folder,
     redis,
     broker,
     backend,
-    vhost,
     ledger: new Ledger(folder.path),
     settings: {
       broker_url: broker,
       result_backend: backend,
       ...(kind === "redis" ? { broker_transport_options: hastyRedis } : {}),
     },
-    async counts(queue) {
-      if (api === null) {
-        const [ready, unacked] = await Promise.all([looking.llen(queue), looking.hlen("unacked")]);
-        return { ready, unacked };
-      }
-      const found = (await api.queues(vhost)).find(({ name }) => name === queue);
-      return { ready: found?.ready ?? 0, unacked: found?.unacked ?? 0 };
+    async ready(queue) {
+      if (asking === null) return looking.llen(queue);
+      await asking.connect();
+      return (await asking.inspectQueue(queue))?.messages ?? 0;
     },
-    async drained(...queues) {
-      // RabbitMQ's counters are a moment old: only what stays empty is empty.
-      let empty = 0;
-      await waitFor(
-        async () => {
-          const left = await Promise.all(queues.map((queue) => site.counts(queue)));
-          empty = left.every(({ ready, unacked }) => ready + unacked === 0) ? empty + 1 : 0;
-          return empty >= (api === null ? 1 : 3) ? true : undefined;
-        },
-        { timeout: 15_000, interval: api === null ? 20 : 150, describe: `${queues.join(", ")} to be drained` },
-      );
+    async reach(queue, ready, taken) {
+      const seen = async () =>
+        (await site.ready(queue)) === ready && (asking !== null || (await looking.hlen("unacked")) === taken);
+      await waitFor(seen, { describe: `${ready} messages in ${queue} and ${taken} taken` });
+    },
+    async endDrained(workers, ...queues) {
+      const ends = await Promise.all(workers.map((worker) => worker.stop({ grace: 20_000 })));
+      expect(ends).toEqual(workers.map(() => ({ code: 0, signal: null })));
+      await asking?.connect();
+      for (const queue of queues) {
+        if (asking === null) expect(await looking.llen(queue), queue).toBe(0);
+        else {
+          // RabbitMQ gives back what a consumer held in the step in which it forgets the consumer.
+          const gone = await waitFor(
+            async () => asking.inspectQueue(queue).then((seen) => seen?.consumers === 0 && seen),
+            {
+              describe: `consumers of ${queue} to go`,
+            },
+          );
+          expect(gone.messages, queue).toBe(0);
+        }
+      }
+      if (asking === null) expect(await looking.hgetall("unacked")).toEqual({});
     },
     async [Symbol.asyncDispose]() {
       looking.disconnect();
+      await asking?.close();
       await onDispose?.();
       await redis[Symbol.asyncDispose]();
       await folder[Symbol.asyncDispose]();

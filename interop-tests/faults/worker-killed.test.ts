@@ -34,11 +34,10 @@ describe.each(kinds)("a worker that is killed, on %s", (kind) => {
     open(gate);
     await using second = await startWorker(site, late);
     await expectResults(app, keys);
-    second.assertAlive();
+    await site.endDrained([second], "late");
     expectAllRan(site.ledger.keys("end"), keys);
     expect(repeated(site.ledger.keys("end"))).toEqual([]);
     expect(repeated(site.ledger.keys("start"))).toEqual(inFlight);
-    await site.drained("late");
   });
 
   test("early-acked tasks in flight are gone and run no second time; what had not begun runs once", async () => {
@@ -51,9 +50,7 @@ describe.each(kinds)("a worker that is killed, on %s", (kind) => {
     await sendAll(app, keys, { task: "fault.hold-early", args: (key) => [key, gate], queue: "early" });
     await site.ledger.reach("start", 10);
     // Ten run and are acked; thirty are held and not begun; so twenty are left.
-    await waitFor(async () => (await app.transport.inspectQueue("early"))?.messages === 20, {
-      describe: "the acks to arrive",
-    });
+    await site.reach("early", 20, 30);
     first.kill("SIGKILL");
     await first.ended;
     const lost = new Set(site.ledger.keys("start"));
@@ -63,8 +60,7 @@ describe.each(kinds)("a worker that is killed, on %s", (kind) => {
     await using second = await startWorker(site, early);
     const rest = keys.filter((key) => !lost.has(key));
     await expectResults(app, rest);
-    await site.drained("early");
-    second.assertAlive();
+    await site.endDrained([second], "early");
     expectAllRan(site.ledger.keys("end"), rest);
     expect(repeated(site.ledger.keys("start"))).toEqual([]);
   });
@@ -88,7 +84,7 @@ describe.each(kinds)("a worker that is killed, on %s", (kind) => {
     await using python = await startPython(site, { queues: ["mixed"], concurrency: 4, settings });
     await expectResults(app, held, gateOf);
     await expectResults(app, brief, (key) => key);
-    python.assertAlive();
+    await site.endDrained([python], "mixed");
     const ran = site.ledger.read("end");
     expect(new Set(ran.map((run) => run.lang))).toEqual(new Set(["python"]));
     expectAllRan(
@@ -96,7 +92,6 @@ describe.each(kinds)("a worker that is killed, on %s", (kind) => {
       brief,
     );
     expect(repeated(ran.map((run) => run.key))).toEqual([]);
-    await site.drained("mixed");
   });
 
   test("ours takes over from a Python worker", async () => {
@@ -110,6 +105,8 @@ describe.each(kinds)("a worker that is killed, on %s", (kind) => {
     await sendAll(app, held, { task: "fixture.hold", args: (key) => [gateOf(key)], queue: "mixed" });
     await waitFor(() => held.every((key) => existsSync(`${gateOf(key)}.started`)), { describe: "Python to begin" });
     await sendAll(app, brief, { task: "fixture.record", queue: "mixed" });
+    // Kombu takes and marks as taken in two steps; between them a kill loses the message, which is not ours to mend.
+    await site.reach("mixed", 42, 8);
     python.killGroup("SIGKILL");
     await python.ended;
     expect(site.ledger.read("end")).toEqual([]);
@@ -118,9 +115,8 @@ describe.each(kinds)("a worker that is killed, on %s", (kind) => {
     await using ours = await startWorker(site, { queues: ["mixed"], concurrency: 10, settings });
     await expectResults(app, held, gateOf);
     await expectResults(app, brief, (key) => key);
-    ours.assertAlive();
+    await site.endDrained([ours], "mixed");
     expectAllRan(site.ledger.keys("end"), [...held, ...brief]);
     expect(repeated(site.ledger.keys("end"))).toEqual([]);
-    await site.drained("mixed");
   });
 });

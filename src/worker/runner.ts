@@ -38,13 +38,18 @@ const CHANGED_BY: Partial<Record<EffectKind, RequestEvent>> = {
   "store-success": "unencodable",
 };
 
+/** The acts that settle the message; an ack, a reject or a requeue on a lost connection settles nothing. */
+const SETTLING: ReadonlySet<EffectKind> = new Set(["ack", "reject", "requeue"]);
+
 export class Runner {
   readonly #parts: RunnerParts;
   readonly #log: Log;
   /** Waiting for a slot; `#head` is the next one. */
   #ready: Request[] = [];
   #head = 0;
-  readonly #running = new Map<string, Request>();
+  /** From their start until their message is settled, or all is done. */
+  readonly #begun = new Map<string, Request>();
+  #active = 0;
   #finishing = 0;
   /** Acked here: when the connection was lost before the broker saw the ack, the copy that comes back is not run again. */
   readonly #acked = new RecentAttempts(10_000);
@@ -60,7 +65,7 @@ export class Runner {
 
   /** Bodies running now. */
   get active(): number {
-    return this.#running.size;
+    return this.#active;
   }
 
   /** Ended bodies whose acts are not all done. */
@@ -93,20 +98,32 @@ export class Runner {
   }
 
   /**
-   * A copy of a task that still runs here, delivered again because the connection was lost: the running one takes over the
-   * new delivery. A copy of one that was acked before the loss is acked again. False: it is no such copy.
+   * A copy of a task that began here and is not settled yet, delivered again because the connection was lost: the one that
+   * began takes over the new delivery. A copy of one that was acked before the loss, or in vain after it, is acked again.
+   * False: it is no such copy.
    */
   adopt(copy: Request): boolean {
-    if (this.#losses === 0) return false;
-    const same = this.#running.get(copy.id);
-    if (same?.delivery.lost && same.message.retries === copy.message.retries) {
-      same.delivery = copy.delivery;
-      if (!same.plan.acksLate) copy.delivery.ack();
+    if (this.#losses === 0 && !copy.delivery.info.redelivered) return false;
+    const key = attemptKey(copy);
+    if (this.#acked.takeOlder(key, this.#losses)) {
+      this.#ackAgain(copy, key);
       return true;
     }
-    if (!this.#acked.takeOlder(attemptKey(copy), this.#losses)) return false;
-    copy.delivery.ack();
+    const same = this.#begun.get(copy.id);
+    if (same === undefined || !same.delivery.lost || same.message.retries !== copy.message.retries) return false;
+    same.delivery = copy.delivery;
+    if (!same.plan.acksLate) this.#ackAgain(copy, key);
     return true;
+  }
+
+  #ackAgain(copy: Request, key: string): void {
+    this.#acked.add(key, this.#losses);
+    copy.delivery.ack();
+  }
+
+  /** On a connection that has gone the ack is in vain: the copy will come, and belongs to the time before the loss. */
+  #noteAck(request: Request): void {
+    this.#acked.add(attemptKey(request), request.delivery.lost ? this.#losses - 1 : this.#losses);
   }
 
   /** The connection has gone: what waits for a slot will be delivered again. */
@@ -138,7 +155,7 @@ export class Runner {
 
   /** Aborts running bodies and settles them as cancelled. */
   cancel(reason: string, which: (request: Request) => boolean = () => true): void {
-    for (const request of [...this.#running.values()]) {
+    for (const request of [...this.#begun.values()]) {
       if (request.state !== "running" || !which(request)) continue;
       request.error = new TaskCancelled(reason);
       request.context?.abort(request.error);
@@ -158,7 +175,7 @@ export class Runner {
     while (
       this.#accepting &&
       this.#head < this.#ready.length &&
-      this.#running.size < concurrency &&
+      this.#active < concurrency &&
       this.#finishing < finishingLimit
     ) {
       const request = this.#ready[this.#head++]!;
@@ -179,11 +196,12 @@ export class Runner {
     const context = new RunningContext(request, this.#parts.contextHost);
     request.context = context;
     request.startedMs = performance.now();
-    this.#running.set(request.id, request);
+    this.#begun.set(request.id, request);
+    this.#active++;
     const { state, effects } = step(request.state, "accepted", request.policy);
     request.state = state;
     for (const effect of effects) {
-      if (effect === "ack") this.#acked.add(attemptKey(request), this.#losses);
+      if (effect === "ack") this.#noteAck(request);
       // STARTED is announced and not waited for; stores of one task keep their order.
       this.#parts.effects.perform(request, effect)?.catch((error: unknown) => this.#sayFailed(request, effect, error));
     }
@@ -202,7 +220,7 @@ export class Runner {
   #end(request: Request, event: RequestEvent): void {
     if (request.timer !== null) this.#parts.timers.cancel(request.timer);
     request.timer = null;
-    if (this.#running.get(request.id) === request) this.#running.delete(request.id);
+    this.#active--;
     report(request, event, this.#parts.stats, this.#log);
     this.enter(request, event);
     this.#pump();
@@ -211,7 +229,8 @@ export class Runner {
   #perform(request: Request, effects: readonly EffectKind[], from: number): void {
     for (let index = from; index < effects.length; index++) {
       const effect = effects[index]!;
-      if (effect === "ack") this.#acked.add(attemptKey(request), this.#losses);
+      if (effect === "ack") this.#noteAck(request);
+      if (SETTLING.has(effect)) this.#forget(request);
       let pending: Promise<unknown> | undefined;
       try {
         pending = this.#parts.effects.perform(request, effect);
@@ -226,9 +245,14 @@ export class Runner {
       return;
     }
     request.state = "settled";
+    this.#forget(request);
     this.#finishing--;
     this.#pump();
     this.#checkIdle();
+  }
+
+  #forget(request: Request): void {
+    if (this.#begun.get(request.id) === request) this.#begun.delete(request.id);
   }
 
   /** An act that failed turns a good end into a failed one; a failure that cannot be stored is logged and settled. */
@@ -246,6 +270,7 @@ export class Runner {
 
   #abandon(request: Request): void {
     request.state = "settled";
+    this.#forget(request);
     this.#finishing--;
     this.#checkIdle();
   }
@@ -280,7 +305,7 @@ export class Runner {
   }
 
   #checkIdle(): void {
-    if (this.#running.size > 0 || this.#finishing > 0 || this.#whenIdle.length === 0) return;
+    if (this.#active > 0 || this.#finishing > 0 || this.#whenIdle.length === 0) return;
     const waiting = this.#whenIdle;
     this.#whenIdle = [];
     for (const resolve of waiting) resolve();

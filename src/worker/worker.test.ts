@@ -528,3 +528,56 @@ test("while the store is away results wait, nothing is acked, and no more is sta
   for (const id of ids) expect((await f.end(id)).status).toBe("SUCCESS");
   expect(runs).toBe(50);
 });
+
+describe("a connection that is lost", () => {
+  /** Hands the worker a message as a broker would, on a connection that the test can take away. */
+  async function deliver(f: Fleet, id: string, redelivered: boolean) {
+    const message = encodeTask({ origin: "test", serializer: jsonSerializer, task: "late", id });
+    const settled: string[] = [];
+    const delivery = {
+      message,
+      info: { exchange: "", routingKey: "work", redelivered, queue: "work" },
+      lost: false,
+      ack: () => void settled.push("ack"),
+      reject: () => void settled.push("reject"),
+    };
+    vi.mocked(f.transport.consume).mock.calls[0]?.[2](delivery);
+    return { delivery, settled };
+  }
+
+  test("while a late-acked task runs, or its result waits, leads to no second run: the copy is acked in its place", async () => {
+    let runs = 0;
+    const ends: (() => void)[] = [];
+    const late = () => new Promise<number>((resolve) => ends.push(() => resolve(++runs)));
+    const f = await fleet([task("late", { acksLate: true }, late)]);
+    let stored: () => void = () => undefined;
+    const away = new Promise<void>((resolve) => {
+      stored = resolve;
+    });
+    const store = f.backend.store;
+    f.backend.store = (id, record, route) => away.then(() => store(id, record, route));
+    const lose = (one: Awaited<ReturnType<typeof deliver>>) => {
+      one.delivery.lost = true;
+      f.worker.connectionLost();
+    };
+
+    const first = await deliver(f, "a", false);
+    lose(first);
+    const whileRunning = await deliver(f, "a", true);
+    lose(whileRunning);
+    ends[0]?.();
+    await expect.poll(() => f.worker.active).toBe(0);
+    const whileStoring = await deliver(f, "a", true);
+    expect([ends.length, whileStoring.settled]).toEqual([1, []]);
+    lose(whileStoring);
+    stored();
+    await f.end("a");
+    await expect.poll(() => whileStoring.settled).toEqual(["ack"]);
+    // That ack went nowhere, and neither did the next one.
+    const after = await deliver(f, "a", true);
+    expect(after.settled).toEqual(["ack"]);
+    lose(after);
+    expect((await deliver(f, "a", true)).settled).toEqual(["ack"]);
+    expect([ends.length, runs]).toEqual([1, 1]);
+  });
+});
