@@ -70,6 +70,8 @@ export class Celery {
   readonly zone: Zone;
   #transport: Transport | null = null;
   #backend: ResultBackend<ResultMeta> | null | undefined;
+  /** Who else wants to know of the publishing connection: the rpc result backend. */
+  #watching: TransportEvents = {};
   #client: Client | null = null;
   #closing: Promise<void> | null = null;
 
@@ -173,13 +175,30 @@ export class Celery {
 
   /** The connection that tasks are published on. */
   get transport(): Transport {
-    this.#transport ??= makeTransport(this.#context, { purpose: "write", events: this.#sayEvents("publishing") });
+    const say = this.#sayEvents("publishing");
+    this.#transport ??= makeTransport(this.#context, {
+      purpose: "write",
+      events: {
+        onConnected: (url) => {
+          say.onConnected(url);
+          this.#watching.onConnected?.(url);
+        },
+        onLost: (error) => this.#watching.onLost?.(error),
+      },
+    });
     return this.#transport;
   }
 
   /** Where results are stored; null when nowhere. */
   get backend(): ResultBackend<ResultMeta> | null {
-    if (this.#backend === undefined) this.#backend = makeBackend(this.#context, () => this.transport);
+    if (this.#backend === undefined) {
+      this.#backend = makeBackend(this.#context, () => ({
+        transport: this.transport,
+        watch: (events) => {
+          this.#watching = events;
+        },
+      }));
+    }
     return this.#backend;
   }
 

@@ -116,8 +116,14 @@ function hubOf(name: string): ResultHub {
   return hub;
 }
 
-/** The result store that the settings name; null when results are kept nowhere. `transport` carries rpc replies. */
-export function makeBackend(context: PartsContext, transport: () => Transport): ResultBackend<ResultMeta> | null {
+/** The broker connection that carries rpc replies, and how to hear of its losses. */
+export interface SharedBroker {
+  transport: Transport;
+  watch: (events: TransportEvents) => void;
+}
+
+/** The result store that the settings name; null when results are kept nowhere. */
+export function makeBackend(context: PartsContext, broker: () => SharedBroker): ResultBackend<ResultMeta> | null {
   const { settings, log } = context;
   const picked = pickBackend(settings);
   if (picked.kind === "disabled") return null;
@@ -147,14 +153,21 @@ export function makeBackend(context: PartsContext, transport: () => Transport): 
         compression: valueCompression,
         ...(settings.redis_backend_use_ssl === null ? {} : { tls: settings.redis_backend_use_ssl }),
       });
-    case "rpc":
-      return createRpcBackend({
+    case "rpc": {
+      const { transport, watch } = broker();
+      const backend = createRpcBackend({
         codec,
-        transport: transport(),
+        transport,
         log,
         expires: settings.result_expires,
         persistent: settings.result_persistent ?? false,
       });
+      watch({
+        onConnected: () => backend.transportConnected(),
+        onLost: (error) => backend.transportLost(error),
+      });
+      return backend;
+    }
     case "file":
       return createFileBackend({ codec, url: picked.urls[0]!, log, compression: valueCompression });
     case "memory":
