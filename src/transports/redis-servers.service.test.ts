@@ -214,7 +214,8 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
     const before = await takes();
     const begun = performance.now();
     await until(() => performance.now() - begun > 500, "an idle while");
-    expect((await takes()) - before).toBe(0);
+    // The end of the round trip may still be noticed; polling would be many.
+    expect((await takes()) - before).toBeLessThanOrEqual(2);
     const sent = performance.now();
     await other.publish({ ...text("x"), properties: { priority: 9 } }, toQ);
     await inbox.waitFor(1);
