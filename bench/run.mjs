@@ -11,12 +11,14 @@ import { render, summarise } from "./report.mjs";
 import { Servers } from "./servers.mjs";
 
 /**
- * `options`: `{ amqpUrl, redisUrl, peers: { python, celeryNode, bullmq }, quick, only, names, rounds, nodeFlags, cwd, say }`.
- * `only`: beginnings of workload names (`work/redis`, `call`); `names`: contenders; both empty for all.
+ * `options`: `{ amqpUrl, redisUrl, peers: { python, celeryNode, bullmq }, quick, only, names, rounds, tasks, nodeFlags, cwd, say }`.
+ * `only`: beginnings of workload names (`work/redis`, `call`); `names`: contenders; both empty for all. `tasks`: how many for a worker,
+ * whoever it is.
  */
 export async function runBenchmarks(options) {
   const { peers, say } = options;
-  const sizes = options.quick ? QUICK : FULL;
+  const usual = options.quick ? QUICK : FULL;
+  const sizes = options.tasks === undefined ? usual : { ...usual, tasks: { common: options.tasks } };
   const all = contenders(peers, options.nodeFlags);
   const celery = all.find(({ name }) => name === "celery");
   const servers = await Servers.connect(options);

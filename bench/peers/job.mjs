@@ -51,6 +51,7 @@ function keepSending(count, window, send) {
 
 /** Mode `publish`: says when it starts and when its client knows that all is sent. */
 export async function publishLoop(send) {
+  endOnSignal();
   await send();
   say({ ready: true });
   await heard();
@@ -61,6 +62,7 @@ export async function publishLoop(send) {
 
 /** Mode `call`: one after the other, milliseconds each. */
 export async function callLoop(call) {
+  endOnSignal();
   const samples = [];
   for (let at = -job.warmUp; at < job.count; at++) {
     const from = performance.now();
