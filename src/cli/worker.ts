@@ -117,7 +117,10 @@ async function serve(app: Celery, given: Given, { signals, concurrency, level }:
         running.stop(mode).catch((error: unknown) => app.log.error({ err: error }, "shutdown failed"));
       },
     });
-    await Promise.race([running.start(), running.finished]);
+    await Promise.race([running.start(), running.finished]).catch((error: unknown) => {
+      // Told to stop while it was still looking for its broker.
+      if (signals.first === null && !failed) throw error;
+    });
     await running.finished;
   } finally {
     await running.stop("cold");

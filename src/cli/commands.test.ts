@@ -1,0 +1,114 @@
+/** What the command line says when it is used wrongly, and its help. Processes are in interop-tests/cli. */
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { COMMANDS, runCommandLine } from "./commands.ts";
+
+let stdout = "";
+let stderr = "";
+beforeEach(() => {
+  stdout = "";
+  stderr = "";
+  vi.stubEnv("LOVAGE_LOG_LEVEL", "info");
+  vi.spyOn(process.stdout, "write").mockImplementation((text) => {
+    stdout += String(text);
+    return true;
+  });
+  vi.spyOn(process.stderr, "write").mockImplementation((text) => {
+    stderr += String(text);
+    return true;
+  });
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.unstubAllEnvs();
+});
+
+test.each([
+  [["worker"], "which app? Name its module with -A"],
+  [["wroker"], 'no such command: wroker; did you mean "worker"?'],
+  [["--frobnicate", "worker"], "--frobnicate does not stand before a command"],
+  [["amqp://u:hunter2@h"], "no such command: amqp://u:**@h"],
+  [["worker", "--quues", "a"], 'no such option: --quues; did you mean "--queues"?'],
+  [["worker", "-Z"], "no such option: -Z"],
+  [["worker", "-A"], "argument missing"],
+  [["worker", "-A", "app", "spare"], "unexpected spare"],
+  [["worker", "-A", "app", "--concurrency", "many"], "--concurrency is a number, not many"],
+  [["worker", "-A", "app", "-c", "1.5"], "--concurrency is a whole number, or auto"],
+  [["worker", "-A", "app", "-c-1"], "--concurrency is a whole number, or auto"],
+  [["worker", "-A", "app", "--time-limit", ""], "--time-limit is a number"],
+  [["worker", "-A", "app", "-l", "loud"], "--loglevel is one of"],
+  [["worker", "-A", "app", "--autoscale=10,3"], "--autoscale is Celery's; here"],
+  [["worker", "-A", "app", "-B"], "keep one `celery beat`"],
+  [["worker", "-A", "app", "--max-tasks-per-child=1"], "--max-tasks-per-child is Celery's; here"],
+  [["inspect", "ping"], "inspect is Celery's"],
+  [["beat"], "keep one `celery beat`"],
+  [["call"], "which task?"],
+  [["call", "a", "b"], "unexpected b"],
+  [["call", "x", "-a", "{}"], "--args is a JSON array"],
+  [["call", "x", "-a", "[1,"], "--args is a JSON array: invalid JSON"],
+  [["call", "x", "-k", "[]"], "--kwargs is a JSON object"],
+  [["call", "x", "--eta", "soon"], "--eta is a time in ISO 8601"],
+  [["call", "x", "--expires", "never"], "--expires is a time in ISO 8601"],
+  [["call", "x", "--countdown", "a while"], "--countdown is a number, not a while"],
+  [["result"], "the result of which task id?"],
+  [["list"], "list what: queues or tasks?"],
+  [["list", "tasks"], "which app? Name its module with -A"],
+  [["doctor", "--workdir", "/no/such/folder"], "--workdir /no/such/folder"],
+])("%j ends with 2 and says why", async (args, words) => {
+  expect(await runCommandLine(args)).toBe(2);
+  expect(stderr).toContain(words);
+  expect(stderr).toMatch(/\nTry: lovage (\w+ )?--help\n$/);
+  expect(stdout).toBe("");
+});
+
+test("no command at all shows the overview on standard error and ends with 2", async () => {
+  expect(await runCommandLine([])).toBe(2);
+  expect(stderr).toMatch(/^Usage: lovage /);
+});
+
+test.each([["--help"], ["-h"], ["help"]])("%s lists every command with what it does", async (flag) => {
+  expect(await runCommandLine([flag])).toBe(0);
+  for (const { name, summary } of COMMANDS) expect(stdout).toMatch(new RegExp(`^  ${name} +${summary}$`, "m"));
+});
+
+test.each(COMMANDS.map(({ name }) => name))("%s --help teaches: usage, every flag, examples", async (name) => {
+  expect(await runCommandLine([name, "--help"])).toBe(0);
+  const { flags } = COMMANDS.find((command) => command.name === name)!;
+  expect(stdout).toMatch(new RegExp(`^Usage: lovage ${name} `));
+  for (const [flag, { help }] of Object.entries(flags)) {
+    if (help !== null) expect(stdout).toContain(`--${flag}`);
+  }
+  expect(stdout).toContain(`Examples:\n  lovage ${name} `);
+  expect(stdout.split("\n").every((line) => line.length <= 130)).toBe(true);
+  stdout = "";
+  await runCommandLine(["help", name]);
+  expect(stdout).toMatch(new RegExp(`^Usage: lovage ${name} `));
+});
+
+test("--version names the version", async () => {
+  expect(await runCommandLine(["--version"])).toBe(0);
+  expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+});
+
+// wire: `celery worker --help` of 5.7.0, flags that mean something where tasks run on one event loop.
+test("the worker takes Celery's flags under Celery's names", () => {
+  const { flags } = COMMANDS.find(({ name }) => name === "worker")!;
+  const shorts = Object.entries(flags).flatMap(([name, { short }]) => (short ? [`-${short} --${name}`] : []));
+  expect(shorts).toEqual(
+    expect.arrayContaining([
+      "-A --app",
+      "-b --broker",
+      "-Q --queues",
+      "-X --exclude-queues",
+      "-c --concurrency",
+      "-n --hostname",
+      "-P --pool",
+      "-l --loglevel",
+      "-C --no-color",
+      "-q --quiet",
+      "-E --task-events",
+    ]),
+  );
+  expect(Object.keys(flags)).toEqual(
+    expect.arrayContaining(["time-limit", "soft-time-limit", "prefetch-multiplier", "purge", "discard", "workdir"]),
+  );
+});
