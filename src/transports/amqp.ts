@@ -21,6 +21,7 @@ import type {
   Consumer,
   DeclareMode,
   Delivery,
+  ServerInfo,
   Transport,
   TransportCapabilities,
   TransportEvents,
@@ -156,6 +157,11 @@ class AmqpTransport implements Transport, LinkUser, ConsumerHost {
 
   deleteQueue(queue: string): Promise<void> {
     return this.#ask(() => this.#topology.delete(queue));
+  }
+
+  /** RabbitMQ does not tell the time. */
+  serverInfo(): Promise<ServerInfo> {
+    return this.#ask(async ({ product, version }) => ({ product, version, timeMs: null, warnings: [] }));
   }
 
   async flush(): Promise<void> {

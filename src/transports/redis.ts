@@ -21,10 +21,11 @@ import { parseRedisSettings, type RedisSettings, type RedisTransportOptions, unk
 import { Publisher } from "./redis/publisher.ts";
 import { Restorer } from "./redis/restorer.ts";
 import { PURGE } from "./redis/scripts.ts";
+import { readServerInfo } from "./redis/server-info.ts";
 import { Subscriber } from "./redis/subscriber.ts";
 import { Unacked } from "./redis/unacked.ts";
 import { Waiting } from "./redis/waiting.ts";
-import type { ConsumeOptions, Consumer, Delivery, Transport, TransportCapabilities } from "./transport.ts";
+import type { ConsumeOptions, Consumer, Delivery, ServerInfo, Transport, TransportCapabilities } from "./transport.ts";
 
 export { type RedisTransportOptions, unknownOptions } from "./redis/options.ts";
 
@@ -221,6 +222,10 @@ export class RedisTransport implements Transport {
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
+  }
+
+  serverInfo(): Promise<ServerInfo> {
+    return this.#link.retrying(() => readServerInfo((name, args) => this.#link.call(name, args)));
   }
 
   /** Looks for messages that outlived their visibility timeout, now. Answers how many went back to their queues. */

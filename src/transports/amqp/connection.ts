@@ -127,6 +127,9 @@ export class AmqpConnection {
   readonly outbox: Outbox;
   /** RabbitMQ applies `basic.qos` to each consumer, not to the channel (version 4 and later). */
   readonly perConsumerQos: boolean;
+  /** What the broker calls itself. */
+  readonly product: string;
+  readonly version: string;
   /** Unix milliseconds when the last bytes came in. */
   lastReceived = Date.now();
   /** The broker is short of memory or disk and takes no messages. */
@@ -151,6 +154,8 @@ export class AmqpConnection {
       this.#end = resolve;
     });
     const { version, product } = amqplib.connection.serverProperties;
+    this.product = String(product);
+    this.version = String(version);
     this.perConsumerQos = product === "RabbitMQ" && Number.parseInt(String(version), 10) >= 4;
     this.outbox = new Outbox(inner.stream, inner.frameMax, () => {
       inner.sentSinceLastCheck = true;
