@@ -33,6 +33,13 @@ export function findRabbitmqServer(): string {
   return path;
 }
 
+export function findRabbitmqctl(): string {
+  // As with the server: the wrapper in /usr/sbin changes user.
+  const path = findProgram("rabbitmqctl", ["/usr/lib/rabbitmq/bin"]);
+  if (!path) throw new ProgramNotFound("rabbitmqctl", "install RabbitMQ (Debian: apt-get install rabbitmq-server)");
+  return path;
+}
+
 /** Erlang's port mapper, which RabbitMQ cannot start without. */
 export function findEpmd(): string {
   const erl = findProgram("erl");

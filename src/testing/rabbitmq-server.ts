@@ -5,7 +5,8 @@
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
-import { findEpmd, findRabbitmqServer } from "./find-program.ts";
+import { PeerFailed } from "./errors.ts";
+import { findEpmd, findRabbitmqctl, findRabbitmqServer } from "./find-program.ts";
 import { PeerProcess } from "./peer-process.ts";
 import { freePorts, loopback } from "./ports.ts";
 import { type RabbitmqApi, rabbitmqApi } from "./rabbitmq-api.ts";
@@ -25,6 +26,8 @@ export interface RabbitmqServer extends AsyncDisposable {
   stop(signal?: NodeJS.Signals): Promise<void>;
   /** Starts it again on the same ports with what was durable. */
   start(): Promise<void>;
+  /** Runs `rabbitmqctl` on this server and resolves with what it prints: `ctl("stop_app")`. `PeerFailed` when it fails. */
+  ctl(...args: readonly string[]): Promise<string>;
 }
 
 export interface RabbitmqServerOptions {
@@ -95,6 +98,17 @@ export async function startRabbitmq(options: RabbitmqServerOptions = {}): Promis
     },
     async start() {
       if (!server.alive) server = await run();
+    },
+    async ctl(...args) {
+      const control = await PeerProcess.start(findRabbitmqctl(), {
+        name: "rabbitmqctl",
+        args: ["--quiet", ...args],
+        cwd: folder.path,
+        env: environment(folder, ports),
+      });
+      const { code } = await control.ended;
+      if (code !== 0) throw new PeerFailed(`rabbitmqctl ${args.join(" ")} failed:\n${control.log()}`);
+      return control.log();
     },
     async [Symbol.asyncDispose]() {
       // Its data goes with the folder: nothing is gained by an orderly end that takes longer than this.
