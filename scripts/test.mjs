@@ -125,7 +125,9 @@ await main(async (args) => {
   const outcomes = [];
   let services;
   let env = {};
-  const reports = mkdtempSync(join(tmpdir(), "lovage-reports-"));
+  // All temporary folders of this run lie in one, so that also those of a test that was killed go with it.
+  const scratch = mkdtempSync(join(tmpdir(), "lovage-test-"));
+  process.env.TMPDIR = scratch;
   try {
     if (names.some((name) => rings[name].services)) {
       const errors = await build();
@@ -142,11 +144,11 @@ await main(async (args) => {
     for (const name of names) {
       if (interrupted.signal.aborted) break;
       say(`\n--- ring: ${name}`);
-      outcomes.push(await runRing(name, { filters, passed, env, reports }));
+      outcomes.push(await runRing(name, { filters, passed, env, reports: scratch }));
     }
   } finally {
     await services?.stop();
-    rmSync(reports, { recursive: true, force: true });
+    rmSync(scratch, { recursive: true, force: true, maxRetries: 5 });
   }
   const sum = (key) => outcomes.reduce((total, outcome) => total + outcome[key], 0);
   say("");
