@@ -1,7 +1,10 @@
 #!/usr/bin/env node
-/** The program `lovage`. */
-import { runCommandLine } from "./commands.ts";
+/** The program `lovage`. What it runs is loaded when a worker already listens for signals. */
 import { endWith, guardOutput } from "./output.ts";
+import { stopSignals } from "./stop-signals.ts";
 
+const args = process.argv.slice(2);
 guardOutput();
-endWith(await runCommandLine(process.argv.slice(2)));
+if (args.includes("worker")) stopSignals.listen();
+const { runCommandLine } = await import("./commands.ts");
+endWith(await runCommandLine(args));

@@ -26,7 +26,9 @@ export class StopSignals {
     this.#now = now;
   }
 
+  /** Twice is fine. */
   listen(): this {
+    this.close();
     process.on("SIGTERM", this.#listener).on("SIGINT", this.#listener).on("SIGQUIT", this.#listener);
     return this;
   }
@@ -58,3 +60,6 @@ export class StopSignals {
     this.#worker.stop(this.#mode, signal);
   }
 }
+
+/** Those of this process. */
+export const stopSignals = new StopSignals();

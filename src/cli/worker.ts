@@ -8,7 +8,7 @@ import { APP_FLAGS, applyAppFlags, openApp } from "./app-flags.ts";
 import { withBroker } from "./broker.ts";
 import { type Command, EXIT, type Given, UsageError } from "./command.ts";
 import { bearBrokenOutput, complain } from "./output.ts";
-import { StopSignals } from "./stop-signals.ts";
+import { type StopSignals, stopSignals } from "./stop-signals.ts";
 import { version } from "./version.ts";
 
 export const worker: Command = {
@@ -78,7 +78,7 @@ export const worker: Command = {
       TASK_SOFT_TIME_LIMIT: given.text("soft-time-limit"),
     });
     bearBrokenOutput();
-    const signals = new StopSignals().listen();
+    const signals = stopSignals.listen();
     const app = await openApp(given, level, true);
     try {
       return await serve(app, given, { signals, concurrency, level });
