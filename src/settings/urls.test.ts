@@ -1,8 +1,10 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { parseSettings, type SettingsInput } from "./settings.ts";
-import { pickBackend, pickBroker } from "./urls.ts";
+import { embeddedFolders, makeEmbeddedFolders, pickBackend, pickBroker } from "./urls.ts";
 
 const settings = (code: SettingsInput) => parseSettings({ code, env: {} }).settings;
 
@@ -84,4 +86,29 @@ describe("the result backend", () => {
   test.each(["db+sqlite:///x", "mongodb://h", "cache+memcached://h", "django-db"])("%s is not available", (url) => {
     expect(() => pickBackend(settings({ result_backend: url }))).toThrow(/not available in Lovage/);
   });
+});
+
+test("the embedded default leaves settings for Python beside its folders", () => {
+  const root = mkdtempSync(join(tmpdir(), "lovage-urls-"));
+  try {
+    const folders = embeddedFolders(root);
+    makeEmbeddedFolders(folders);
+    makeEmbeddedFolders(folders);
+    expect(readdirSync(folders.root).sort()).toEqual(["broker", "celeryconfig.json", "control", "results"]);
+    const written: unknown = JSON.parse(readFileSync(folders.pythonSettings, "utf8"));
+    expect(written).toEqual({
+      broker_url: "filesystem://",
+      broker_transport_options: {
+        data_folder_in: folders.broker,
+        data_folder_out: folders.broker,
+        control_folder: folders.control,
+        polling_interval: 0.02,
+      },
+      result_backend: `file://${folders.results}`,
+    });
+    // TypeScript can read the same file: it means the same folders.
+    expect(pickBroker(parseSettings({ file: folders.pythonSettings, env: {} }).settings).kind).toBe("filesystem");
+  } finally {
+    rmSync(root, { recursive: true });
+  }
 });

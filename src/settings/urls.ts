@@ -1,5 +1,5 @@
 /** Which broker and which result store the URLs ask for. Only names are decided here; `app` builds the parts. */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
@@ -34,7 +34,12 @@ export interface EmbeddedFolders {
   /** `control_folder`. */
   readonly control: string;
   readonly results: string;
+  /** Settings as JSON with which Celery in Python uses the same folders. */
+  readonly pythonSettings: string;
 }
+
+/** Seconds. Kombu looks for files once a second unless told otherwise (kombu/transport/virtual/base.py `polling_interval`). */
+const PYTHON_POLLING_INTERVAL = 0.02;
 
 export interface Surroundings {
   /** @default process.cwd() */
@@ -124,12 +129,41 @@ export function pickBackend(settings: Settings, around: Surroundings = {}): Pick
 /** The folders under `.lovage/`, as absolute paths. They are not made here. */
 export function embeddedFolders(cwd: string = process.cwd()): EmbeddedFolders {
   const root = resolve(cwd, ".lovage");
-  return { root, broker: join(root, "broker"), control: join(root, "control"), results: join(root, "results") };
+  return {
+    root,
+    broker: join(root, "broker"),
+    control: join(root, "control"),
+    results: join(root, "results"),
+    pythonSettings: join(root, "celeryconfig.json"),
+  };
 }
 
-/** Makes the folders of the embedded default, so that Python, which does not make all of them, finds them. */
+/**
+ * Makes the folders of the embedded default, so that Python, which does not make all of them, finds them, and writes its
+ * settings beside them.
+ */
 export function makeEmbeddedFolders(folders: EmbeddedFolders): void {
   for (const path of [folders.broker, folders.control, folders.results]) mkdirSync(path, { recursive: true });
+  const text = `${JSON.stringify(pythonSettings(folders), null, 2)}\n`;
+  if (existsSync(folders.pythonSettings) && readFileSync(folders.pythonSettings, "utf8") === text) return;
+  // Renamed into place: Python may read it at this moment.
+  const fresh = `${folders.pythonSettings}.${process.pid}`;
+  writeFileSync(fresh, text);
+  renameSync(fresh, folders.pythonSettings);
+}
+
+/** With absolute folders, since Python may run elsewhere; its file backend takes the path as it stands, not percent-encoded. */
+function pythonSettings(folders: EmbeddedFolders): Record<string, unknown> {
+  return {
+    broker_url: "filesystem://",
+    broker_transport_options: {
+      data_folder_in: folders.broker,
+      data_folder_out: folders.broker,
+      control_folder: folders.control,
+      polling_interval: PYTHON_POLLING_INTERVAL,
+    },
+    result_backend: `file://${folders.results}`,
+  };
 }
 
 function embeddedBroker(settings: Settings, { cwd, env = process.env }: Surroundings): PickedBroker {
