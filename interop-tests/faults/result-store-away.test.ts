@@ -72,7 +72,7 @@ describe.each(kinds)("without its result store, on %s,", (kind) => {
     await site.ledger.reach("end", window);
     first.kill("SIGTERM");
     await first.waitForLog(/warm shutdown/);
-    first.kill("SIGTERM");
+    first.kill("SIGQUIT");
     await within(first.ended, 20_000, "the cold stop");
     const unstored = new Set(site.ledger.keys("end"));
 
