@@ -164,8 +164,10 @@ describe("encoding", () => {
   test("gives back what JSON can carry", () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 5 }), (value) => {
-        expect(decodeJson(encodeJson(value))).toEqual(value);
-        expect(JSON.parse(encodeJson(value))).toEqual(value);
+        // What JSON itself can carry: it has no minus zero among whole numbers.
+        const carried: unknown = JSON.parse(JSON.stringify(value));
+        expect(decodeJson(encodeJson(value))).toEqual(carried);
+        expect(JSON.parse(encodeJson(value))).toEqual(carried);
         expect(encodeJson(value)).toMatch(/^[ -~]*$/);
       }),
     );
