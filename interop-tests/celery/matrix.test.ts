@@ -1,0 +1,109 @@
+/**
+ * The matrix: every case over every Celery version, broker with result backend, and direction. The cells of a version run side by
+ * side before its tests; the tests then compare what was seen with what the case promises, and with what Python sees of Python.
+ * `LOVAGE_TEST_CELLS="5.7.0 redis+redis"` (comma separated parts of names) runs some cells only.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { HarnessError, startPythonClient } from "../../src/testing/index.ts";
+import { directions, offReason, type Stores, stores, versions } from "../features.ts";
+import { Cell, service } from "../harness/cell.ts";
+import { compatibilityText, readCommitted, type Tally, writeText } from "../harness/compatibility.ts";
+import { knownFailure, readKnownFailures } from "../harness/known-failing.ts";
+import { compare, fill } from "../harness/outcome.ts";
+import { drainedCase, type Report, type Reports, reportKey, runCell } from "../harness/run-cell.ts";
+import { type Case, expectationOf } from "./case.ts";
+import { allCases } from "./cases/all.ts";
+
+const asked = (process.env.LOVAGE_TEST_CELLS ?? "").split(",").filter((part) => part !== "");
+const isAsked = (version: string, cell: string) =>
+  asked.length === 0 || asked.some((part) => `${version} ${cell}`.includes(part.trim()));
+const ready = process.env.CI === "true" || process.env.LOVAGE_TEST_REDIS_URL !== undefined;
+const known = readKnownFailures();
+const cases = allCases();
+const tally: Tally = new Map();
+
+describe.skipIf(!ready)("Celery", () => {
+  for (const { celery: version } of versions) {
+    const cells = stores.filter((cell) => isAsked(version, cell));
+    if (cells.length > 0) describe(version, () => testVersion(version, cells));
+  }
+
+  test.skipIf(asked.length > 0)("docs/compatibility.md is what this run generates", async () => {
+    const text = compatibilityText(cases, tally, known);
+    if (process.env.CI !== "true") await writeText(text);
+    expect(await readCommitted()).toBe(text);
+  });
+});
+
+function testVersion(version: string, cells: readonly Stores[]): void {
+  const ran = new Map<Stores, Reports | Error>();
+
+  beforeAll(async () => {
+    await using client = await startPythonClient({
+      python: service(`LOVAGE_TEST_PYTHON_${version.replaceAll(".", "_")}`),
+    });
+    await Promise.all(
+      cells.map(async (name) => {
+        try {
+          await using cell = await Cell.open(version, name, client);
+          ran.set(name, await runCell(cell, allCases()));
+        } catch (error) {
+          ran.set(name, error instanceof Error ? error : new HarnessError("THROWN", String(error)));
+        }
+      }),
+    );
+  }, 300_000);
+
+  for (const cell of cells) {
+    describe(cell, () => {
+      const reportOf = (name: string, direction: string): Report => {
+        const reports = ran.get(cell);
+        if (reports instanceof Error) throw reports;
+        const report = reports?.get(reportKey(name, direction));
+        if (report === undefined) throw new HarnessError("NOT_RUN", `${name} did not run`);
+        return report;
+      };
+      for (const one of cases) {
+        for (const direction of directions) {
+          const { name } = one;
+          if (offReason(name, version, cell, direction.name) !== null) continue;
+          const why = knownFailure(known, name, version, cell, direction.name);
+          const run = why === null ? test : test.fails;
+          run(`${name} [${direction.name}]`, () => {
+            const control = one.control === undefined && direction.name !== "py-py" ? "py-py" : null;
+            const yardstick =
+              control === null || offReason(name, version, cell, control) !== null ? null : reportOf(name, control);
+            judge(one, direction, reportOf(name, direction.name), yardstick);
+            count(name, cell, version);
+          });
+        }
+      }
+      test(drainedCase, () => {
+        expect(reportOf(drainedCase, "").problem).toBeNull();
+        count(drainedCase, cell, version);
+      });
+    });
+  }
+
+  afterAll(() => ran.clear());
+}
+
+function judge(one: Case, direction: (typeof directions)[number], report: Report, control: Report | null): void {
+  const promise = expectationOf(one, direction);
+  if (report.problem !== null) throw new HarnessError("CASE_FAILED", report.problem);
+  for (const { by, outcome } of report.seen) {
+    const { actual, expected } = compare(promise, outcome);
+    expect({ seenBy: by, ...Object(actual) }).toEqual({ seenBy: by, ...Object(expected) });
+  }
+  expect(report.during).toEqual(promise.during ?? null);
+  const words = [["$LANG", direction.worker === "python" ? "python" : "js"]] as const;
+  expect(report.records.map((line) => fill(line, words))).toEqual(promise.records ?? []);
+  const yardstick = control?.seen.find(({ by }) => by === "python")?.outcome;
+  if (yardstick === undefined) return;
+  for (const { by, outcome } of report.seen) expect({ by, outcome }).toEqual({ by, outcome: yardstick });
+}
+
+function count(name: string, cell: Stores, version: string): void {
+  const key = reportKey(name, `${version} ${cell}`);
+  tally.set(key, (tally.get(key) ?? 0) + 1);
+}

@@ -1,0 +1,310 @@
+/**
+ * One cell of the matrix: a Python version on one broker and result backend, with a virtual host, prefix or folder of its own, one
+ * worker and one client of each language. Everything a cell starts ends with it.
+ */
+import { randomBytes, randomUUID } from "node:crypto";
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { pyRepr } from "../../protocol/python-repr.ts";
+import * as lovage from "../../src/index.ts";
+import type { Log } from "../../src/runtime/log.ts";
+import {
+  assertDrained,
+  HarnessError,
+  type PeerProcess,
+  type PythonCelery,
+  type PythonClient,
+  type PythonWorker,
+  rabbitmqApi,
+  startNodeWorker,
+  startPythonWorker,
+  type TempVhost,
+  tempFolder,
+  tempVhost,
+  testService,
+} from "../../src/testing/index.ts";
+import { Worker } from "../../src/worker-entry.ts";
+import type { Direction, Side } from "../celery/case.ts";
+import { directions, type Stores } from "../features.ts";
+import { fixtureTasks } from "../fixtures/tasks.mjs";
+
+const here = fileURLToPath(new URL("../fixtures/", import.meta.url));
+const pythonFixtures = fileURLToPath(new URL("../../python-fixtures/", import.meta.url));
+
+export const queueOf = (worker: Side) => `main-${worker}`;
+export const topicQueueOf = (worker: Side) => `topic-${worker}`;
+export const lateQueueOf = (direction: Direction) => `late-${direction.name}`;
+export const relayQueueOf = (direction: Direction) => `relay-${direction.name}`;
+export const orderQueueOf = (direction: Direction) => `order-${direction.name}`;
+
+/** Who holds a late-acked task when it dies: the language that does not finish it, except between TypeScript workers. */
+export const diesIn = (direction: Direction): Side =>
+  direction.name === "py-ts" || direction.name === "py-py" ? "python" : "typescript";
+
+export class Cell implements AsyncDisposable {
+  readonly version: string;
+  readonly stores: Stores;
+  readonly folder: string;
+  readonly python: PythonCelery;
+  readonly typescript: lovage.Celery;
+  readonly pythonWorker: PythonWorker;
+  readonly typescriptWorker: PeerProcess;
+  readonly settings: Record<string, unknown>;
+  /** Lines of the workers inside the test. */
+  readonly received: string[] = [];
+  readonly redisPrefix: string;
+  readonly #queues = new Set<string>();
+  readonly #vhost: TempVhost | null;
+  readonly #stack: Cleanup;
+  #host: lovage.Celery | null = null;
+
+  static async open(version: string, stores: Stores, client: PythonClient): Promise<Cell> {
+    const cleanup = new Cleanup();
+    try {
+      return await openCell(version, stores, client, cleanup);
+    } catch (error) {
+      await cleanup[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  constructor(parts: CellParts) {
+    this.version = parts.version;
+    this.stores = parts.stores;
+    this.folder = parts.folder;
+    this.settings = parts.settings;
+    this.python = parts.python;
+    this.typescript = parts.typescript;
+    this.pythonWorker = parts.pythonWorker;
+    this.typescriptWorker = parts.typescriptWorker;
+    this.redisPrefix = parts.redisPrefix;
+    this.#vhost = parts.vhost;
+    this.#stack = parts.cleanup;
+    for (const queue of parts.queues) this.#queues.add(queue);
+  }
+
+  get rpc(): boolean {
+    return this.stores === "amqp+rpc";
+  }
+
+  get broker(): "amqp" | "redis" | "filesystem" {
+    return this.stores === "redis+redis" ? "redis" : this.stores === "filesystem+file" ? "filesystem" : "amqp";
+  }
+
+  /** A folder for one case, made. */
+  async caseFolder(): Promise<string> {
+    const path = join(this.folder, `case-${randomUUID()}`);
+    await mkdir(path);
+    return path;
+  }
+
+  /** What the workers wrote with `fixture.record`. */
+  async records(): Promise<string> {
+    return readFile(join(this.folder, "records"), "utf8").catch(() => "");
+  }
+
+  /** A TypeScript worker inside the test, which starts and stops in a moment. */
+  async startInside(queues: readonly string[], concurrency = 8): Promise<Worker> {
+    for (const queue of queues) this.#queues.add(queue);
+    this.#host ??= this.#makeHost();
+    return await new Worker(this.#host, {
+      queues,
+      concurrency,
+      name: `inside-${randomUUID().slice(0, 8)}@test`,
+    }).start();
+  }
+
+  /** Python's worker begins to consume a queue, or stops. Resolves when it says so. */
+  async pythonConsumes(queue: string, on: boolean): Promise<void> {
+    this.#queues.add(queue);
+    const replies = await this.python.broadcast(on ? "add_consumer" : "cancel_consumer", {
+      arguments: { queue },
+      destination: [this.pythonWorker.node],
+      timeout: 5_000,
+    });
+    if (!JSON.stringify(replies ?? []).includes('"ok"')) {
+      throw new HarnessError("NO_REPLY", `Python's worker answered ${JSON.stringify(replies)}`);
+    }
+  }
+
+  assertAlive(side: Side): void {
+    (side === "python" ? this.pythonWorker : this.typescriptWorker).assertAlive();
+  }
+
+  /** Every queue that a case used is empty, and nobody holds a message. */
+  async assertDrained(): Promise<void> {
+    const queues = [...this.#queues];
+    if (this.#vhost !== null) {
+      await assertDrained({ api: rabbitmqApi(service("LOVAGE_TEST_RABBITMQ_API")), vhost: this.#vhost.name }, queues);
+    } else if (this.broker === "redis") {
+      await assertDrained(service("LOVAGE_TEST_REDIS_URL"), queues, { keyPrefix: this.redisPrefix });
+    } else await assertDrained(this.typescript.transport, queues);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#host?.close();
+    await this.#stack[Symbol.asyncDispose]();
+  }
+
+  #makeHost(): lovage.Celery {
+    const note = (fields: object, message = "") => {
+      if (message === "received" && "id" in fields) this.received.push(String(fields.id));
+    };
+    const quiet = () => undefined;
+    const log: Log = { trace: quiet, debug: quiet, info: note, warn: quiet, error: quiet, fatal: quiet };
+    process.env.FIXTURE_RECORD = join(this.folder, "records");
+    return new lovage.Celery("interop-inside", {
+      tasks: fixtureTasks(lovage, pyRepr),
+      settings: { ...this.settings, worker_prefetch_multiplier: 1 },
+      log,
+      env: {},
+    });
+  }
+}
+
+interface CellParts {
+  version: string;
+  stores: Stores;
+  folder: string;
+  settings: Record<string, unknown>;
+  python: PythonCelery;
+  typescript: lovage.Celery;
+  pythonWorker: PythonWorker;
+  typescriptWorker: PeerProcess;
+  redisPrefix: string;
+  vhost: TempVhost | null;
+  cleanup: Cleanup;
+  queues: readonly string[];
+}
+
+/** Ends things in the reverse order of their making, all of them, whatever fails. */
+class Cleanup implements AsyncDisposable {
+  readonly #made: AsyncDisposable[] = [];
+
+  use<T extends AsyncDisposable>(thing: T): T {
+    this.#made.push(thing);
+    return thing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const thing of this.#made.splice(0).reverse()) await Promise.allSettled([thing[Symbol.asyncDispose]()]);
+  }
+}
+
+/** A service of the run; a matrix without it is an error, not a skip. */
+export function service(variable: string): string {
+  const value = testService(variable);
+  if (value === undefined)
+    throw new HarnessError("NO_SERVICE", `${variable} is not set; run: npm test -- --ring interop`);
+  return value;
+}
+
+async function openCell(version: string, stores: Stores, client: PythonClient, cleanup: Cleanup): Promise<Cell> {
+  const folder = cleanup.use(await tempFolder("interop")).path;
+  const redisPrefix = `cell${randomBytes(5).toString("hex")}`;
+  const vhost = stores.startsWith("amqp")
+    ? cleanup.use(await tempVhost(service("LOVAGE_TEST_RABBITMQ_API"), service("LOVAGE_TEST_AMQP_URL")))
+    : null;
+  const settings = { ...(await addresses(stores, folder, redisPrefix, vhost)), ...common(stores) };
+  const queues = ["main", "topic"].flatMap((kind) => [`${kind}-python`, `${kind}-typescript`]);
+  const env = {
+    FIXTURE_RECORD: join(folder, "records"),
+    PYTHONPATH: `${pythonFixtures}:${here}`,
+    INTEROP_SETTINGS: JSON.stringify({ ...settings, lovage_exact_floats: true }),
+  };
+  const late = (side: Side) => directions.filter((direction) => diesIn(direction) === side).map(lateQueueOf);
+  const [pythonWorker, typescriptWorker, python] = await Promise.all([
+    startPythonWorker({
+      python: service(`LOVAGE_TEST_PYTHON_${version.replaceAll(".", "_")}`),
+      settings: { ...settings, imports: ["interop_tasks"] },
+      queues: [queueOf("python"), topicQueueOf("python"), ...late("python")],
+      pool: "threads",
+      concurrency: 8,
+      heartbeat: false,
+      env,
+    }).then((worker) => cleanup.use(worker)),
+    startNodeWorker({
+      module: join(here, "worker.mjs"),
+      args: ["-Q", [queueOf("typescript"), topicQueueOf("typescript"), ...late("typescript")].join(","), "-c", "8"],
+      env,
+    }).then((worker) => cleanup.use(worker)),
+    client.celery(settings),
+    // So that Celery's client finds the application's own exception classes.
+    client.run("import celery_app.exceptions"),
+  ]);
+  const typescript = new lovage.Celery("interop-client", {
+    settings: { ...settings, lovage_exact_floats: true },
+    log: silent,
+    env: {},
+  });
+  cleanup.use(typescript);
+  return new Cell({
+    ...{ version, stores, folder, settings, python, typescript, pythonWorker, typescriptWorker, redisPrefix, vhost },
+    ...{ cleanup, queues },
+  });
+}
+
+const quiet = () => undefined;
+const silent: Log = { trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet, fatal: quiet };
+
+async function addresses(stores: Stores, folder: string, prefix: string, vhost: TempVhost | null) {
+  const redis = service("LOVAGE_TEST_REDIS_URL");
+  const redisResults = { result_backend: redis, result_backend_transport_options: { global_keyprefix: prefix } };
+  switch (stores) {
+    case "amqp+redis":
+      return { broker_url: vhost?.url ?? "", ...redisResults };
+    case "amqp+rpc":
+      return { broker_url: vhost?.url ?? "", result_backend: "rpc://" };
+    case "redis+redis":
+      return {
+        broker_url: redis,
+        broker_transport_options: { global_keyprefix: prefix, unacked_restore_interval: 1 },
+        ...redisResults,
+      };
+    case "filesystem+file": {
+      const [queue, control, results] = ["queue", "control", "results"].map((name) => join(folder, name));
+      for (const path of [queue, control, results]) await mkdir(path ?? "");
+      return {
+        broker_url: "filesystem://",
+        broker_transport_options: {
+          data_folder_in: queue,
+          data_folder_out: queue,
+          control_folder: control,
+          polling_interval: 0.02,
+        },
+        result_backend: `file://${results}`,
+      };
+    }
+  }
+}
+
+/** What all peers of a cell share. */
+function common(stores: Stores): Record<string, unknown> {
+  const sides: Side[] = ["python", "typescript"];
+  const direct = (name: string, more: object = {}) => ({
+    name,
+    exchange: name,
+    exchange_type: "direct",
+    routing_key: name,
+    ...more,
+  });
+  const priorities = stores.startsWith("amqp") ? { max_priority: 10 } : {};
+  return {
+    task_default_queue: "unrouted",
+    task_queues: [
+      direct("unrouted"),
+      ...sides.map((side) => direct(queueOf(side))),
+      ...sides.map((side) => ({
+        name: topicQueueOf(side),
+        exchange: "interop.topic",
+        exchange_type: "topic",
+        routing_key: `${side}.*`,
+      })),
+      ...directions.map((direction) => direct(orderQueueOf(direction), priorities)),
+    ],
+    task_routes: { "fixture.whoami": { queue: queueOf("typescript") }, "fixture.mu*": { queue: queueOf("python") } },
+    result_extended: true,
+    worker_prefetch_multiplier: 4,
+  };
+}
