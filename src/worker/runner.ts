@@ -238,6 +238,11 @@ export class Runner {
         return this.#effectFailed(request, effects, index, error);
       }
       if (pending === undefined) continue;
+      if (effect === "store-retry" && effects[index + 1] === "publish-retry") {
+        // It is on its way first; a store that is away must not keep the next attempt from being sent.
+        pending.catch((error: unknown) => this.#sayFailed(request, effect, error));
+        continue;
+      }
       pending.then(
         () => this.#perform(request, effects, index + 1),
         (error: unknown) => this.#effectFailed(request, effects, index, error),
