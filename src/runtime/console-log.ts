@@ -33,8 +33,17 @@ export function consoleLog(options: ConsoleLogOptions = {}): Log {
   const terminal = process.stderr.isTTY === true;
   const { level = "info", readable = terminal, color = terminal && !process.env.NO_COLOR } = options;
   const write = options.write ?? ((line: string) => void process.stderr.write(line));
-  const settings = { level, base: null, serializers: { err: pino.stdSerializers.errWithCause } };
+  const settings = { level, base: null, serializers: { err: errorFields } };
   return pino(settings, { write: readable ? (line: string) => write(readableLine(line, color)) : write });
+}
+
+/** A log line never throws, not even of an error whose own code does. */
+function errorFields(error: Error): unknown {
+  try {
+    return pino.stdSerializers.errWithCause(error);
+  } catch {
+    return { type: "Error", message: "this error cannot be read", stack: "" };
+  }
 }
 
 /** `[2026-11-21 10:00:00,123: INFO] succeeded task=add id=…`, and a stack below when there is one. */

@@ -20,8 +20,42 @@ const BUILTINS: Record<string, string> = {
   AggregateError: "RuntimeError",
 };
 
+/**
+ * What a handler threw, or an error in its place when it cannot even be looked at: a revoked proxy, an object without a text, a
+ * `message` that throws.
+ */
+export function readableThrown(thrown: unknown): unknown {
+  try {
+    void (thrown instanceof Error);
+    String(thrown);
+    return thrown;
+  } catch (cause) {
+    return unreadable(cause);
+  }
+}
+
+function unreadable(cause: unknown): Error {
+  return new Error(`what was thrown cannot be read: ${safeText(cause)}`);
+}
+
+function safeText(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    return "reading it throws";
+  }
+}
+
 /** The error as data for the wire: `exc_type`, `exc_module`, `exc_message`. Never throws, whatever was thrown. */
 export function toRemoteException(error: unknown): RemoteException {
+  try {
+    return remoteException(error);
+  } catch (cause) {
+    return { type: "Exception", module: "builtins", args: [unreadable(cause).message] };
+  }
+}
+
+function remoteException(error: unknown): RemoteException {
   if (error instanceof RemoteTaskError) return { type: error.type, module: error.module, args: error.args };
   if (error instanceof Reject)
     return { type: "Reject", module: "celery.exceptions", args: [error.reason, error.requeue] };
@@ -37,7 +71,9 @@ export function toRemoteException(error: unknown): RemoteException {
 }
 
 function pythonClass(error: Error): { type: string; module: string } | null {
-  const declared: unknown = Reflect.get(error.constructor, "python");
+  const owner: unknown = error.constructor;
+  if (typeof owner !== "function") return null;
+  const declared: unknown = Reflect.get(owner, "python");
   if (isRecord(declared) && typeof declared.module === "string" && typeof declared.type === "string") {
     return { type: declared.type, module: declared.module };
   }
@@ -57,8 +93,16 @@ function declaredArgs(error: Error): readonly unknown[] {
   return [error.message];
 }
 
-/** The stack, causes included, in place of Python's traceback. @default at most 64 KiB of text */
+/** The stack, causes included, in place of Python's traceback. Never throws. @default at most 64 KiB of text */
 export function tracebackText(error: unknown, limit = 65_536): string {
+  try {
+    return stackText(error, limit);
+  } catch (cause) {
+    return unreadable(cause).message;
+  }
+}
+
+function stackText(error: unknown, limit: number): string {
   if (error instanceof RemoteTaskError && error.traceback !== null) return error.traceback;
   const parts: string[] = [];
   let current = error;

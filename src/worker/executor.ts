@@ -7,6 +7,7 @@ import { runInTask } from "../tasks/context.ts";
 import type { AnyTask } from "../tasks/definition.ts";
 import { SoftTimeLimitExceeded, TaskArgumentError, TaskValidationError } from "../tasks/errors.ts";
 import { issueText } from "../tasks/issues.ts";
+import { readableThrown } from "../tasks/python-errors.ts";
 import { autoretryOutcome } from "../tasks/retry-policy.ts";
 import { Ignore, Reject, Retry } from "../tasks/signals.ts";
 import type { AnySchema, SchemaResult } from "../tasks/standard-schema.ts";
@@ -21,25 +22,33 @@ export type OnOutcome = (request: Request, event: OutcomeEvent, result: unknown)
 /** Runs the body of `request`; `validate` says whether arguments and result are checked against their schemas. */
 export function run(request: Request, context: RunningContext, validate: boolean, done: OnOutcome): void {
   let result: unknown;
+  let promise: Promise<unknown> | null = null;
   try {
-    result = runInTask(context, () => invoke(request, context, validate));
+    runInTask(context, () => {
+      result = invoke(request, context, validate);
+      // Whatever its `then` does, a promise of our own settles once and never throws.
+      if (isThenable(result)) promise = Promise.resolve(result);
+    });
   } catch (error) {
     settleError(request, context, error, done);
     return;
   }
-  if (isThenable(result)) {
-    result.then(
+  const pending = promise as Promise<unknown> | null;
+  if (pending === null) done(request, "returned", result);
+  else {
+    pending.then(
       (value) => done(request, "returned", value),
       (error: unknown) => settleError(request, context, error, done),
     );
-  } else done(request, "returned", result);
+  }
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
 }
 
-function settleError(request: Request, context: RunningContext, thrown: unknown, done: OnOutcome): void {
+function settleError(request: Request, context: RunningContext, given: unknown, done: OnOutcome): void {
+  const thrown = readableThrown(given);
   const reason = context.abortReason;
   // What a library throws for an aborted signal stands for the reason of the abort.
   const aborted = reason instanceof SoftTimeLimitExceeded && thrown instanceof Error && thrown.name === "AbortError";
@@ -47,7 +56,7 @@ function settleError(request: Request, context: RunningContext, thrown: unknown,
   try {
     error = autoretryOutcome(request.plan.task, request.message, aborted ? reason : thrown);
   } catch (policyError) {
-    error = policyError;
+    error = readableThrown(policyError);
   }
   if (error instanceof Retry) done(request, "retryAsked", error);
   else if (error instanceof Ignore) done(request, "ignored", error);
@@ -118,6 +127,8 @@ function checkEntries(
 function checkResult(task: AnyTask, result: unknown, validate: boolean): unknown {
   const { returns } = task;
   if (returns === null || !validate) return result;
-  if (isThenable(result)) return result.then((value) => check(returns, "return value", value, validate));
+  if (isThenable(result)) {
+    return Promise.resolve(result).then((value) => check(returns, "return value", value, validate));
+  }
   return check(returns, "return value", result, validate);
 }

@@ -128,6 +128,58 @@ function watchDelivery(delivery: Delivery, order: string[]): void {
 
 const add = task("add", { params: { x: z.number(), y: z.number().default(10) } }, ({ x, y }) => x + y);
 
+function revokedProxy(): object {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  return proxy;
+}
+
+function errorWith(property: string, descriptor: PropertyDescriptor): Error {
+  return Object.defineProperty(new Error("odd"), property, descriptor);
+}
+
+const throwing: PropertyDescriptor = {
+  get() {
+    throw new Error("a getter");
+  },
+};
+
+describe("a handler that throws or returns what cannot be looked at", () => {
+  const ends: Record<string, () => unknown> = {
+    "an object without prototype": () => Object.create(null),
+    "a text that throws": () => ({ toString: throwing.get }),
+    "a revoked proxy": revokedProxy,
+    "an error whose message throws": () => errorWith("message", throwing),
+    "an error whose name throws": () => errorWith("name", throwing),
+    "an error whose stack throws": () => errorWith("stack", throwing),
+    "an error whose cause throws": () => errorWith("cause", throwing),
+    "an error whose constructor throws": () => errorWith("constructor", throwing),
+    "an error without constructor": () => errorWith("constructor", { value: null }),
+    "an error without prototype": () => Object.setPrototypeOf(new Error("odd"), null),
+    "an error whose message is a symbol": () => errorWith("message", { value: Symbol("odd") }),
+  };
+  const bodies = Object.entries(ends).flatMap(([what, make]): [string, () => unknown][] => [
+    [
+      `throws ${what}`,
+      () => {
+        throw make();
+      },
+    ],
+    [`rejects with ${what}`, () => Promise.reject(make())],
+  ]);
+  test.each([
+    ...bodies,
+    ["returns a revoked proxy", revokedProxy],
+    ["returns a then that cannot be read", () => Object.defineProperty({}, "then", throwing)],
+    ["returns a thenable that throws", () => ({ then: throwing.get })],
+  ])("%s: the task fails and the next one runs", async (_what, body) => {
+    const { worker, send, end } = await fleet([add, task("odd", () => body())], {}, 1);
+    expect(await end(await send({ task: "odd" }))).toMatchObject({ status: "FAILURE" });
+    expect(await end(await send({ task: "add", args: [2] }))).toMatchObject({ result: 12 });
+    expect(worker.active).toBe(0);
+  });
+});
+
 describe("a task that succeeds", () => {
   test("runs with positional and named arguments bound as Python binds them", async () => {
     const { send, end } = await fleet([add]);
