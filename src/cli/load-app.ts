@@ -91,13 +91,17 @@ async function load(file: string): Promise<Record<string, unknown>> {
     if (!/\.[cm]?ts$/.test(file) || !isUnknownExtension(error)) throw error;
   }
   await registerTsx(file);
-  return (await import(url)) as Record<string, unknown>;
+  // Under its own name the module has failed for good.
+  return (await import(`${url}?tsx`)) as Record<string, unknown>;
 }
 
 /** Node before 22.18 does not read TypeScript; tsx, when the project has it, teaches it to. */
 async function registerTsx(file: string): Promise<void> {
   try {
-    const api = createRequire(join(process.cwd(), "lovage-app.js")).resolve("tsx/esm/api");
+    // Asked by `require` it answers with its CommonJS twin, which does not work from here.
+    const api = createRequire(join(process.cwd(), "lovage-app.js"))
+      .resolve("tsx/esm/api")
+      .replace(/\.cjs$/, ".mjs");
     const tsx = (await import(pathToFileURL(api).href)) as { register(): void };
     tsx.register();
   } catch (cause) {
