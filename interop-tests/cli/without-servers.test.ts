@@ -1,8 +1,9 @@
 /** The command line on the embedded default, where no server is needed: flags, modules, exit codes, signals. */
-import { mkdirSync, symlinkSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { freePort, type PeerProcess, within } from "../../src/testing/index.ts";
+import { freePort, PeerProcess, within } from "../../src/testing/index.ts";
 import { Project } from "./cli.test-kit.ts";
 
 let project: Project;
@@ -218,6 +219,22 @@ describe("worker", () => {
     expect(performance.now() - since).toBeLessThan(5_000);
     expect(peer.log()).not.toContain("hunter2");
     expect(peer.log()).not.toContain("lovage: ");
+  });
+
+  const canUnshare = process.getuid?.() === 0 && spawnSync("unshare", ["--pid", "--fork", "true"]).status === 0;
+  test.skipIf(!canUnshare)("as process 1 of a container it obeys SIGTERM", async () => {
+    const bin = project.folder.join("node_modules", ".bin", "lovage");
+    const node = [process.execPath, bin, "worker", "-A", "./app.js", "-Q", "w7"];
+    await using unshare = await PeerProcess.start("unshare", {
+      args: ["--pid", "--fork", "--kill-child", ...node],
+      cwd: project.folder.path,
+    });
+    await unshare.waitForLog('"msg":"ready"');
+    expect(unshare.log()).toContain('"pid":1,');
+    const children = readFileSync(`/proc/${unshare.pid}/task/${unshare.pid}/children`, "utf8");
+    process.kill(Number(children.trim()), "SIGTERM");
+    expect(await ended(unshare)).toEqual({ code: 0, signal: null });
+    expect(unshare.log()).toContain('"msg":"stopped"');
   });
 
   test("without a broker URL in production it refuses to start", async () => {
