@@ -55,10 +55,10 @@ const rows: [name: string, event: RequestEvent, policy: RequestPolicy, effects: 
     ["store-failure", "requeue"],
   ],
   [
-    "stores RETRY before it publishes the next attempt, whose end must not be overwritten, and acks",
+    "publishes the next attempt before it stores RETRY and acks",
     "retryAsked",
     late,
-    ["store-retry", "publish-retry", "ack"],
+    ["publish-retry", "store-retry", "ack"],
   ],
   ["stores nothing for Ignore", "ignored", late, ["ack"]],
   ["fails and rejects for Reject", "rejected", late, ["store-failure", "reject"]],

@@ -217,8 +217,7 @@ function effectsOf(event: RequestEvent, policy: RequestPolicy): EffectKind[] {
     case "requeueAsked":
       return due(acksLate && "requeue");
     case "retryAsked":
-      // Celery publishes, then stores: an attempt that ends at once is overwritten by RETRY then, and its FAILURE is never seen.
-      return due(storesResult && "store-retry", "publish-retry", acksLate && "ack");
+      return due("publish-retry", storesResult && "store-retry", acksLate && "ack");
     case "ignored":
       return due(acksLate && "ack");
     case "cancelled":

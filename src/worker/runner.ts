@@ -238,10 +238,8 @@ export class Runner {
         return this.#effectFailed(request, effects, index, error);
       }
       if (pending === undefined) continue;
-      if (effect === "store-retry" && effects[index + 1] === "publish-retry") {
-        // It is on its way first; a store that is away must not keep the next attempt from being sent.
-        pending.catch((error: unknown) => this.#sayFailed(request, effect, error));
-        continue;
+      if (effect === "publish-retry" && effects[index + 1] === "store-retry") {
+        return this.#performRetry(request, effects, index, pending);
       }
       pending.then(
         () => this.#perform(request, effects, index + 1),
@@ -258,6 +256,19 @@ export class Runner {
 
   #forget(request: Request): void {
     if (this.#begun.get(request.id) === request) this.#begun.delete(request.id);
+  }
+
+  /**
+   * RETRY is stored right behind the publish, without waiting for the broker's confirmation: an attempt that ends at once
+   * elsewhere must not find its FAILURE overwritten by our RETRY. What follows waits for both.
+   */
+  #performRetry(request: Request, effects: readonly EffectKind[], index: number, published: Promise<unknown>): void {
+    const stored = this.#parts.effects.perform(request, "store-retry");
+    const noted = stored?.catch((error: unknown) => this.#sayFailed(request, "store-retry", error));
+    published.then(
+      () => Promise.resolve(noted).then(() => this.#perform(request, effects, index + 2)),
+      (error: unknown) => this.#effectFailed(request, effects, index, error),
+    );
   }
 
   /** An act that failed turns a good end into a failed one; a failure that cannot be stored is logged and settled. */

@@ -310,13 +310,13 @@ test("whoever waits for a chord that has a part here is told that it will not ru
 });
 
 describe("steering", () => {
-  test("retry stores RETRY, sends the same id again with one more retry, and acks", async () => {
+  test("retry sends the same id again with one more retry, stores RETRY, and acks", async () => {
     const again = task("again", { params: { n: z.number() }, acksLate: true, defaultRetryDelay: 7 }, (_params, ctx) =>
       ctx.retry({ exc: new RangeError("not yet") }),
     );
     const f = await fleet([again]);
     const id = await f.send({ task: "again", args: [1], shadow: "seen", headers: { tenant: "t1" }, priority: 3 });
-    await expect.poll(() => f.order).toEqual(["store RETRY", "publish again", "ack"]);
+    await expect.poll(() => f.order).toEqual(["publish again", "store RETRY", "ack"]);
     expect(f.sent[0]).toMatchObject({
       name: "again",
       args: [1],
