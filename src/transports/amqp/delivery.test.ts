@@ -4,7 +4,7 @@ import { MessageStateError } from "../errors.ts";
 import { AmqpDelivery, Ledger } from "./delivery.ts";
 import { Outbox } from "./outbox.ts";
 
-/** What was written, frame by frame: `ack 3`, `ack <=5`, `reject 4`, `requeue 4`. */
+/** What was written, frame by frame: `ack 3`, `ack <=5`, `reject 4`, `requeue 4`, `requeue <=4`. */
 function frames(bytes: Buffer): string[] {
   const found: string[] = [];
   for (let at = 0; at < bytes.length; at += 8 + bytes.readUInt32BE(at + 3)) {
@@ -12,6 +12,7 @@ function frames(bytes: Buffer): string[] {
     const tag = Number(bytes.readBigUInt64BE(at + 11));
     const bit = bytes[at + 19] === 1;
     if (method === 0x003c0050) found.push(bit ? `ack <=${tag}` : `ack ${tag}`);
+    if (method === 0x003c0078 && bytes[at + 19] === 3) found.push(`requeue <=${tag}`);
     if (method === 0x003c005a) found.push(bit ? `requeue ${tag}` : `reject ${tag}`);
   }
   return found;
@@ -54,7 +55,7 @@ test("what is not settled is never covered by an ack for many", () => {
   expect(written()).toEqual(["ack 2", "ack 3", "ack 6"]);
   deliveries[3]?.reject({ requeue: true });
   ack(1);
-  expect(written()).toEqual(["requeue 4", "ack 1"]);
+  expect(written()).toEqual(["ack 1", "requeue 4"]);
   ack(5);
   expect(written()).toEqual(["ack 5"]);
 });
@@ -67,11 +68,32 @@ test("a reject goes before an ack for many that would cover it", () => {
   expect(written()).toEqual(["reject 2", "ack <=3"]);
 });
 
-test("random settling acks exactly what was settled", () => {
+test("what goes back leaves as one, and no ack for many takes it along", () => {
+  const { ack, written, deliveries } = setUp(6);
+  for (const at of [0, 2, 3]) deliveries[at]?.reject({ requeue: true });
+  ack(2);
+  expect(written()).toEqual(["ack 2", "requeue <=4"]);
+  deliveries[5]?.reject({ requeue: true });
+  expect(written()).toEqual(["requeue 6"]);
+  ack(5);
+  expect(written()).toEqual(["ack 5"]);
+});
+
+test("many that go back wait for an older one that is not settled, and are acked by nothing meanwhile", () => {
+  const { ack, written, deliveries } = setUp(1_003);
+  for (const delivery of deliveries.slice(2, 1_002)) delivery.reject({ requeue: true });
+  expect(written()).toEqual([]);
+  ack(1, 1_003);
+  expect(written()).toEqual(["ack 1", "ack 1003"]);
+  ack(2);
+  expect(written()).toEqual(["ack 2", "requeue <=1002"]);
+});
+
+test("random settling settles at the broker exactly what was settled here, and as it was", () => {
   const count = 300;
   const { ledger, deliveries, written } = setUp(count);
   const open = new Set(deliveries);
-  const settled = new Set<number>();
+  const settled = new Map<number, string>();
   let seed = 1;
   const random = (below: number) => {
     seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
@@ -82,15 +104,19 @@ test("random settling acks exactly what was settled", () => {
     for (let i = 0; i < 1 + random(20) && open.size > 0; i++) {
       const delivery = [...open][random(Math.min(open.size, 30))]!;
       open.delete(delivery);
-      settled.add(delivery.tag);
-      if (random(5) === 0) delivery.reject({ requeue: false });
-      else delivery.ack();
+      const how = (["reject", "requeue"] as const)[random(8)] ?? "ack";
+      settled.set(delivery.tag, how);
+      if (how === "ack") delivery.ack();
+      else delivery.reject({ requeue: how === "requeue" });
     }
     for (const frame of written()) {
       const tag = Number(/\d+/.exec(frame)?.[0]);
       expect(atBroker.has(tag)).toBe(true);
-      if (!frame.includes("<=")) atBroker.delete(tag);
-      else for (const held of [...atBroker]) if (held <= tag) atBroker.delete(held);
+      const covered = frame.includes("<=") ? [...atBroker].filter((held) => held <= tag) : [tag];
+      for (const one of covered) {
+        expect(`${one} ${settled.get(one)}`).toBe(`${one} ${frame.split(" ")[0]}`);
+        atBroker.delete(one);
+      }
     }
     expect(atBroker.size).toBe(count - settled.size);
     expect(ledger.held).toBe(open.size);

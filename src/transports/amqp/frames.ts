@@ -51,6 +51,16 @@ export function writeReject(out: ByteWriter, channel: number, tag: number, reque
   close(out, mark);
 }
 
+/** Gives back every unsettled delivery up to `tag`. */
+export function writeRequeueUpTo(out: ByteWriter, channel: number, tag: number): void {
+  const mark = open(out, FRAME.method, channel);
+  out.u32(METHOD.nack);
+  out.u64(tag);
+  // multiple, requeue
+  out.u8(0b11);
+  close(out, mark);
+}
+
 /** The seven bytes in front of `size` bytes of body. */
 export function writeBodyHead(out: ByteWriter, channel: number, size: number): void {
   out.u8(FRAME.body);

@@ -6,7 +6,7 @@ import type { Duplex } from "node:stream";
 import type { Message } from "../../../protocol/message.ts";
 import { PublishError } from "../errors.ts";
 import { ByteWriter } from "./byte-writer.ts";
-import { FRAME, writeAck, writeBodyHead, writePublish, writeReject } from "./frames.ts";
+import { FRAME, writeAck, writeBodyHead, writePublish, writeReject, writeRequeueUpTo } from "./frames.ts";
 
 /** Pending bytes that leave without waiting for the end of the turn. */
 const FULL_BYTES = 48 * 1024;
@@ -80,6 +80,11 @@ export class Outbox {
 
   reject(channel: number, tag: number, requeue: boolean): void {
     writeReject(this.#out, channel, tag, requeue);
+    this.#written();
+  }
+
+  requeueUpTo(channel: number, tag: number): void {
+    writeRequeueUpTo(this.#out, channel, tag);
     this.#written();
   }
 
