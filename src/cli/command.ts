@@ -5,8 +5,8 @@ import { maskUrl } from "../runtime/credentials.ts";
 import { didYouMean } from "../settings/suggest.ts";
 import { celeryOnlyFlag } from "./celery-only.ts";
 
-/** Exit codes of Celery's command line: 0 done, 1 failed, 2 used wrongly, 69 nobody answered. */
-export const EXIT = { ok: 0, failed: 1, usage: 2, unavailable: 69 } as const;
+/** Exit codes of Celery's command line: done, failed, used wrongly. */
+export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
 
 export interface Flag {
   type: "string" | "boolean";
