@@ -21,7 +21,7 @@ export const EXPECTED = 5;
  */
 export const FULL = {
   rounds: 5,
-  publishRounds: 5,
+  publishRounds: 3,
   callRounds: 3,
   tasks: { common: 20_000, celery: 2_000, "celery-node": 10_000, bullmq: 8_000 },
   publishes: {
@@ -40,7 +40,7 @@ export const QUICK = {
   rounds: 1,
   publishRounds: 1,
   callRounds: 1,
-  tasks: { common: 8_000, celery: 1_000, "celery-node": 4_000, bullmq: 4_000 },
+  tasks: { common: 8_000, celery: 800, "celery-node": 4_000, bullmq: 3_000 },
   publishes: {
     common: 8_000,
     celery: 500,

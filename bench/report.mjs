@@ -108,7 +108,8 @@ function callTable(rows) {
 
 function ratioOf({ oursToTheirs }) {
   if (oursToTheirs === undefined) return "";
-  return oursToTheirs >= 100 ? whole(oursToTheirs) : oursToTheirs.toFixed(2);
+  if (oursToTheirs >= 100) return whole(oursToTheirs);
+  return oursToTheirs < 0.1 ? oursToTheirs.toPrecision(1) : oursToTheirs.toFixed(2);
 }
 
 function whole(value) {
