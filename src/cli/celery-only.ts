@@ -2,12 +2,17 @@
 
 const NO_CHILDREN = "there are no child processes: tasks run on the event loop";
 const SUPERVISOR = "leave that to what supervises the process (systemd, a container, pm2)";
+const NO_EVENTS = "no events are sent in this version";
 const NO_BEAT = "there is no scheduler in this version: keep one `celery beat`, its tasks reach this worker";
 
 /** By flag: why there is no such thing. */
 const FLAGS: ReadonlyMap<string, string> = new Map([
   ["--loader", "Python loaders have no counterpart; name the app's module with -A"],
   ["--skip-checks", "it is Django's"],
+  ["-E", NO_EVENTS],
+  ["--task-events", NO_EVENTS],
+  ["--events", NO_EVENTS],
+  ["--heartbeat-interval", NO_EVENTS],
   ["-B", NO_BEAT],
   ["--beat", NO_BEAT],
   ["-s", NO_BEAT],

@@ -105,7 +105,6 @@ test("the worker takes Celery's flags under Celery's names", () => {
       "-l --loglevel",
       "-C --no-color",
       "-q --quiet",
-      "-E --task-events",
     ]),
   );
   expect(Object.keys(flags)).toEqual(

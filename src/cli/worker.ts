@@ -59,13 +59,10 @@ export const worker: Command = {
     "soft-time-limit": { type: "string", value: "SECONDS", help: "soft time limit of tasks" },
     purge: { type: "boolean", help: "first delete the messages that wait in its queues" },
     discard: { type: "boolean", help: null },
-    "task-events": { type: "boolean", short: "E", help: null },
-    events: { type: "boolean", help: null },
     // What these switch off is not there.
     "without-gossip": { type: "boolean", help: null },
     "without-mingle": { type: "boolean", help: null },
     "without-heartbeat": { type: "boolean", help: null },
-    "heartbeat-interval": { type: "string", help: null },
   },
   async run(given) {
     if (given.words.length > 0) throw new UsageError(`unexpected ${given.words.join(" ")}`);
