@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import {
   closeSync,
   existsSync,
@@ -8,6 +9,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
   writeSync,
@@ -124,6 +126,26 @@ describe("files that others wrote", () => {
     expect(messages(root)).toEqual([]);
   });
 
+  test.runIf(process.platform !== "win32")(
+    "what is no regular file is delivered as refused and never read, and its place is clean afterwards",
+    async () => {
+      const root = newRoot();
+      const transport = await open(root);
+      const data = join(root, "data");
+      execFileSync("mkfifo", [join(data, "1_a.q.msg")]);
+      symlinkSync("/dev/zero", join(data, "2_b.q.msg"));
+      symlinkSync(join(root, "nowhere"), join(data, "3_c.q.msg"));
+      mkdirSync(join(data, "4_d.q.msg"));
+      const inbox = await consuming(transport, ["q"]);
+      const got = await inbox.waitFor(4);
+      expect(got.map((d) => typeof d.message.refused)).toEqual(["string", "string", "string", "string"]);
+      for (const delivery of got) delivery.reject({ requeue: false });
+      await transport.flush();
+      expect(messages(root)).toEqual([]);
+      expect(readdirSync(claims(root)).flatMap((owner) => readdirSync(join(claims(root), owner)))).toEqual([]);
+    },
+  );
+
   test("a file is read whose watch event never came", async () => {
     const root = newRoot();
     const transport = await open(root, { pollingInterval: 0.02 });
@@ -212,6 +234,8 @@ describe("what a dead process held", () => {
     const after = join(claims(root), parts.join("~"));
     renameSync(before, after);
     writeFileSync(join(after, "1_a.q.msg.marked"), "half a mark");
+    mkdirSync(join(after, "0_a.q.msg"));
+    symlinkSync(join(root, "nowhere"), join(after, "0_b.q.msg"));
 
     const living = await open(root);
     const inbox = await consuming(living, ["q"]);
@@ -220,6 +244,21 @@ describe("what a dead process held", () => {
     expect(got.map((d) => d.info.redelivered)).toEqual([true, true, true]);
     expect(existsSync(after)).toBe(false);
     expect(readFileSync(join(root, "control", "reply.exchange"), "utf8")).toBe("[]");
+    await dead.close();
+  });
+
+  test("comes back although something beside it cannot", async () => {
+    const root = newRoot();
+    const dead = await open(root);
+    const [owner = ""] = readdirSync(claims(root));
+    const parts = owner.split("~");
+    parts[4] = "1";
+    const folder = join(claims(root), parts.join("~"));
+    mkdirSync(join(folder, "0_a.q.msg", "full"), { recursive: true });
+    writeFileSync(join(folder, "1_b.q.msg"), envelope("behind it"));
+
+    const inbox = await consuming(await open(root), ["q"]);
+    expect((await inbox.waitFor(1)).map(bodyText)).toEqual(["behind it"]);
     await dead.close();
   });
 

@@ -88,7 +88,10 @@ export class MessageFiles {
   /** Reads a claimed file. */
   read(name: string): ReadOutcome {
     const path = join(this.#owner, name);
-    const { size, mtimeMs } = statSync(path);
+    const stat = statSync(path);
+    // Reading a pipe would wait for ever, and a device may never end.
+    if (!stat.isFile()) return { refused: "not a regular file" };
+    const { size, mtimeMs } = stat;
     if (size > this.#maxBytes) return { refused: `a message of ${size} bytes; at most ${this.#maxBytes} are taken` };
     try {
       return { envelope: decodeEnvelope(readFileSync(path, "utf8")) };
@@ -104,7 +107,7 @@ export class MessageFiles {
     const path = join(this.#owner, name);
     const { processed } = this.#folders;
     try {
-      if (processed === null) unlinkSync(path);
+      if (processed === null) discard(path);
       else moveFile(path, join(processed, name));
     } catch (error) {
       this.#onLostClaim(name, error);
@@ -145,11 +148,7 @@ export class MessageFiles {
 
   /** Our folder is empty now, or is left to be found. */
   removeOwner(): void {
-    try {
-      rmdirSync(this.#owner);
-    } catch (error) {
-      if (!["ENOENT", "ENOTEMPTY", "EEXIST"].includes(errorCode(error) ?? "")) throw error;
-    }
+    removeUnlessFilled(this.#owner);
   }
 
   /** Gives back what dead processes of Lovage held. Returns their messages' number and their queues. */
@@ -167,15 +166,21 @@ export class MessageFiles {
         throw error;
       }
       for (const name of readdirSync(adopted)) {
-        if (name === queuesFile) queues.push(...readQueues(join(adopted, name)));
-        else if (queueOfFileName(name) !== null) {
-          this.#giveBackFrom(adopted, name, name);
-          messages++;
-          continue;
+        const path = join(adopted, name);
+        try {
+          if (name === queuesFile) queues.push(...readQueues(path));
+          else if (queueOfFileName(name) !== null && isRegularFile(path)) {
+            this.#giveBackFrom(adopted, name, name);
+            messages++;
+            continue;
+          }
+          discard(path);
+        } catch (error) {
+          // One entry that cannot be dealt with must not keep back the messages behind it.
+          this.#log.warn({ err: error, file: path }, "what a dead process held cannot be given back");
         }
-        unlinkSync(join(adopted, name));
       }
-      rmdirSync(adopted);
+      removeUnlessFilled(adopted);
     }
     return { messages, queues };
   }
@@ -215,6 +220,33 @@ function readQueues(path: string): string[] {
   } catch (error) {
     if (error instanceof SyntaxError) return [];
     throw error;
+  }
+}
+
+function isRegularFile(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch (error) {
+    if (["ENOENT", "ELOOP"].includes(errorCode(error) ?? "")) return false; // a link to nowhere
+    throw error;
+  }
+}
+
+/** Removes a file or whatever else has its name; of folders only empty ones. */
+function discard(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (!["EISDIR", "EPERM"].includes(errorCode(error) ?? "")) throw error;
+    rmdirSync(path);
+  }
+}
+
+function removeUnlessFilled(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch (error) {
+    if (!["ENOENT", "ENOTEMPTY", "EEXIST"].includes(errorCode(error) ?? "")) throw error;
   }
 }
 
