@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { expect } from "vitest";
 import { Celery } from "../../src/app.ts";
+import type { ApplyAsyncOptions } from "../../src/client/publish-options.ts";
 import { silentLog } from "../../src/runtime/log.ts";
 import type { SettingsInput } from "../../src/settings/settings.ts";
 import {
@@ -96,8 +97,8 @@ export interface Site extends AsyncDisposable {
 }
 
 /** Opens a place with a broker of that kind: a virtual host, or a Redis of its own. Results are kept in the same Redis. */
-export async function openSite(kind: Kind): Promise<Site> {
-  const redis = await startRedis({ persist: true });
+export async function openSite(kind: Kind, options: { persist?: boolean } = {}): Promise<Site> {
+  const redis = await startRedis({ persist: options.persist ?? true });
   const vhost = kind === "amqp" ? await tempVhost(apiUrl as string, amqpUrl as string) : null;
   return makeSite({ kind, redis, broker: vhost?.url ?? redis.database(0) }, async () => vhost?.[Symbol.asyncDispose]());
 }
@@ -207,11 +208,21 @@ export function keysOf(count: number, prefix: string): string[] {
   return Array.from({ length: count }, (_, index) => `${prefix}-${index}`);
 }
 
+export interface SendChoice {
+  task: string | ((key: string) => string);
+  /** @default the key alone */
+  args?: (key: string) => unknown[];
+  queue: string;
+  options?: ApplyAsyncOptions;
+  /** Sends under way at a time. @default 100 */
+  lanes?: number;
+}
+
 /** Sends one task per key, `lanes` at a time. Told of each send: `pending` holds the keys that are on their way. */
 export async function sendAll(
   app: Celery,
   keys: readonly string[],
-  how: { task: string | ((key: string) => string); args?: (key: string) => unknown[]; queue: string; lanes?: number },
+  how: SendChoice,
   pending = new Set<string>(),
   onSent?: (sent: number) => void,
 ): Promise<void> {
@@ -222,7 +233,7 @@ export async function sendAll(
       const key = keys[next++] as string;
       pending.add(key);
       const name = typeof how.task === "string" ? how.task : how.task(key);
-      await app.sendTask(name, how.args?.(key) ?? [key], {}, { queue: how.queue, taskId: key });
+      await app.sendTask(name, how.args?.(key) ?? [key], {}, { ...how.options, queue: how.queue, taskId: key });
       pending.delete(key);
       onSent?.(++sent);
     }
