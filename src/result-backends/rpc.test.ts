@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import type { Message } from "../../protocol/message.ts";
 import { createMemoryTransport, MemoryHub } from "../transports/memory.ts";
 import type { Transport } from "../transports/transport.ts";
@@ -48,6 +48,14 @@ describe("the rpc backend", () => {
     expect(await waiting).toEqual({ status: "SUCCESS", value: 42 });
     expect(seen).toEqual(["STARTED", "PROGRESS"]);
     expect(await client.get("a")).toEqual({ status: "SUCCESS", value: 42 });
+  });
+
+  test("opens the connection when nobody else has: a worker may only ever answer", async () => {
+    const { hub, client, replyTo } = await pair();
+    const transport = createMemoryTransport({ hub });
+    closers.push(() => transport.close());
+    await backendOn(transport).store("first", { status: "SUCCESS", value: 1 }, { replyTo, correlationId: "first" });
+    expect((await client.watch("first", {})).value).toBe(1);
   });
 
   test("finds for a late wait what came before it", async () => {
@@ -176,9 +184,11 @@ describe("the rpc backend", () => {
     const { transport: reader } = await onHub(hub);
     await reader.publish({ body: Buffer.from("x"), headers: {}, properties: {} }, { exchange: "", routingKey: "r" });
     const transport = createMemoryTransport({ hub });
+    const away = vi.spyOn(transport, "connect").mockReturnValue(new Promise(() => undefined));
     const backend = backendOn(transport);
     const storing = backend.store("a", { status: "SUCCESS" }, { replyTo: "r" });
     expect((await reader.inspectQueue("r"))?.messages).toBe(1);
+    away.mockRestore();
     await transport.connect();
     await backend.close();
     await storing;

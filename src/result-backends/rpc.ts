@@ -77,6 +77,7 @@ class RpcResultBackend<R> implements RpcBackend<R> {
   readonly #stores = new Set<PendingStore>();
   #onStored: (() => void) | null = null;
   #listening: Promise<Consumer> | null = null;
+  #connecting: Promise<void> | null = null;
   readonly #closing = new AbortController();
   #closed: Promise<void> | null = null;
 
@@ -117,6 +118,7 @@ class RpcResultBackend<R> implements RpcBackend<R> {
     } catch (error) {
       return Promise.reject(error);
     }
+    this.#connect();
     return new Promise((resolve, reject) => {
       const pending: PendingStore = { id, resolve, reject };
       this.#stores.add(pending);
@@ -186,6 +188,14 @@ class RpcResultBackend<R> implements RpcBackend<R> {
 
   transportConnected(): void {
     this.#waits.storeIsBack();
+  }
+
+  /** A worker that only answers publishes nothing else: nobody but us would open the connection. */
+  #connect(): void {
+    this.#connecting ??= this.#transport.connect(this.#closing.signal).catch((error: unknown) => {
+      this.#connecting = null;
+      if (!this.#closing.signal.aborted) this.#log.warn({ err: error }, "no connection for results yet");
+    });
   }
 
   #listen(): Promise<Consumer> {
