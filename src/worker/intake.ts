@@ -46,7 +46,7 @@ export interface FailedHead {
 
 /** Decides what happens to a message. Never throws. */
 export function admit(message: Message, rules: IntakeRules): Decision {
-  if (message.refused !== undefined) return drop("reject", `the message cannot be read: ${message.refused}`);
+  if (message.refused !== undefined) return admitRefused(message, `the message cannot be read: ${message.refused}`);
   if (message.headers === null) return drop("reject", "unknown message: it has no headers", undefined, "warn");
   try {
     return hasTaskHeader(message) ? admitHead(message, rules) : admitBody(message, rules);
@@ -58,6 +58,16 @@ export function admit(message: Message, rules: IntakeRules): Decision {
 
 function drop(settle: "ack" | "reject", reason: string, error?: unknown, level: "error" | "warn" = "error"): Decision {
   return { kind: "drop", settle, reason, level, ...(error === undefined ? {} : { error }) };
+}
+
+/** What the transport did not read. Where it left us the headers, whoever waits for the id is told. */
+function admitRefused(message: Message, reason: string): Decision {
+  if (message.headers === null || !hasTaskHeader(message)) return drop("reject", reason);
+  try {
+    return invalid(readHead(message), new InvalidTaskError(reason));
+  } catch (error) {
+    return drop("reject", reason, error);
+  }
 }
 
 /** Protocol 2 and hybrids: the header names the task, so an unknown one is answered before the body is decoded. */

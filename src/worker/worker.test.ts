@@ -488,6 +488,17 @@ describe("what is no task to run here", () => {
     expect(await f.left()).toBe(0);
   });
 
+  test("a message whose body the transport refused fails for whoever waits, as far as its headers tell", async () => {
+    const f = await fleet([add]);
+    const id = newId();
+    const whole = encodeTask({ origin: "test", serializer: jsonSerializer, task: "add", id });
+    await f.raw({ ...whole, body: body(""), refused: "the body is 10 bytes long; the limit is 5" });
+    const meta = await f.end(id);
+    expect(meta.status).toBe("FAILURE");
+    expect(JSON.stringify(meta.exception)).toContain("the body is 10 bytes long; the limit is 5");
+    expect(f.order).toEqual(["store FAILURE", "reject"]);
+  });
+
   test("a body over the limit is refused with a reason, and nothing else suffers", async () => {
     const f = await fleet([add], { lovage_max_message_bytes: 200 });
     const id = await f.send({ task: "add", args: ["x".repeat(500)] });
