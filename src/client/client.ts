@@ -158,7 +158,15 @@ class CeleryClient implements Client {
           ),
       },
     );
-    await this.publisher.publish(encodeTask(input), destination, how);
+    const message = encodeTask(input);
+    const { anticipation } = this.results;
+    if (!ignored) anticipation?.expect(id);
+    try {
+      await this.publisher.publish(message, destination, how);
+    } catch (error) {
+      anticipation?.forget(id);
+      throw error;
+    }
     if (request.parent === undefined && options.addToParent !== false) currentTask()?.[childSent](id);
     return new AsyncResult<T>(id, this.results, { returns: task?.returns ?? null, ignored });
   }

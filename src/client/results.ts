@@ -5,6 +5,7 @@ import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { TimerHeap } from "../runtime/timer-heap.ts";
 import { TimeoutError } from "../tasks/errors.ts";
+import { Anticipation } from "./anticipation.ts";
 import type { ErrorRegistry } from "./remote-errors.ts";
 
 export interface ResultsParts {
@@ -29,6 +30,8 @@ export class Results {
   readonly validate: boolean;
   readonly #backend: ResultBackend<ResultMeta> | null;
   readonly #lostAfterMs: number | null;
+  /** Listens early for the results of what is sent; null without a backend. */
+  readonly anticipation: Anticipation | null;
   #timers: TimerHeap | null = null;
 
   constructor(parts: ResultsParts) {
@@ -36,6 +39,7 @@ export class Results {
     this.errors = parts.errors;
     this.validate = parts.validate;
     this.#lostAfterMs = parts.lostAfterMs;
+    this.anticipation = parts.backend === null ? null : new Anticipation(parts.backend, parts.lostAfterMs);
   }
 
   /** Throws `ImproperlyConfigured` when there is none (Celery: `DisabledBackend`). */
@@ -51,22 +55,41 @@ export class Results {
   }
 
   /** The record with which the task ends. Rejects with `TimeoutError`, the signal's reason, or what the backend says. */
-  async wait(id: string, { timeout, signal, onUpdate }: WaitLimits): Promise<ResultMeta> {
-    const { backend } = this;
-    const lostAfter = this.#lostAfterMs;
-    if (timeout === undefined) return backend.watch(id, { signal, onUpdate, lostAfter });
+  async wait(id: string, limits: WaitLimits): Promise<ResultMeta> {
+    const { timeout, signal } = limits;
+    if (timeout === undefined) return this.#watch(id, limits, signal);
     if (!(timeout >= 0)) throw new ImproperlyConfigured(`timeout is a number of milliseconds, not ${String(timeout)}`);
     const controller = new AbortController();
     const endWith = this.#after(timeout, () => controller.abort(new TimeoutError(id, timeout)));
     const both = signal === undefined ? controller.signal : AbortSignal.any([controller.signal, signal]);
     try {
-      return await backend.watch(id, { signal: both, onUpdate, lostAfter });
+      return await this.#watch(id, limits, both);
     } finally {
       endWith();
     }
   }
 
+  async #watch(id: string, { onUpdate }: WaitLimits, signal: AbortSignal | undefined): Promise<ResultMeta> {
+    const { backend } = this;
+    const early = this.anticipation?.take(id) ?? null;
+    if (early === null) return backend.watch(id, { signal, onUpdate, lostAfter: this.#lostAfterMs });
+    if (onUpdate !== undefined) {
+      // Updates are told from the asking on; the early one has none.
+      early.stop.abort();
+      return backend.watch(id, { signal, onUpdate, lostAfter: this.#lostAfterMs });
+    }
+    signal?.throwIfAborted();
+    const abort = () => early.stop.abort(signal?.reason);
+    signal?.addEventListener("abort", abort, { once: true });
+    try {
+      return await early.record;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
   close(): void {
+    this.anticipation?.close();
     this.#timers?.close();
     this.#timers = null;
   }
