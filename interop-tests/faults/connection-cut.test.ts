@@ -70,8 +70,9 @@ describe.each(kinds)("a proxy that drops all bytes, before %s,", (kind) => {
   });
 });
 
-test.each(kinds)("results that meet silence on their way to the store arrive in the end, from %s", async (kind) => {
-  await using site = await openSite(kind);
+// It takes the fifteen seconds after which an answer of Redis counts as missing.
+test("results that meet silence on their way to the store arrive in the end", async () => {
+  await using site = await openSite("redis");
   await using proxy = await tcpProxy({ target: site.backend });
   await using app = clientOf(site);
   const settings = { result_backend: proxy.url };

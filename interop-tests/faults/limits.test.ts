@@ -45,7 +45,7 @@ describe.each(kinds)("over a limit, on %s,", (kind) => {
     await expectResults(app, good);
     const error = await big.get({ timeout: 10_000, propagate: false });
     expect(error).toBeInstanceOf(RemoteTaskError);
-    expect(String(error)).toMatch(/InvalidTaskError.* 65536/);
+    expect(String(error)).toMatch(/InvalidTaskError.*65536/);
     for (const words of [/can't decode the message body.*/, /(cannot be read|lovage_max_message_bytes)/]) {
       await worker.waitForLog(words);
     }

@@ -492,11 +492,18 @@ describe("what is no task to run here", () => {
     const f = await fleet([add]);
     const id = newId();
     const whole = encodeTask({ origin: "test", serializer: jsonSerializer, task: "add", id });
-    await f.raw({ ...whole, body: body(""), refused: "the body is 10 bytes long; the limit is 5" });
+    const settled: string[] = [];
+    vi.mocked(f.transport.consume).mock.calls[0]?.[2]({
+      message: { ...whole, body: body(""), refused: "the body is 10 bytes long; the limit is 5" },
+      info: { exchange: "", routingKey: "work", redelivered: false, queue: "work" },
+      lost: false,
+      ack: () => void settled.push("ack"),
+      reject: ({ requeue }) => void settled.push(requeue ? "requeue" : "reject"),
+    });
     const meta = await f.end(id);
     expect(meta.status).toBe("FAILURE");
     expect(JSON.stringify(meta.exception)).toContain("the body is 10 bytes long; the limit is 5");
-    expect(f.order).toEqual(["store FAILURE", "reject"]);
+    await expect.poll(() => settled).toEqual(["reject"]);
   });
 
   test("a body over the limit is refused with a reason, and nothing else suffers", async () => {
