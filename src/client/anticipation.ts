@@ -30,19 +30,20 @@ export class Anticipation {
     return this.#early.size;
   }
 
-  /** A task is about to be sent. */
-  expect(id: string): void {
-    if (!this.#habit) return;
+  /** A task is about to be sent. Its record, when it is listened for. */
+  expect(id: string): Promise<ResultMeta> | null {
+    if (!this.#habit) return null;
     if (this.#early.size >= MOST) {
       this.#habit = false;
       for (const oldest of this.#early.keys()) this.forget(oldest);
-      return;
+      return null;
     }
     const stop = new AbortController();
     const record = this.#backend.watch(id, { signal: stop.signal, lostAfter: this.#lostAfter });
     // Nobody may ever ask; who does gets the rejection from `take`.
     record.catch(() => this.#early.delete(id));
     this.#early.set(id, { record, stop });
+    return record;
   }
 
   /** A result is awaited: what was heard of it so far, if it was listened for. The caller ends the listening. */

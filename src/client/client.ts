@@ -4,6 +4,7 @@
  */
 import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
 import { encodeTask } from "../../protocol/celery/task-encoder.ts";
+import type { Message } from "../../protocol/message.ts";
 import { builtinSerializers, type SerializerRegistry } from "../../protocol/serialization.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { newId, processOrigin } from "../runtime/ids.ts";
@@ -15,7 +16,7 @@ import type { AnyTask } from "../tasks/definition.ts";
 import type { Transport } from "../transports/transport.ts";
 import { AsyncResult, type ResultOptions } from "./async-result.ts";
 import { type ApplyAsyncOptions, type CheckedOptions, checkOptions } from "./publish-options.ts";
-import { Publisher, type PublishHow } from "./publisher.ts";
+import { Publisher, type PublishHow, type PublishTarget } from "./publisher.ts";
 import { Queues } from "./queues.ts";
 import { ErrorRegistry } from "./remote-errors.ts";
 import { Results } from "./results.ts";
@@ -159,16 +160,26 @@ class CeleryClient implements Client {
       },
     );
     const message = encodeTask(input);
+    await this.#publish(id, message, destination, how, ignored);
+    if (request.parent === undefined && options.addToParent !== false) currentTask()?.[childSent](id);
+    return new AsyncResult<T>(id, this.results, { returns: task?.returns ?? null, ignored });
+  }
+
+  /** Until the broker has confirmed it, or, sooner, until its result is there: then it held it. */
+  async #publish(id: string, message: Message, to: PublishTarget, how: PublishHow, ignored: boolean): Promise<void> {
     const { anticipation } = this.results;
-    if (!ignored) anticipation?.expect(id);
+    const early = ignored || anticipation === null ? null : anticipation.expect(id);
+    const published = this.publisher.publish(message, to, how);
+    if (early === null) return published;
     try {
-      await this.publisher.publish(message, destination, how);
+      await Promise.race([published, early.then(settled, () => published)]);
     } catch (error) {
       anticipation?.forget(id);
       throw error;
     }
-    if (request.parent === undefined && options.addToParent !== false) currentTask()?.[childSent](id);
-    return new AsyncResult<T>(id, this.results, { returns: task?.returns ?? null, ignored });
+    published.catch((error: unknown) =>
+      this.#parts.log.debug({ id, err: error }, "a task whose result is there was not confirmed"),
+    );
   }
 
   result<T = unknown>(id: string, options?: ResultOptions): AsyncResult<T> {
@@ -203,3 +214,5 @@ class CeleryClient implements Client {
     return this.#replyTo;
   }
 }
+
+function settled(): void {}
