@@ -128,8 +128,12 @@ export class Cell implements AsyncDisposable {
     }
   }
 
+  peer(side: Side): PeerProcess {
+    return side === "python" ? this.pythonWorker : this.typescriptWorker;
+  }
+
   assertAlive(side: Side): void {
-    (side === "python" ? this.pythonWorker : this.typescriptWorker).assertAlive();
+    this.peer(side).assertAlive();
   }
 
   /** Every queue that a case used is empty, and nobody holds a message. */

@@ -22,6 +22,7 @@ export async function runMessages(cell: Cell, instances: readonly Instance<Messa
 async function runLane(cell: Cell, instances: readonly Instance<MessageCase>[]): Promise<void> {
   for (const instance of instances) {
     try {
+      cell.assertAlive(instance.direction.worker);
       await publish(cell, instance);
       await probe(cell, instance);
       if (!cell.rpc) await look(cell, instance);
@@ -53,8 +54,8 @@ async function probe(cell: Cell, { direction, case: one }: Instance<MessageCase>
     { id: randomUUID(), task: "fixture.add", args: "[1, 2]", kwargs: "{}", options },
   ]);
   if (handle === undefined || handle instanceof Error) throw handle ?? new HarnessError("NO_PROBE", "nothing was sent");
-  const value = await handle.get({ timeout: waitMs });
-  cell.assertAlive(direction.worker);
+  const ended = cell.peer(direction.worker).ended.then(() => cell.assertAlive(direction.worker));
+  const value = await Promise.race([handle.get({ timeout: waitMs }), ended]);
   if (value !== 3) throw new HarnessError("BAD_PROBE", `after ${one.name} the worker answered ${String(value)}`);
 }
 

@@ -12,6 +12,13 @@ export const retryCases: readonly (CallCase | RelayCase)[] = [
   {
     kind: "call",
     name: "retries/no attempt is left, and the error is the one given",
+    task: "interop.give_up",
+    kwargs: '{"max_retries": 2}',
+    expect: { raises: { type: "ValueError", args: ["never well"] } },
+  },
+  {
+    kind: "call",
+    name: "retries/the last attempt ends at once",
     task: "fixture.retry_exhausted",
     kwargs: '{"max_retries": 2}',
     expect: { raises: { type: "ValueError", args: ["never well"] } },
