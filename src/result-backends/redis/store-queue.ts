@@ -114,6 +114,7 @@ export class StoreQueue<R> {
   #inFlight = 0;
   #recordsInFlight = 0;
   #turn: NodeJS.Immediate | null = null;
+  #soon = false;
   #timer: NodeJS.Timeout | null = null;
   #attempt = 0;
   /** Redis called a batch a protocol error: some value is longer than it takes; find out which. */
@@ -200,11 +201,19 @@ export class StoreQueue<R> {
   }
 
   #schedule(): void {
-    if (this.#turn === null && this.#timer === null && !this.#closed) this.#turn = setImmediate(this.#flush);
+    if (this.#turn !== null || this.#soon || this.#timer !== null || this.#closed) return;
+    if (this.#inFlight > 0) {
+      this.#turn = setImmediate(this.#flush);
+      return;
+    }
+    // Nobody is ahead: behind the code that runs now, all that it stores leaves together and ahead of the tick's other writes.
+    this.#soon = true;
+    process.nextTick(this.#flush);
   }
 
   readonly #flush = (): void => {
     this.#turn = null;
+    this.#soon = false;
     const client = this.#options.client();
     if (client === null) return;
     if (!this.#inOrder) {
