@@ -1,5 +1,4 @@
 /** The worker as its user sees it: an app, some queues, `start` and `stop`. */
-import { availableParallelism } from "node:os";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { acceptedTypes } from "../../protocol/serialization.ts";
 import type { Celery } from "../app.ts";
@@ -17,13 +16,16 @@ import { limitsOf } from "./parts.ts";
 export interface WorkerOptions {
   /** Names of the queues to consume. @default all of `task_queues`, else `task_default_queue` */
   queues?: readonly string[];
-  /** Tasks in flight. @default `worker_concurrency`, else the number of CPUs */
+  /** Tasks in flight. @default `worker_concurrency`, else 16: tasks of an event loop mostly wait (Celery: the number of CPUs) */
   concurrency?: number;
   /** Node name, with `%h` for the host name. @default "celery@%h" */
   name?: string;
   /** Stop warm on SIGTERM and SIGINT, cold on the second or on SIGQUIT. @default false */
   handleSignals?: boolean;
 }
+
+/** Tasks in flight on the event loop when nobody says. */
+const DEFAULT_CONCURRENCY = 16;
 
 /** Serves an app's tasks. */
 export class Worker {
@@ -160,7 +162,7 @@ export class Worker {
 }
 
 function concurrencyOf(wanted: number | null): number {
-  const concurrency = wanted ?? availableParallelism();
+  const concurrency = wanted ?? DEFAULT_CONCURRENCY;
   if (Number.isInteger(concurrency) && concurrency >= 1) return concurrency;
   throw new ImproperlyConfigured(`concurrency is a whole number of at least 1, not ${String(concurrency)}`);
 }

@@ -41,7 +41,7 @@ export const worker: Command = {
       type: "string",
       short: "c",
       value: "N",
-      help: "tasks in flight (default, and auto: the number of CPUs)",
+      help: "tasks in flight on the event loop (default, and auto: 16)",
     },
     hostname: {
       type: "string",

@@ -233,7 +233,7 @@ export const TABLE = {
   worker_concurrency: setting(
     concurrency,
     null,
-    "Tasks in flight; null: the worker's default (Celery: one a processor).",
+    "Tasks in flight; null: 16, as tasks of an event loop mostly wait (Celery: the number of CPUs).",
   ),
   worker_prefetch_multiplier: setting(count(), 4, "Messages taken ahead for each task in flight; 0: no limit."),
   worker_eta_task_limit: setting(
