@@ -2,7 +2,7 @@
  * The broker crashes and comes back while 5,000 tasks are sent and run. Client and worker live through it: nothing is lost, and
  * nothing runs twice but what may have been sent twice, because its send had not been answered when the broker went away.
  */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type RabbitmqServer, startRabbitmq, startRedis } from "../../src/testing/index.ts";
 import {
   clientOf,
@@ -16,6 +16,8 @@ import {
   sendAll,
   startWorker,
 } from "./support.ts";
+
+vi.setConfig({ testTimeout: 120_000 });
 
 const tasks = 5_000;
 const patient = { task_publish_retry_policy: { max_retries: null, interval_max: 0.2 } };

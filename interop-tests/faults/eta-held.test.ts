@@ -91,5 +91,5 @@ describe.each(kinds)("on %s", (kind) => {
     expect(await worker.stop({ grace: 30_000 })).toEqual({ code: 0, signal: null });
     await site.reach("later", tasks, 0);
     expect(site.ledger.keys("start").sort()).toEqual([...soon, ...now].sort());
-  });
+  }, 120_000);
 });
