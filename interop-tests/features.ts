@@ -79,6 +79,12 @@ export const off: readonly Off[] = [
     reason: "only a Python exception can be one",
   },
   {
+    cases: "late acks/a rejected message comes back*",
+    stores: ["filesystem+file"],
+    directions: toPython,
+    reason: "Kombu's filesystem transport does not tell a worker that a message came back",
+  },
+  {
     cases: "late acks/another worker*",
     directions: ["py-py"],
     reason: "no second Python worker in a cell; that Celery redelivers to Celery is not our promise",

@@ -4,9 +4,9 @@
  * `LOVAGE_TEST_CELLS="5.7.0 redis+redis"` (comma separated parts of names) runs some cells only.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { HarnessError, startPythonClient } from "../../src/testing/index.ts";
+import { HarnessError } from "../../src/testing/index.ts";
 import { directions, offReason, type Stores, stores, versions } from "../features.ts";
-import { Cell, service } from "../harness/cell.ts";
+import { Cell, startClient } from "../harness/cell.ts";
 import { compatibilityText, readCommitted, type Tally, writeText } from "../harness/compatibility.ts";
 import { knownFailure, readKnownFailures } from "../harness/known-failing.ts";
 import { compare, fill } from "../harness/outcome.ts";
@@ -39,9 +39,7 @@ function testVersion(version: string, cells: readonly Stores[]): void {
   const ran = new Map<Stores, Reports | Error>();
 
   beforeAll(async () => {
-    await using client = await startPythonClient({
-      python: service(`LOVAGE_TEST_PYTHON_${version.replaceAll(".", "_")}`),
-    });
+    await using client = await startClient(version);
     await Promise.all(
       cells.map(async (name) => {
         try {

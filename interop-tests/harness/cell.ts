@@ -18,6 +18,7 @@ import {
   type PythonWorker,
   rabbitmqApi,
   startNodeWorker,
+  startPythonClient,
   startPythonWorker,
   type TempVhost,
   tempFolder,
@@ -204,6 +205,16 @@ export function service(variable: string): string {
   return value;
 }
 
+/** Celery's client for all cells of a version: it knows the application's exceptions and writes files whole. */
+export async function startClient(version: string): Promise<PythonClient> {
+  const client = await startPythonClient({
+    python: service(`LOVAGE_TEST_PYTHON_${version.replaceAll(".", "_")}`),
+    env: { PYTHONPATH: `${pythonFixtures}:${here}` },
+  });
+  await client.run("import celery_app.exceptions, whole_files");
+  return client;
+}
+
 async function openCell(version: string, stores: Stores, client: PythonClient, cleanup: Cleanup): Promise<Cell> {
   const folder = cleanup.use(await tempFolder("interop")).path;
   const redisPrefix = `cell${randomBytes(5).toString("hex")}`;
@@ -221,7 +232,7 @@ async function openCell(version: string, stores: Stores, client: PythonClient, c
   const [pythonWorker, typescriptWorker, python] = await Promise.all([
     startPythonWorker({
       python: service(`LOVAGE_TEST_PYTHON_${version.replaceAll(".", "_")}`),
-      settings: { ...settings, imports: ["interop_tasks"] },
+      settings: { ...settings, imports: ["interop_tasks", "whole_files"] },
       queues: [queueOf("python"), topicQueueOf("python"), ...late("python")],
       pool: "threads",
       concurrency: 8,
@@ -234,8 +245,6 @@ async function openCell(version: string, stores: Stores, client: PythonClient, c
       env,
     }).then((worker) => cleanup.use(worker)),
     client.celery(settings),
-    // So that Celery's client finds the application's own exception classes.
-    client.run("import celery_app.exceptions"),
   ]);
   const typescript = new lovage.Celery("interop-client", {
     settings: { ...settings, lovage_exact_floats: true },

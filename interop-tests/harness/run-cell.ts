@@ -145,6 +145,8 @@ export async function collect(
 }
 
 export function note(instance: Instance, by: Side, outcome: Outcome): void {
+  if (process.env.DEVLOG && outcome.state.startsWith("nothing"))
+    process.stderr.write(`${instance.case.name} ${instance.direction.name} ${by} ${instance.id}\n`);
   instance.report.seen.push({ by, outcome: withWords(outcome, instance.words) });
 }
 
