@@ -4,6 +4,8 @@
  */
 import type { ParamSpec, Signature } from "../../protocol/binding.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
+import { bool, count, dict, type Kind, mismatch, nullable, seconds, structured, text } from "../settings/kinds.ts";
+import { didYouMean } from "../settings/suggest.ts";
 import type { TaskContext } from "./context.ts";
 import type { AnySchema, SchemaInput, SchemaOutput } from "./standard-schema.ts";
 
@@ -154,6 +156,7 @@ export function task(
   if (typeof name !== "string" || name === "") throw new ImproperlyConfigured("a task needs a name");
   const handler = typeof optionsOrHandler === "function" ? optionsOrHandler : (maybeHandler ?? null);
   const options = typeof optionsOrHandler === "function" ? {} : optionsOrHandler;
+  checkShape(name, options, handler);
   const { params, returns, ...behaviour } = options;
   checkBehaviour(name, behaviour);
   return {
@@ -167,6 +170,19 @@ export function task(
   };
 }
 
+function checkShape(name: string, options: unknown, handler: unknown): void {
+  if (!isObject(options)) throw mismatch(`task ${name}: the second argument`, "options or a handler", options);
+  if (handler !== null && typeof handler !== "function")
+    throw mismatch(`task ${name}: the handler`, "a function", handler);
+  const { params, returns } = options;
+  if (params !== undefined && !isObject(params)) {
+    throw mismatch(`task ${name}: params`, "an object of parameter name to schema", params);
+  }
+  if (returns !== undefined && !isSchema(returns)) {
+    throw new ImproperlyConfigured(`returns of task ${name} is not a Standard Schema value`);
+  }
+}
+
 /** The name that Python's error messages use: the last word of the task's name, as the function would be called. */
 function functionName(taskName: string): string {
   return taskName.slice(taskName.lastIndexOf(".") + 1);
@@ -176,7 +192,7 @@ function signatureOf(name: string, params: ParamSchemas): Signature {
   const specs: ParamSpec[] = [];
   let afterVarArgs = false;
   for (const [key, schema] of Object.entries(params)) {
-    if (typeof schema?.["~standard"]?.validate !== "function") {
+    if (!isSchema(schema)) {
       throw new ImproperlyConfigured(`parameter ${key} of task ${name} is not a Standard Schema value`);
     }
     if (key.startsWith("**")) specs.push({ name: key.slice(2), kind: "varKeyword", hasDefault: false });
@@ -194,6 +210,17 @@ function signatureOf(name: string, params: ParamSchemas): Signature {
   return { name: functionName(name), params: specs };
 }
 
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A schema may be a function, as ArkType's are. */
+function isSchema(value: unknown): boolean {
+  if (typeof value !== "function" && !isObject(value)) return false;
+  const standard: unknown = Reflect.get(value, "~standard");
+  return isObject(standard) && typeof standard.validate === "function";
+}
+
 /** A parameter whose schema accepts `undefined` has a default. An asynchronous schema cannot be asked; it is taken to have one. */
 function acceptsAbsence(schema: AnySchema): boolean {
   try {
@@ -204,48 +231,76 @@ function acceptsAbsence(schema: AnySchema): boolean {
   }
 }
 
-const BEHAVIOUR_KEYS = new Set([
-  "autoretryFor",
-  "dontAutoretryFor",
-  "retryKwargs",
-  "retryBackoff",
-  "retryBackoffMax",
-  "retryJitter",
-  "maxRetries",
-  "defaultRetryDelay",
-  "acksLate",
-  "acksOnFailureOrTimeout",
-  "acksOnFailure",
-  "acksOnTimeout",
-  "rejectOnWorkerLost",
-  "trackStarted",
-  "ignoreResult",
-  "storeErrorsEvenIfIgnored",
-  "timeLimit",
-  "softTimeLimit",
-  "throws",
-  "queue",
-  "exchange",
-  "routingKey",
-  "priority",
-  "expires",
-  "serializer",
-  "compression",
-  "positional",
-]);
+const errorClasses = structured("an array of error classes", (value, at) => {
+  if (!Array.isArray(value)) throw mismatch(at, "an array of error classes", value);
+  for (const [index, entry] of value.entries()) {
+    if (typeof entry !== "function") throw mismatch(`${at}[${index}]`, "an error class", entry);
+  }
+});
+
+const retryBackoff = structured("true, false or a number of seconds", (value, at) => {
+  if (typeof value !== "boolean" && !(typeof value === "number" && value >= 0)) {
+    throw mismatch(at, "true, false or a number of seconds", value);
+  }
+});
+
+const retryKwargs = structured("an object", (value, at) => {
+  for (const [key, entry] of Object.entries(dict.parse(value, at))) {
+    const kind = key === "countdown" ? seconds() : key === "maxRetries" ? nullable(count()) : null;
+    if (kind === null) throw new ImproperlyConfigured(`${at}: unknown option ${JSON.stringify(key)}`);
+    if (entry !== undefined) kind.parse(entry, `${at}.${key}`);
+  }
+});
+
+/** `Infinity` is a way to say that there is none. */
+const limit = structured("a number of seconds, at least 0", (value, at) => {
+  if (!(typeof value === "number" && value >= 0)) throw mismatch(at, "a number of seconds, at least 0", value);
+});
+
+const BEHAVIOUR: { readonly [K in keyof Required<TaskBehaviour>]: Kind<unknown> } = {
+  autoretryFor: errorClasses,
+  dontAutoretryFor: errorClasses,
+  retryKwargs,
+  retryBackoff,
+  retryBackoffMax: limit,
+  retryJitter: bool,
+  maxRetries: nullable(count()),
+  defaultRetryDelay: seconds(),
+  acksLate: bool,
+  acksOnFailureOrTimeout: bool,
+  acksOnFailure: bool,
+  acksOnTimeout: bool,
+  rejectOnWorkerLost: bool,
+  trackStarted: bool,
+  ignoreResult: bool,
+  storeErrorsEvenIfIgnored: bool,
+  timeLimit: limit,
+  softTimeLimit: limit,
+  throws: errorClasses,
+  queue: text,
+  exchange: text,
+  routingKey: structured("a text", (value, at) => {
+    if (typeof value !== "string") throw mismatch(at, "a text", value);
+  }),
+  priority: count({ max: 255 }),
+  expires: seconds(),
+  serializer: text,
+  compression: text,
+  positional: bool,
+};
+
+const BEHAVIOUR_NAMES = Object.keys(BEHAVIOUR);
 
 function checkBehaviour(name: string, behaviour: TaskBehaviour): void {
-  for (const key of Object.keys(behaviour)) {
-    if (!BEHAVIOUR_KEYS.has(key)) throw new ImproperlyConfigured(`task ${name}: unknown option ${JSON.stringify(key)}`);
-  }
-  for (const key of ["timeLimit", "softTimeLimit", "defaultRetryDelay", "retryBackoffMax", "expires"] as const) {
-    const value = behaviour[key];
-    if (value !== undefined && !(typeof value === "number" && value >= 0)) {
-      throw new ImproperlyConfigured(`task ${name}: ${key} is a number of seconds, not ${String(value)}`);
+  for (const [key, value] of Object.entries(behaviour)) {
+    if (!isBehaviour(key)) {
+      const hint = didYouMean(key, BEHAVIOUR_NAMES);
+      throw new ImproperlyConfigured(`task ${name}: unknown option ${JSON.stringify(key)}${hint}`);
     }
+    if (value !== undefined) BEHAVIOUR[key].parse(value, `task ${name}: ${key}`);
   }
-  const { maxRetries } = behaviour;
-  if (maxRetries !== undefined && maxRetries !== null && !(Number.isInteger(maxRetries) && maxRetries >= 0)) {
-    throw new ImproperlyConfigured(`task ${name}: maxRetries is a whole number or null, not ${String(maxRetries)}`);
-  }
+}
+
+function isBehaviour(key: string): key is keyof TaskBehaviour {
+  return Object.hasOwn(BEHAVIOUR, key);
 }
