@@ -176,6 +176,10 @@ function outboxOf(app: Celery): Outbox {
       const request: SendRequest = { name, args, kwargs, options, task, fromWire: true, parent: null };
       return app.client.send(request);
     },
+    sendTask: (name, args, kwargs, options) => {
+      const task = known(name);
+      return app.client.send({ name, args, kwargs, options, task, parent: null });
+    },
     send: async (task, args, options) => {
       const definition = known(task.name);
       if (definition === null)

@@ -2,7 +2,10 @@
  * When a task is tried again, by Celery's formulas. wire: celery/app/task.py `retry`, celery/app/autoretry.py,
  * celery/utils/time.py `get_exponential_backoff_interval`.
  */
+import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { saferepr } from "../../protocol/saferepr.ts";
+import { count, dict, mismatch, nullable, number } from "../settings/kinds.ts";
+import { didYouMean } from "../settings/suggest.ts";
 import type { RetryOptions } from "./context.ts";
 import type { AnyTask, TaskBehaviour } from "./definition.ts";
 import { MaxRetriesExceededError } from "./errors.ts";
@@ -31,8 +34,31 @@ export function exponentialBackoff(
   return Math.max(0, fullJitter ? Math.floor(random() * (countdown + 1)) : countdown);
 }
 
-/** What `ctx.retry(options)` throws: `Retry`, or `exc` or `MaxRetriesExceededError` when no attempt is left. */
+const RETRY_OPTIONS = ["countdown", "eta", "maxRetries", "exc", "args", "kwargs", "options"];
+const countdownKind = number({ min: -2_147_483_648, unit: "seconds" });
+const maxRetriesKind = nullable(count());
+
+/** A limit that is no number would never be reached. */
+function checkOptions(task: AnyTask, options: RetryOptions): void {
+  const at = `${task.name}: option`;
+  for (const name of Object.keys(dict.parse(options, `${task.name}: the options of retry()`))) {
+    if (RETRY_OPTIONS.includes(name)) continue;
+    const hint = didYouMean(name, RETRY_OPTIONS);
+    throw new ImproperlyConfigured(`${task.name}: unknown option ${JSON.stringify(name)} of retry()${hint}`);
+  }
+  const { countdown, maxRetries, args, kwargs } = options;
+  if (countdown !== undefined && countdown !== null) countdownKind.parse(countdown, `${at} countdown of retry()`);
+  if (maxRetries !== undefined) maxRetriesKind.parse(maxRetries, `${at} maxRetries of retry()`);
+  if (args !== undefined && !Array.isArray(args)) throw mismatch(`${at} args of retry()`, "an array", args);
+  if (kwargs !== undefined) dict.parse(kwargs, `${at} kwargs of retry()`);
+}
+
+/**
+ * What `ctx.retry(options)` throws: `Retry`, or `exc` or `MaxRetriesExceededError` when no attempt is left. Throws
+ * `ImproperlyConfigured` for options that cannot be.
+ */
 export function retryOutcome(task: AnyTask, attempt: Attempt, options: RetryOptions = {}): unknown {
+  checkOptions(task, options);
   const { countdown, eta, maxRetries, exc, args, kwargs, options: overrides } = options;
   const limit =
     maxRetries !== undefined

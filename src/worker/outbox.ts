@@ -4,9 +4,17 @@ import type { SentTask } from "../tasks/context.ts";
 export interface Outbox {
   /**
    * Sends a task by name with `applyAsync` options in camelCase, those of a signature included (`taskId`, `rootId`,
-   * `parentId`, `groupId`, `link`, `chain`, …). Resolves once the broker holds it.
+   * `parentId`, `groupId`, `link`, `chain`, …). Resolves once the broker holds it. Options that came with a message may have
+   * names that Lovage does not know.
    */
   applyAsync(
+    name: string,
+    args: readonly unknown[],
+    kwargs: Readonly<Record<string, unknown>>,
+    options: Record<string, unknown>,
+  ): Promise<SentTask>;
+  /** The same for the code of a task, whose mistakes in options are errors. */
+  sendTask(
     name: string,
     args: readonly unknown[],
     kwargs: Readonly<Record<string, unknown>>,

@@ -1,4 +1,5 @@
 /** `ctx` of a running task. Everything costly (abort controller, logger, dates) is made when first asked for. */
+import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { parseIso } from "../../protocol/iso-time.ts";
 import type { Log } from "../runtime/log.ts";
 import { silentLog } from "../runtime/log.ts";
@@ -132,15 +133,18 @@ export class RunningContext implements TaskContext {
     return this.updateState("PROGRESS", meta);
   }
 
-  updateState(state: string, meta: unknown = null): Promise<void> {
-    return this.#host.updateState(this.#request, state, meta);
+  async updateState(state: string, meta: unknown = null): Promise<void> {
+    if (typeof state !== "string" || state === "") {
+      throw new ImproperlyConfigured(`${this.name}: a state is a text that is not empty, not ${String(state)}`);
+    }
+    await this.#host.updateState(this.#request, state, meta);
   }
 
   readonly send: ContextSend = async (task, args, options = {}) =>
     this.#remember(await this.#host.outbox.send(task, args, this.#inherit(options)));
 
   readonly sendTask: ContextSendTask = async (name, args = [], kwargs = {}, options = {}) =>
-    this.#remember(await this.#host.outbox.applyAsync(name, args, kwargs, this.#inherit(options)));
+    this.#remember(await this.#host.outbox.sendTask(name, args, kwargs, this.#inherit(options)));
 
   /** wire: celery/app/base.py `send_task`: a task sent from a task has it as parent, its root and, if set, its priority. */
   #inherit(options: Record<string, unknown>): Record<string, unknown> {

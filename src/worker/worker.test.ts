@@ -15,7 +15,7 @@ import { newId } from "../runtime/ids.ts";
 import { silentLog } from "../runtime/log.ts";
 import { parseSettings, type SettingsInput } from "../settings/settings.ts";
 import { UTC } from "../settings/timezone.ts";
-import { currentTask } from "../tasks/context.ts";
+import { currentTask, type RetryOptions } from "../tasks/context.ts";
 import { type AnyTask, task } from "../tasks/definition.ts";
 import { Ignore, Reject } from "../tasks/signals.ts";
 import { createMemoryTransport, MemoryHub } from "../transports/memory.ts";
@@ -82,7 +82,11 @@ async function fleet(tasks: AnyTask[], settings: SettingsInput = {}, concurrency
     queues: [queue],
     accept: acceptedTypes(parsed.accept_content),
     decode: DEFAULT_LIMITS,
-    outbox: { applyAsync, send: (one, args, options) => applyAsync(one.name, [args], {}, options) },
+    outbox: {
+      applyAsync,
+      sendTask: applyAsync,
+      send: (one, args, options) => applyAsync(one.name, [args], {}, options),
+    },
     log: silentLog,
     isoNow: () => UTC.iso(Date.now()),
     naiveToEpoch: (wall) => wall,
@@ -177,6 +181,34 @@ describe("a handler that throws or returns what cannot be looked at", () => {
     expect(await end(await send({ task: "odd" }))).toMatchObject({ status: "FAILURE" });
     expect(await end(await send({ task: "add", args: [2] }))).toMatchObject({ result: 12 });
     expect(worker.active).toBe(0);
+  });
+});
+
+describe("a handler that calls its context wrongly", () => {
+  /** As a handler without types would. */
+  const wrongly = (options: unknown) => options as RetryOptions;
+  test.each([
+    ["maxRetries", { maxRetries: Number.NaN, countdown: 0 }],
+    ["maxRetries", { maxRetries: "3", countdown: 0 }],
+    ["countdown", { countdown: "5" }],
+    ["countdwon", { countdwon: 5 }],
+    ["args", { args: 5 }],
+    ["the options of retry", 5],
+  ])("fails with the name of %s, and is not tried again", async (name, options) => {
+    const { send, end, sent } = await fleet([
+      task("odd", { params: {} }, (_params, context) => context.retry(wrongly(options))),
+    ]);
+    const { status, exception } = await end(await send({ task: "odd" }));
+    expect(status).toBe("FAILURE");
+    expect(exception?.args[0]).toContain(name);
+    expect(sent).toEqual([]);
+  });
+
+  test("cannot store a state without a name", async () => {
+    const { send, end } = await fleet([
+      task("odd", { params: {} }, (_params, context) => context.updateState(5 as unknown as string)),
+    ]);
+    expect(await end(await send({ task: "odd" }))).toMatchObject({ status: "FAILURE" });
   });
 });
 
