@@ -12,6 +12,8 @@ import type { ApplyAsyncOptions } from "../../src/client/publish-options.ts";
 import { silentLog } from "../../src/runtime/log.ts";
 import type { SettingsInput } from "../../src/settings/settings.ts";
 import {
+  endsWithin,
+  HarnessError,
   type PeerProcess,
   type PythonWorker,
   type RedisServer,
@@ -208,6 +210,9 @@ export function keysOf(count: number, prefix: string): string[] {
   return Array.from({ length: count }, (_, index) => `${prefix}-${index}`);
 }
 
+/** No outage in these tests is longer. */
+const sendingMs = 50_000;
+
 export interface SendChoice {
   task: string | ((key: string) => string);
   /** @default the key alone */
@@ -238,7 +243,10 @@ export async function sendAll(
       onSent?.(++sent);
     }
   };
-  await Promise.all(Array.from({ length: Math.min(how.lanes ?? 100, keys.length) }, lane));
+  const all = Promise.all(Array.from({ length: Math.min(how.lanes ?? 100, keys.length) }, lane));
+  if (await endsWithin(all, sendingMs)) return void (await all);
+  const state = app.transport.connected ? "connected" : "not connected";
+  throw new HarnessError("NOT_SENT", `sent ${sent} of ${keys.length} in ${sendingMs} ms, ${state}: ${[...pending]}`);
 }
 
 /** Every stored result is there and is the right one. */
