@@ -169,6 +169,9 @@ describe("what cannot be", () => {
   test("a file that is missing, no JSON, or no object", () => {
     expect(() => parseSettings({ file: "/nowhere/settings.json", env: {} })).toThrow(/cannot read settings/);
     expect(() => fromFile("{")).toThrow(/cannot read settings/);
+    expect(() => fromFile('{"broker_url": redis://:secret@host}')).toThrow(
+      /settings\.json: (?!.*secret).*character 15/,
+    );
     expect(() => fromFile([1])).toThrow(/one JSON object/);
   });
 

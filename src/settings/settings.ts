@@ -4,7 +4,8 @@
  * Lovage reads the source (code, `LOVAGE_`); what Celery knows and Lovage does not is a notice where Python shares it.
  */
 import { readFileSync } from "node:fs";
-import { ImproperlyConfigured } from "../../protocol/errors.ts";
+import { DecodeError, ImproperlyConfigured } from "../../protocol/errors.ts";
+import { decodeJson } from "../../protocol/json.ts";
 import { CELERY_SETTINGS, newName } from "./celery-names.ts";
 import { isPlainObject, UnsupportedValue } from "./kinds.ts";
 import { didYouMean } from "./suggest.ts";
@@ -48,15 +49,31 @@ export function parseSettings(sources: SettingsSources = {}): ParsedSettings {
 }
 
 function readFile(path: string): Record<string, unknown> {
-  let content: unknown;
+  let text: string;
   try {
-    content = JSON.parse(readFileSync(path, "utf8"));
+    text = readFileSync(path, "utf8");
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new ImproperlyConfigured(`cannot read settings from ${path}: ${reason}`, { cause });
   }
+  let content: unknown;
+  try {
+    content = JSON.parse(text);
+  } catch {
+    // V8 quotes the text around the mistake, which may be a password; our reader says where it is.
+    throw new ImproperlyConfigured(`cannot read settings from ${path}: ${jsonMistake(text)}`);
+  }
   if (!isPlainObject(content)) throw new ImproperlyConfigured(`${path} must hold one JSON object of settings`);
   return content;
+}
+
+function jsonMistake(text: string): string {
+  try {
+    decodeJson(text);
+  } catch (error) {
+    if (error instanceof DecodeError) return error.message;
+  }
+  return "it is not JSON";
 }
 
 class Reading {
