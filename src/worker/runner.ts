@@ -171,6 +171,14 @@ export class Runner {
   #pump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
+    try {
+      this.#startReady();
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  #startReady(): void {
     const { concurrency, finishingLimit } = this.#parts;
     while (
       this.#accepting &&
@@ -182,14 +190,9 @@ export class Runner {
       if (request.delivery.lost) request.state = step(request.state, "lost", request.policy).state;
       else this.#begin(request);
     }
-    if (this.#head === this.#ready.length) this.#ready.length = 0;
-    else if (this.#head > 1024) this.#ready = this.#ready.slice(this.#head);
-    else {
-      this.#pumping = false;
-      return;
-    }
+    if (this.#head < this.#ready.length && this.#head <= 1024) return;
+    this.#ready = this.#ready.slice(this.#head);
     this.#head = 0;
-    this.#pumping = false;
   }
 
   #begin(request: Request): void {
