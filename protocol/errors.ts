@@ -50,7 +50,7 @@ export class ContentDisallowed extends ProtocolError {
 
 /** Readable, but not a task that may be run (Celery: `InvalidTaskError`). The worker rejects the message. */
 export class InvalidTaskError extends ProtocolError {
-  static readonly python = "celery.exceptions.InvalidTaskError";
+  static readonly python: string = "celery.exceptions.InvalidTaskError";
   constructor(message: string, options?: LovageErrorOptions) {
     super("INVALID_TASK", message, options);
   }

@@ -25,6 +25,15 @@ export class InvalidTaskMessage extends InvalidTaskError {
   }
 }
 
+/** Null where arguments must be: Python's call fails with this TypeError, and so does the task (celery-behaviour 1.2). */
+export class UncallableTask extends InvalidTaskMessage {
+  static override readonly python: string = "builtins.TypeError";
+
+  constructor(head: TaskHead, complaint: string) {
+    super(`${head.task.slice(head.task.lastIndexOf(".") + 1)}() ${complaint}, not NoneType`, head.task, head.id);
+  }
+}
+
 /** The 19 headers of protocol 2; all others are the caller's own. */
 const PROTOCOL_HEADERS: ReadonlySet<string> = new Set([
   "lang",
@@ -65,8 +74,8 @@ export function readHead(message: Message): TaskHead {
 
 /**
  * The whole task: `body` is the decoded payload, `head` what `readHead` gave, if it was called. Throws `InvalidTaskMessage`
- * with the reason when the body has not the shape of its protocol. Null args and kwargs, which clients in languages
- * without empty defaults send, count as empty.
+ * with the reason when the body has not the shape of its protocol.
+ * Null args or kwargs of protocol 2 are a call that Python cannot make: `UncallableTask`.
  */
 export function readTask(message: Message, body: unknown, head?: TaskHead): TaskRequest {
   if (!hasTaskHeader(message)) return readProtocol1(message, body);
@@ -133,6 +142,8 @@ function assemble(
   protocol: 1 | 2,
   utc: boolean | null,
 ): TaskRequest {
+  if (protocol === 2 && args === null) throw new UncallableTask(head, "argument after * must be an iterable");
+  if (protocol === 2 && kwargs === null) throw new UncallableTask(head, "argument after ** must be a mapping");
   if (!Array.isArray(args) && args !== null && args !== undefined) {
     throw invalid(head, `args must be an array, not ${kindOf(args)}`);
   }
@@ -251,7 +262,8 @@ function textList(value: unknown): string[] | null {
 function timeText(name: string, value: unknown, task: string, id: string): string {
   const text = timeTextOr(value, null);
   const time = text === null ? null : parseIso(text);
-  if (text === null || time === null || time === "overflow") {
+  // What is a time but beyond a timestamp is told to whoever waits, once the task is read: Celery stores a failure since 5.7.
+  if (text === null || time === null) {
     throw new InvalidTaskMessage(
       `invalid ${name} value ${JSON.stringify(text?.slice(0, 64) ?? kindOf(value))}`,
       task,
