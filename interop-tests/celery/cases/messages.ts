@@ -22,6 +22,9 @@ const deadly = (name: string, expect: Expectation, parts?: Parts) => message(`de
 
 const failed: Expectation = { raises: { type: "InvalidTaskError", module: "celery.exceptions" } };
 
+/** The call itself fails, as Python's would. */
+const uncallable: Expectation = { raises: { type: "TypeError", module: "builtins" } };
+
 export const messageCases: readonly MessageCase[] = [
   survived("a body that is no JSON", nothing, { body: "{{{" }),
   survived("a body that is no UTF-8", nothing, { body: Uint8Array.from([0xff, 0xfe, 0x00, 0x5b]) }),
@@ -86,7 +89,7 @@ export const messageCases: readonly MessageCase[] = [
   deadly("no id", nothing, { headers: { id: "$ABSENT" } }),
   deadly("an id that is an object", nothing, { headers: { id: { a: 1 } } }),
   deadly("a task name that is a number", nothing, { headers: { task: 5 } }),
-  deadly("arguments that are null", { value: '{"args": [], "kwargs": {}}' }, { body: `[null, null, ${embed}]` }),
+  deadly("arguments that are null", uncallable, { body: `[null, null, ${embed}]` }),
   deadly("arguments that are an object", failed, { body: `[{"a": 1}, {}, ${embed}]` }),
   deadly("keywords that are an array", failed, { body: `[[], ["a"], ${embed}]` }),
   deadly("retries that are a text", echoed, { headers: { retries: "many" } }),
