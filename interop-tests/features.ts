@@ -35,6 +35,7 @@ export interface Off {
 }
 
 const toPython = ["ts-py", "py-py"] as const;
+const fromPython = ["py-ts", "py-py"] as const;
 const toTypescript = ["py-ts", "ts-ts"] as const;
 const bytesOfNoClient = "these bytes come from no client: who puts them on the broker makes no difference";
 
@@ -77,6 +78,31 @@ export const off: readonly Off[] = [
     cases: "failures/an exception that cannot be made again*",
     directions: toTypescript,
     reason: "only a Python exception can be one",
+  },
+  {
+    cases: "late acks/a message rejected for good*",
+    versions: ["5.6.3", "5.4.0"],
+    directions: toPython,
+    reason: "Celery stores a failure for Reject since 5.7 only",
+  },
+  {
+    cases: "ignored results/the task says so",
+    versions: ["5.6.3", "5.4.0"],
+    directions: fromPython,
+    reason:
+      "before 5.7 Celery's send_task says `ignore_result: false`, which overrules the task (5.4's own worker does not look)",
+  },
+  {
+    cases: "ignored results/the call overrules the task",
+    versions: ["5.4.0"],
+    directions: toPython,
+    reason: "Celery 5.4 asks the task alone",
+  },
+  {
+    cases: "ignored results/a failure is ignored too",
+    versions: ["5.4.0"],
+    directions: toPython,
+    reason: "Celery 5.4 stores failures of calls that say `ignore_result`",
   },
   {
     cases: "late acks/a rejected message comes back*",

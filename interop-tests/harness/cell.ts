@@ -14,7 +14,6 @@ import {
   HarnessError,
   type PeerProcess,
   type PythonCelery,
-  type PythonClient,
   type PythonWorker,
   rabbitmqApi,
   startNodeWorker,
@@ -60,10 +59,10 @@ export class Cell implements AsyncDisposable {
   readonly #stack: Cleanup;
   #host: lovage.Celery | null = null;
 
-  static async open(version: string, stores: Stores, client: PythonClient): Promise<Cell> {
+  static async open(version: string, stores: Stores): Promise<Cell> {
     const cleanup = new Cleanup();
     try {
-      return await openCell(version, stores, client, cleanup);
+      return await openCell(version, stores, cleanup);
     } catch (error) {
       await cleanup[Symbol.asyncDispose]();
       throw error;
@@ -205,17 +204,7 @@ export function service(variable: string): string {
   return value;
 }
 
-/** Celery's client for all cells of a version: it knows the application's exceptions and writes files whole. */
-export async function startClient(version: string): Promise<PythonClient> {
-  const client = await startPythonClient({
-    python: service(`LOVAGE_TEST_PYTHON_${version.replaceAll(".", "_")}`),
-    env: { PYTHONPATH: `${pythonFixtures}:${here}` },
-  });
-  await client.run("import celery_app.exceptions, whole_files");
-  return client;
-}
-
-async function openCell(version: string, stores: Stores, client: PythonClient, cleanup: Cleanup): Promise<Cell> {
+async function openCell(version: string, stores: Stores, cleanup: Cleanup): Promise<Cell> {
   const folder = cleanup.use(await tempFolder("interop")).path;
   const redisPrefix = `cell${randomBytes(5).toString("hex")}`;
   const vhost = stores.startsWith("amqp")
@@ -228,13 +217,15 @@ async function openCell(version: string, stores: Stores, client: PythonClient, c
     PYTHONPATH: `${pythonFixtures}:${here}`,
     INTEROP_SETTINGS: JSON.stringify({ ...settings, lovage_exact_floats: true }),
   };
+  const interpreter = service(`LOVAGE_TEST_PYTHON_${version.replaceAll(".", "_")}`);
   const late = (side: Side) => directions.filter((direction) => diesIn(direction) === side).map(lateQueueOf);
   const [pythonWorker, typescriptWorker, python] = await Promise.all([
     startPythonWorker({
-      python: service(`LOVAGE_TEST_PYTHON_${version.replaceAll(".", "_")}`),
+      python: interpreter,
       settings: { ...settings, imports: ["interop_tasks", "whole_files"] },
       queues: [queueOf("python"), topicQueueOf("python"), ...late("python")],
-      pool: "threads",
+      // Not threads: on AMQP their acks go astray before Celery 5.7 (seen with 5.4.0 and 5.6.3).
+      pool: "prefork",
       concurrency: 8,
       heartbeat: false,
       env,
@@ -244,7 +235,12 @@ async function openCell(version: string, stores: Stores, client: PythonClient, c
       args: ["-Q", [queueOf("typescript"), topicQueueOf("typescript"), ...late("typescript")].join(","), "-c", "8"],
       env,
     }).then((worker) => cleanup.use(worker)),
-    client.celery(settings),
+    startPythonClient({ python: interpreter, settings, env }).then(async (client) => {
+      cleanup.use(client);
+      // So that Celery's client finds the application's own exceptions, and writes files whole.
+      await client.run("import celery_app.exceptions, whole_files");
+      return client;
+    }),
   ]);
   const typescript = new lovage.Celery("interop-client", {
     settings: { ...settings, lovage_exact_floats: true },

@@ -46,13 +46,20 @@ const source = `
 from kombu.utils import json
 from celery import signature
 answer = []
+# With rpc, Celery before 5.7 waits a second for each result that came before it was asked for, unless its handle was there.
+is_rpc = app.conf.result_backend == "rpc://"
+app.handles = getattr(app, "handles", {})
 for call in calls:
     try:
         options = json.loads(call["options"])
         for name in ("link", "link_error"):
             if name in options:
                 options[name] = [signature(part, app=app) for part in options[name]]
-        app.send_task(call["task"], args=json.loads(call["args"]), kwargs=json.loads(call["kwargs"]), task_id=call["id"], **options)
+        args, kwargs = json.loads(call["args"]), json.loads(call["kwargs"])
+        result = app.send_task(call["task"], args=args, kwargs=kwargs, task_id=call["id"], **options)
+        if is_rpc and not result.ignored:
+            app.handles[result.id] = result
+            app.backend.add_pending_result(result)
         answer.append(None)
     except Exception as error:
         answer.append(repr(error))

@@ -49,10 +49,9 @@ answer = {"state": meta["status"], "value": json.dumps(meta["result"])}
 const waitAndListen = `
 from kombu.utils import json
 from celery.exceptions import TimeoutError
-from celery.result import AsyncResult
 heard = []
 try:
-    AsyncResult(id, app=app).get(timeout=0.3, on_message=heard.append)
+    app.handles[id].get(timeout=0.3, on_message=heard.append)
 except TimeoutError:
     pass
 heard = [meta for meta in heard if meta["task_id"] == id]

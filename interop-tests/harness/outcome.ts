@@ -2,7 +2,7 @@
 import { decodeJson, encodeJson } from "../../protocol/json.ts";
 import type { AsyncResult } from "../../src/index.ts";
 import { TimeoutError } from "../../src/index.ts";
-import type { PythonCelery } from "../../src/testing/index.ts";
+import type { PythonCelery, PythonResult } from "../../src/testing/index.ts";
 import type { Expectation, Side } from "../celery/case.ts";
 
 export interface Outcome {
@@ -45,7 +45,7 @@ export async function seenByPython(python: PythonCelery, id: string, absent = fa
     const { state, info, raised } = await python.state(id);
     return { state, json: raised || !("json" in info) || state !== "SUCCESS" ? null : info.json, error: null };
   }
-  const got = await python.get(id, { timeout: waitMs });
+  const got = (await python.run(wait, { id, seconds: waitMs / 1000 }, { timeout: waitMs + 10_000 })) as PythonResult;
   if (got.raised === undefined) return { state: String(got.state), json: got.json, error: null };
   const { type, module, args } = got.raised;
   if (type === "TimeoutError" && module === "celery.exceptions") {
@@ -53,6 +53,18 @@ export async function seenByPython(python: PythonCelery, id: string, absent = fa
   }
   return { state: String(got.state), json: null, error: { type, module, args } };
 }
+
+/** As the client's own `get`, but with the handle that sending gave, which knows what came while others were waited for. */
+const wait = `
+import __main__
+from celery.result import AsyncResult
+result = getattr(app, "handles", {}).pop(id, None) or AsyncResult(id, app=app)
+try:
+    value = result.get(timeout=seconds, interval=0.02)
+    answer = {"state": result.state, **__main__.describe_value(value)}
+except Exception as error:
+    answer = {"state": result.state, "raised": __main__.describe_error(error)}
+`;
 
 function plain(text: string): unknown {
   return JSON.parse(text) as unknown;

@@ -5,7 +5,7 @@
 import { randomUUID } from "node:crypto";
 import type { AsyncResult } from "../../src/index.ts";
 import { HarnessError } from "../../src/testing/index.ts";
-import { type CallCase, type Case, type Direction, langOf, otherThan, type Side } from "../celery/case.ts";
+import { type CallCase, type Case, type Direction, expectationOf, langOf, otherThan, type Side } from "../celery/case.ts";
 import { directions, offReason } from "../features.ts";
 import { type Cell, queueOf } from "./cell.ts";
 import { type Outgoing, sendFromPython, sendFromTypescript } from "./clients.ts";
@@ -156,8 +156,8 @@ async function runCalls(cell: Cell, instances: readonly Instance<CallCase>[]): P
 
 async function collectRecords(cell: Cell, instances: readonly Instance[]): Promise<void> {
   const text = await cell.records();
-  for (const { case: one, report, words } of instances) {
-    report.records = (one.expect.records ?? []).filter((line) => text.includes(fill(line, words)));
+  for (const { case: one, direction, report, words } of instances) {
+    report.records = (expectationOf(one, direction).records ?? []).filter((line) => text.includes(fill(line, words)));
   }
 }
 

@@ -26,7 +26,7 @@ export const retryCases: readonly (CallCase | RelayCase)[] = [
   {
     kind: "call",
     name: "retries/the next attempt on the queue of the other language",
-    task: "fixture.retry_switch",
+    task: "interop.switch",
     kwargs: '{"queue": "$OTHERQUEUE"}',
     expect: { fields: { lang: "$OTHERLANG", retries: 1 } },
     control: "the languages are the point",

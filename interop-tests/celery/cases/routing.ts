@@ -7,6 +7,7 @@ export const routingCases: readonly (CallCase | OrderCase)[] = [
     name: "routing/a queue by name",
     task: "fixture.request_info",
     expect: { fields: { delivery_info: { exchange: "", routing_key: "$QUEUE", priority: 0, redelivered: false } } },
+    control: "the request names its sender and worker",
   },
   {
     kind: "call",
@@ -16,6 +17,7 @@ export const routingCases: readonly (CallCase | OrderCase)[] = [
     expect: {
       fields: { delivery_info: { exchange: "$QUEUE", routing_key: "$QUEUE", priority: 0, redelivered: false } },
     },
+    control: "the request names its sender and worker",
   },
   {
     kind: "call",
@@ -52,6 +54,7 @@ export const routingCases: readonly (CallCase | OrderCase)[] = [
     task: "fixture.request_info",
     options: { priority: 7 },
     expect: { fields: { delivery_info: { exchange: "", routing_key: "$QUEUE", priority: 7, redelivered: false } } },
+    control: "the request names its sender and worker",
   },
   {
     kind: "order",
