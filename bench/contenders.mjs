@@ -40,7 +40,7 @@ export function contenders(peers, nodeFlags = {}) {
     {
       ...node("lovage-default", "lovage.mjs", { concurrency: undefined }),
       label: "Lovage, default concurrency",
-      note: "as many in flight as there are cores, prefetch four times that: Celery's own defaults",
+      note: "no concurrency asked for: 16 in flight, prefetch 64",
       brokers: ["amqp", "redis"],
       modes: ["work"],
     },
