@@ -5,7 +5,15 @@
 import { randomUUID } from "node:crypto";
 import type { AsyncResult } from "../../src/index.ts";
 import { HarnessError } from "../../src/testing/index.ts";
-import { type CallCase, type Case, type Direction, expectationOf, langOf, otherThan, type Side } from "../celery/case.ts";
+import {
+  type CallCase,
+  type Case,
+  type Direction,
+  expectationOf,
+  langOf,
+  otherThan,
+  type Side,
+} from "../celery/case.ts";
 import { directions, offReason } from "../features.ts";
 import { type Cell, queueOf } from "./cell.ts";
 import { type Outgoing, sendFromPython, sendFromTypescript } from "./clients.ts";
