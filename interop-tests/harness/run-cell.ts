@@ -61,19 +61,13 @@ export async function runCell(cell: Cell, cases: readonly Case[]): Promise<Repor
   const kind = <K extends Case["kind"]>(wanted: K) =>
     instances.filter((instance): instance is Instance<Extract<Case, { kind: K }>> => instance.case.kind === wanted);
   await runCalls(cell, kind("call"));
-  if (process.env.DEVLOG) process.stderr.write(`runCalls ${performance.now() | 0}\n`);
   await runHeld(cell, kind("held"));
-  if (process.env.DEVLOG) process.stderr.write(`runHeld ${performance.now() | 0}\n`);
   await runOrders(cell, kind("order"));
-  if (process.env.DEVLOG) process.stderr.write(`runOrders ${performance.now() | 0}\n`);
   await runRelays(cell, kind("relay"));
-  if (process.env.DEVLOG) process.stderr.write(`runRelays ${performance.now() | 0}\n`);
   await runMessages(cell, kind("message"));
-  if (process.env.DEVLOG) process.stderr.write(`runMessages ${performance.now() | 0}\n`);
   await collectRecords(cell, instances);
   await drained(cell, reports);
   await runSurvivals(cell, kind("survival"));
-  if (process.env.DEVLOG) process.stderr.write(`runSurvivals ${performance.now() | 0}\n`);
   return reports;
 }
 
@@ -153,8 +147,7 @@ export async function collect(
 }
 
 export function note(instance: Instance, by: Side, outcome: Outcome): void {
-  if (process.env.DEVLOG && outcome.state.startsWith("nothing"))
-    process.stderr.write(`${instance.case.name} ${instance.direction.name} ${by} ${instance.id}\n`);
+  process.stderr.write(`${instance.case.name} ${instance.direction.name} ${by} ${instance.id}\n`);
   instance.report.seen.push({ by, outcome: withWords(outcome, instance.words) });
 }
 

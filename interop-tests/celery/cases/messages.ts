@@ -9,7 +9,7 @@ const plain = `[["$ID"], {}, ${embed}]`;
 const nothing: Expectation = { absent: true };
 const echoed: Expectation = { value: '{"args": ["$ID"], "kwargs": {}}' };
 
-type Parts = Partial<Pick<MessageCase, "body" | "contentType" | "contentEncoding" | "headers" | "deflate">>;
+type Parts = Partial<Pick<MessageCase, "body" | "contentType" | "contentEncoding" | "headers" | "deflate" | "control">>;
 
 function message(name: string, expect: Expectation, parts: Parts = {}): MessageCase {
   return { kind: "message", name, expect, body: plain, ...parts };
@@ -56,6 +56,10 @@ export const messageCases: readonly MessageCase[] = [
       body: `[[{"__proto__": {"x": 1}}], {"__proto__": 1, "constructor": 2}, ${embed}]`,
     },
   ),
+  survived("arguments that are null", uncallable, {
+    body: `[null, {}, ${embed}]`,
+    control: "Python's message names the module of its function",
+  }),
   survived("headers of 20,000 characters", echoed, {
     headers: { argsrepr: "x".repeat(20_000), tenant: "y".repeat(20_000) },
   }),
@@ -89,7 +93,7 @@ export const messageCases: readonly MessageCase[] = [
   deadly("no id", nothing, { headers: { id: "$ABSENT" } }),
   deadly("an id that is an object", nothing, { headers: { id: { a: 1 } } }),
   deadly("a task name that is a number", nothing, { headers: { task: 5 } }),
-  deadly("arguments that are null", uncallable, { body: `[null, null, ${embed}]` }),
+  deadly("arguments and keywords that are null", uncallable, { body: `[null, null, ${embed}]` }),
   deadly("arguments that are an object", failed, { body: `[{"a": 1}, {}, ${embed}]` }),
   deadly("keywords that are an array", failed, { body: `[[], ["a"], ${embed}]` }),
   deadly("retries that are a text", echoed, { headers: { retries: "many" } }),

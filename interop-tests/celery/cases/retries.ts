@@ -13,7 +13,7 @@ export const retryCases: readonly (CallCase | RelayCase)[] = [
     kind: "call",
     name: "retries/no attempt is left, and the error is the one given",
     task: "interop.give_up",
-    kwargs: '{"max_retries": 2}',
+    kwargs: '{"max_retries": 1}',
     expect: { raises: { type: "ValueError", args: ["never well"] } },
   },
   {
