@@ -23,6 +23,7 @@ import {
   tempFolder,
   tempVhost,
   testService,
+  waitFor,
 } from "../../src/testing/index.ts";
 import { Worker } from "../../src/worker-entry.ts";
 import type { Direction, Side } from "../celery/case.ts";
@@ -35,7 +36,6 @@ const pythonFixtures = fileURLToPath(new URL("../../python-fixtures/", import.me
 export const queueOf = (worker: Side) => `main-${worker}`;
 export const topicQueueOf = (worker: Side) => `topic-${worker}`;
 export const lateQueueOf = (direction: Direction) => `late-${direction.name}`;
-export const relayQueueOf = (direction: Direction) => `relay-${direction.name}`;
 export const orderQueueOf = (direction: Direction) => `order-${direction.name}`;
 
 /** Who holds a late-acked task when it dies: the language that does not finish it, except between TypeScript workers. */
@@ -115,17 +115,21 @@ export class Cell implements AsyncDisposable {
     }).start();
   }
 
-  /** Python's worker begins to consume a queue, or stops. Resolves when it says so. */
+  /** Python's worker begins to consume a queue, or stops; resolves when it has. Its own answer only says that it will. */
   async pythonConsumes(queue: string, on: boolean): Promise<void> {
     this.#queues.add(queue);
-    const replies = await this.python.broadcast(on ? "add_consumer" : "cancel_consumer", {
-      arguments: { queue },
-      destination: [this.pythonWorker.node],
-      timeout: 5_000,
-    });
-    if (!JSON.stringify(replies ?? []).includes('"ok"')) {
-      throw new HarnessError("NO_REPLY", `Python's worker answered ${JSON.stringify(replies)}`);
-    }
+    await this.#control(on ? "add_consumer" : "cancel_consumer", { queue });
+    await waitFor(
+      async () => (await this.#control("active_queues")).includes(`"name":${JSON.stringify(queue)},`) === on,
+      { describe: `Python ${on ? "to consume" : "to leave"} ${queue}` },
+    );
+  }
+
+  async #control(command: string, args: object = {}): Promise<string> {
+    const destination = [this.pythonWorker.node];
+    const replies = await this.python.broadcast(command, { arguments: args, destination, timeout: 5_000 });
+    if (replies?.length !== 1) throw new HarnessError("NO_REPLY", `Python's worker did not answer ${command}`);
+    return JSON.stringify(replies);
   }
 
   peer(side: Side): PeerProcess {

@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { waitFor } from "../../src/testing/index.ts";
 import type { CallCase, RelayCase, Side } from "../celery/case.ts";
-import { type Cell, relayQueueOf } from "./cell.ts";
+import type { Cell } from "./cell.ts";
 import { collect, type Instance, send } from "./run-cell.ts";
 
 export async function runRelays(cell: Cell, instances: readonly Instance<RelayCase>[]): Promise<void> {
@@ -23,7 +23,7 @@ export async function runRelays(cell: Cell, instances: readonly Instance<RelayCa
 }
 
 async function runRelay(cell: Cell, instance: Instance<RelayCase>): Promise<void> {
-  const queue = relayQueueOf(instance.direction);
+  const queue = `relay-${instance.id}`;
   const attempts = instance.case.attempts[instance.direction.name] ?? [];
   const folder = await cell.caseFolder();
   const call: CallCase = {

@@ -6,7 +6,7 @@ export const retryCases: readonly (CallCase | RelayCase)[] = [
     kind: "call",
     name: "retries/the third attempt succeeds",
     task: "fixture.retry_until",
-    args: "[3, 0.05]",
+    args: "[3, 0.7]",
     expect: { value: "3" },
   },
   {
