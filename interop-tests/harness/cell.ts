@@ -27,7 +27,7 @@ import {
 } from "../../src/testing/index.ts";
 import { Worker } from "../../src/worker-entry.ts";
 import type { Direction, Side } from "../celery/case.ts";
-import { directions, type Stores } from "../features.ts";
+import { directions, type Stores, versions } from "../features.ts";
 import { fixtureTasks } from "../fixtures/tasks.mjs";
 
 const here = fileURLToPath(new URL("../fixtures/", import.meta.url));
@@ -243,6 +243,10 @@ async function openCell(version: string, stores: Stores, cleanup: Cleanup): Prom
       cleanup.use(client);
       // So that Celery's client finds the application's own exceptions, and writes files whole.
       await client.run("import celery_app.exceptions, whole_files");
+      const { celery, kombu } = await client.versions();
+      if (!versions.some((named) => named.celery === celery && named.kombu === kombu && celery === version)) {
+        throw new HarnessError("WRONG_VERSION", `the Python for ${version} has Celery ${celery} with Kombu ${kombu}`);
+      }
       return client;
     }),
   ]);

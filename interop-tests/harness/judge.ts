@@ -24,6 +24,14 @@ export function judgeCase(
   const hasControl = compared && offReason(one.name, cell.version, cell.stores, "py-py") === null;
   const report = reportOf(reports, one.name, direction.name);
   judge(one, direction, report, hasControl ? reportOf(reports, one.name, "py-py") : null);
+  expect(report.seen.length, "clients that saw the result").toBe(observers(one, cell.stores));
+}
+
+/** Both clients, but with rpc only the one that asked; nobody asks for the result of a bare message. */
+function observers(one: Case, stores: Stores): number {
+  if (one.kind === "order") return 1;
+  if (stores === "amqp+rpc") return one.kind === "message" ? 0 : 1;
+  return 2;
 }
 
 function judge(one: Case, direction: Direction, report: Report, control: Report | null): void {

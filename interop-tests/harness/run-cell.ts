@@ -147,7 +147,6 @@ export async function collect(
 }
 
 export function note(instance: Instance, by: Side, outcome: Outcome): void {
-  process.stderr.write(`${instance.case.name} ${instance.direction.name} ${by} ${instance.id}\n`);
   instance.report.seen.push({ by, outcome: withWords(outcome, instance.words) });
 }
 
