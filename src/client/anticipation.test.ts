@@ -4,13 +4,14 @@ import { celeryRecordCodec } from "../../protocol/celery/result-codec.ts";
 import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
 import { createMemoryBackend } from "../result-backends/memory.ts";
 import "../runtime/bytes.ts";
+import { newId } from "../runtime/ids.ts";
 import { ErrorRegistry } from "./remote-errors.ts";
 import { Results } from "./results.ts";
 
 function client() {
   const backend = createMemoryBackend({ codec: celeryRecordCodec() });
   const watch = vi.spyOn(backend, "watch");
-  const results = new Results({ backend, errors: new ErrorRegistry(), validate: true, lostAfterMs: null });
+  const results = new Results({ backend, errors: new ErrorRegistry(), validate: true, lostAfterMs: null, ids: newId });
   const { anticipation } = results;
   if (anticipation === null) throw new TypeError("a backend is there");
   return { backend, watch, results, anticipation };
@@ -69,5 +70,45 @@ test("timeout, abort and updates work as without it", async () => {
   await backend.store("told", done("told"));
   await waiting;
   expect(states).toEqual(["STARTED"]);
+  results.close();
+});
+
+test("a client with the habit listens for the next task before it is sent, and only for a moment", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const { backend, anticipation, results, watch } = client();
+    await backend.store("first", done("first"));
+    await results.wait("first", {});
+    anticipation.expect("second");
+    anticipation.listenAhead();
+    const calls = watch.mock.calls.length;
+    const next = anticipation.newId();
+    const record = anticipation.expect(next);
+    expect(watch.mock.calls.length).toBe(calls);
+    await backend.store(next, done(next));
+    expect((await record)?.taskId).toBe(next);
+    expect((await results.wait(next, {})).taskId).toBe(next);
+
+    anticipation.listenAhead();
+    const unused = watch.mock.calls.at(-1)?.[0];
+    vi.advanceTimersByTime(1_000);
+    expect(anticipation.newId()).not.toBe(unused);
+    results.close();
+    expect(anticipation.size).toBe(0);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("many waits under one signal are one listener on it", async () => {
+  const { results } = client();
+  const controller = new AbortController();
+  const add = vi.spyOn(controller.signal, "addEventListener");
+  const waits = Array.from({ length: 50 }, (_, at) =>
+    results.wait(`t${at}`, { signal: controller.signal, timeout: 60_000 }).catch((error: unknown) => error),
+  );
+  expect(add).toHaveBeenCalledTimes(1);
+  controller.abort(new RangeError("enough"));
+  for (const error of await Promise.all(waits)) expect(error).toBeInstanceOf(RangeError);
   results.close();
 });

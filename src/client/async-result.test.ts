@@ -5,6 +5,7 @@ import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { createMemoryBackend } from "../result-backends/memory.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
+import { newId } from "../runtime/ids.ts";
 import {
   NotRegistered,
   RemoteTaskError,
@@ -45,6 +46,7 @@ beforeEach(() => {
     errors: new ErrorRegistry([PaymentFailed, Picky]),
     validate: true,
     lostAfterMs: null,
+    ids: newId,
   });
 });
 
@@ -169,7 +171,13 @@ describe("get", () => {
   });
 
   test("without a backend is an error at once", async () => {
-    const none = new Results({ backend: null, errors: new ErrorRegistry(), validate: true, lostAfterMs: null });
+    const none = new Results({
+      backend: null,
+      errors: new ErrorRegistry(),
+      validate: true,
+      lostAfterMs: null,
+      ids: newId,
+    });
     await expect(new AsyncResult("a", none).get()).rejects.toThrow(ImproperlyConfigured);
     await expect(new AsyncResult("a", none).get({ timeout: 5 })).rejects.toThrow(/no result backend/);
     await expect(new AsyncResult("a", none).state()).rejects.toThrow(/no result backend/);
@@ -180,7 +188,13 @@ describe("get", () => {
     const returns = z.number();
     await expect(new AsyncResult("a", results, { returns }).get()).rejects.toThrow(TaskValidationError);
     expect(await new AsyncResult("a", results, { returns: z.coerce.number() }).get()).toBe(12);
-    const unchecked = new Results({ backend, errors: new ErrorRegistry(), validate: false, lostAfterMs: null });
+    const unchecked = new Results({
+      backend,
+      errors: new ErrorRegistry(),
+      validate: false,
+      lostAfterMs: null,
+      ids: newId,
+    });
     expect(await new AsyncResult("a", unchecked, { returns }).get()).toBe("12");
   });
 

@@ -14,6 +14,7 @@ import { type Zone, zoneOf } from "../settings/timezone.ts";
 import { childSent, currentTask } from "../tasks/context.ts";
 import type { AnyTask } from "../tasks/definition.ts";
 import type { Transport } from "../transports/transport.ts";
+import type { Anticipation } from "./anticipation.ts";
 import { AsyncResult, type ResultOptions } from "./async-result.ts";
 import { type ApplyAsyncOptions, type CheckedOptions, checkOptions } from "./publish-options.ts";
 import { Publisher, type PublishHow, type PublishTarget } from "./publisher.ts";
@@ -105,7 +106,10 @@ class CeleryClient implements Client {
     this.router = new Router(settings, this.queues);
     this.publisher = new Publisher(parts);
     const lostAfter = settings.lovage_result_lost_after;
+    const ids = parts.ids ?? newId;
+    this.#ids = ids;
     this.results = new Results({
+      ids,
       backend: parts.backend,
       errors: parts.errors ?? new ErrorRegistry(),
       validate: settings.lovage_validate_params,
@@ -114,7 +118,6 @@ class CeleryClient implements Client {
     this.zone = zoneOf(settings);
     this.#serializers = parts.serializers ?? builtinSerializers;
     this.#now = parts.now ?? Date.now;
-    this.#ids = parts.ids ?? newId;
     this.#origin = parts.origin ?? processOrigin();
     this.#oid = parts.oid ?? newId();
     this.#replyTo = parts.backend === null ? this.#oid : null;
@@ -130,7 +133,6 @@ class CeleryClient implements Client {
     if (ancestry.priority !== null && routed.priority === undefined)
       routed = { ...routed, priority: ancestry.priority };
     const destination = this.router.destination(routed);
-    const id = options.taskId ?? this.#ids();
     const ignored = options.ignoreResult === true;
     const how = {
       retry: routed.retry,
@@ -140,43 +142,52 @@ class CeleryClient implements Client {
       signal: options.signal,
     };
     const replyTo = this.#replyTo ?? (await this.#askReplyTo(ignored, how));
-    const input = taskMessage(
-      { name, id, args, kwargs },
-      { ...options, rootId: ancestry.rootId, parentId: ancestry.parentId },
-      routed,
-      destination,
-      {
-        settings,
-        zone: this.zone,
-        nowMs: this.#now(),
-        serializer: this.#serializers.byName(routed.serializer ?? settings.task_serializer),
-        origin: this.#origin,
-        replyTo,
-        onExpired: (secondsAgo) =>
-          this.#parts.log.warn(
-            { task: name, id, secondsAgo },
-            "sent a task whose expires has passed; the broker drops it",
-          ),
-      },
-    );
-    const message = encodeTask(input);
-    await this.#publish(id, message, destination, how, ignored);
+    const anticipation = ignored ? null : this.results.anticipation;
+    const id = options.taskId ?? anticipation?.newId() ?? this.#ids();
+    try {
+      const input = taskMessage(
+        { name, id, args, kwargs },
+        { ...options, rootId: ancestry.rootId, parentId: ancestry.parentId },
+        routed,
+        destination,
+        {
+          settings,
+          zone: this.zone,
+          nowMs: this.#now(),
+          serializer: this.#serializers.byName(routed.serializer ?? settings.task_serializer),
+          origin: this.#origin,
+          replyTo,
+          onExpired: (secondsAgo) =>
+            this.#parts.log.warn(
+              { task: name, id, secondsAgo },
+              "sent a task whose expires has passed; the broker drops it",
+            ),
+        },
+      );
+      const message = encodeTask(input);
+      await this.#publish(id, message, destination, how, anticipation);
+    } catch (error) {
+      anticipation?.forget(id);
+      throw error;
+    }
     if (request.parent === undefined && options.addToParent !== false) currentTask()?.[childSent](id);
     return new AsyncResult<T>(id, this.results, { returns: task?.returns ?? null, ignored });
   }
 
   /** Until the broker has confirmed it, or, sooner, until its result is there: then it held it. */
-  async #publish(id: string, message: Message, to: PublishTarget, how: PublishHow, ignored: boolean): Promise<void> {
-    const { anticipation } = this.results;
-    const early = ignored || anticipation === null ? null : anticipation.expect(id);
+  async #publish(
+    id: string,
+    message: Message,
+    to: PublishTarget,
+    how: PublishHow,
+    anticipation: Anticipation | null,
+  ): Promise<void> {
+    const early = anticipation?.expect(id) ?? null;
     const published = this.publisher.publish(message, to, how);
+    // Behind the message, so that it does not wait for it.
+    anticipation?.listenAhead();
     if (early === null) return published;
-    try {
-      await Promise.race([published, early.then(settled, () => published)]);
-    } catch (error) {
-      anticipation?.forget(id);
-      throw error;
-    }
+    await Promise.race([published, early.then(settled, () => published)]);
     published.catch((error: unknown) =>
       this.#parts.log.debug({ id, err: error }, "a task whose result is there was not confirmed"),
     );

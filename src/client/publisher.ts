@@ -107,25 +107,21 @@ export class Publisher {
     }
   }
 
-  async #attempt(message: Message, target: PublishTarget, how: PublishHow, signal: AbortSignal): Promise<void> {
+  #attempt(message: Message, target: PublishTarget, how: PublishHow, signal: AbortSignal): Promise<void> {
     const declaring = target.queue === null ? true : this.#declare(target.queue);
-    if (declaring !== true) await before(declaring, signal);
-    await this.#publish(message, target, how, signal);
-  }
-
-  async #publish(message: Message, target: PublishTarget, how: PublishHow, signal: AbortSignal): Promise<void> {
     const options = typeof how.mandatory === "boolean" ? { signal, mandatory: how.mandatory } : { signal };
-    try {
-      await this.#transport.publish(message, target.address, options);
-    } catch (error) {
-      const { queue } = target;
+    const publish = () => this.#transport.publish(message, target.address, options);
+    const published = declaring === true ? publish() : before(declaring, signal).then(publish);
+    const { queue } = target;
+    if (queue === null || target.address.exchange !== "" || this.#settings.lovage_declare !== "create")
+      return published;
+    return published.catch(async (error: unknown) => {
+      if (!(error instanceof PublishError && error.code === "UNROUTABLE")) throw error;
       // The queue was deleted since it was declared (it expired, or someone removed it): make it again, once.
-      if (!(error instanceof PublishError && error.code === "UNROUTABLE") || queue === null) throw error;
-      if (target.address.exchange !== "" || this.#settings.lovage_declare !== "create") throw error;
       this.#declared.delete(queue.name);
       await before(this.#transport.declare([queue]), signal);
-      await this.#transport.publish(message, target.address, options);
-    }
+      await publish();
+    });
   }
 
   #connect(signal: AbortSignal): Promise<void> {

@@ -3,6 +3,8 @@ import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
 import { PENDING } from "../../protocol/celery/states.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
+import { AbortGroups } from "../runtime/abort-groups.ts";
+import { Canceller } from "../runtime/cancellation.ts";
 import { TimerHeap } from "../runtime/timer-heap.ts";
 import { TimeoutError } from "../tasks/errors.ts";
 import { Anticipation } from "./anticipation.ts";
@@ -16,6 +18,8 @@ export interface ResultsParts {
   readonly validate: boolean;
   /** Milliseconds a wait bears a store that is away; null: for ever (`lovage_result_lost_after`). */
   readonly lostAfterMs: number | null;
+  /** Ids of tasks that are sent without one. */
+  readonly ids: () => string;
 }
 
 export interface WaitLimits {
@@ -32,6 +36,7 @@ export class Results {
   readonly #lostAfterMs: number | null;
   /** Listens early for the results of what is sent; null without a backend. */
   readonly anticipation: Anticipation | null;
+  readonly #aborts = new AbortGroups();
   #timers: TimerHeap | null = null;
 
   constructor(parts: ResultsParts) {
@@ -39,7 +44,7 @@ export class Results {
     this.errors = parts.errors;
     this.validate = parts.validate;
     this.#lostAfterMs = parts.lostAfterMs;
-    this.anticipation = parts.backend === null ? null : new Anticipation(parts.backend, parts.lostAfterMs);
+    this.anticipation = parts.backend === null ? null : new Anticipation({ ...parts, backend: parts.backend });
   }
 
   /** Throws `ImproperlyConfigured` when there is none (Celery: `DisabledBackend`). */
@@ -56,35 +61,35 @@ export class Results {
 
   /** The record with which the task ends. Rejects with `TimeoutError`, the signal's reason, or what the backend says. */
   async wait(id: string, limits: WaitLimits): Promise<ResultMeta> {
-    const { timeout, signal } = limits;
-    if (timeout === undefined) return this.#watch(id, limits, signal);
-    if (!(timeout >= 0)) throw new ImproperlyConfigured(`timeout is a number of milliseconds, not ${String(timeout)}`);
-    const controller = new AbortController();
-    const endWith = this.#after(timeout, () => controller.abort(new TimeoutError(id, timeout)));
-    const both = signal === undefined ? controller.signal : AbortSignal.any([controller.signal, signal]);
-    try {
-      return await this.#watch(id, limits, both);
-    } finally {
-      endWith();
-    }
+    const { timeout, signal, onUpdate } = limits;
+    if (timeout !== undefined && !(timeout >= 0))
+      throw new ImproperlyConfigured(`timeout is a number of milliseconds, not ${String(timeout)}`);
+    const early = this.anticipation?.take(id) ?? null;
+    // Updates are told from the asking on; who listened early was told of none.
+    if (early !== null && onUpdate === undefined) return this.#limited(early.record, early.stop, id, limits);
+    early?.stop.abort();
+    if (timeout === undefined) return this.backend.watch(id, { signal, onUpdate, lostAfter: this.#lostAfterMs });
+    const stop = new Canceller();
+    const record = this.backend.watch(id, { signal: stop, onUpdate, lostAfter: this.#lostAfterMs });
+    return this.#limited(record, stop, id, limits);
   }
 
-  async #watch(id: string, { onUpdate }: WaitLimits, signal: AbortSignal | undefined): Promise<ResultMeta> {
-    const { backend } = this;
-    const early = this.anticipation?.take(id) ?? null;
-    if (early === null) return backend.watch(id, { signal, onUpdate, lostAfter: this.#lostAfterMs });
-    if (onUpdate !== undefined) {
-      // Updates are told from the asking on; the early one has none.
-      early.stop.abort();
-      return backend.watch(id, { signal, onUpdate, lostAfter: this.#lostAfterMs });
-    }
-    signal?.throwIfAborted();
-    const abort = () => early.stop.abort(signal?.reason);
-    signal?.addEventListener("abort", abort, { once: true });
+  async #limited(
+    record: Promise<ResultMeta>,
+    stop: Canceller,
+    id: string,
+    { timeout, signal }: WaitLimits,
+  ): Promise<ResultMeta> {
+    if (timeout === undefined && signal === undefined) return record;
+    const endWith =
+      timeout === undefined ? null : this.#after(timeout, () => stop.abort(new TimeoutError(id, timeout)));
+    if (signal?.aborted) stop.abort(signal.reason);
+    else if (signal !== undefined) this.#aborts.join(signal, stop);
     try {
-      return await early.record;
+      return await record;
     } finally {
-      signal?.removeEventListener("abort", abort);
+      endWith?.();
+      if (signal !== undefined) this.#aborts.leave(signal, stop);
     }
   }
 

@@ -57,6 +57,8 @@ export interface RedisBackend<R> extends ResultBackend<R> {
   connection(): Promise<Redis>;
 }
 
+const lateReadMs = 20;
+
 class Awaited {
   readonly id: string;
   readonly channel: string;
@@ -81,6 +83,11 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   readonly #subscriptions: Subscriptions;
   /** By channel, which is the key. */
   readonly #awaited = new Map<string, Awaited>();
+  /** Of channels not yet subscribed whose task may not have been sent: whether it still has not. */
+  readonly #unsent = new Map<string, () => boolean>();
+  /** Channels to read once, if nothing has been pushed by then. */
+  readonly #late: string[] = [];
+  #lateTimer: NodeJS.Timeout | null = null;
   #commands: Redis | null = null;
   #listener: Redis | null = null;
   /** Resolvers of those who wait for the command connection. */
@@ -113,7 +120,12 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
     this.#subscriptions = new Subscriptions({
       client: () => readyOf(this.#listener),
       onSubscribed: (channels) => {
-        for (const channel of channels) this.#readAwaited(channel);
+        for (const channel of channels) {
+          const unsent = this.#unsent.get(channel);
+          this.#unsent.delete(channel);
+          if (unsent === undefined) this.#readAwaited(channel);
+          else if (!unsent()) this.#readSoon(channel);
+        }
       },
     });
   }
@@ -178,6 +190,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
     this.#connectCommands();
     this.#connectListener();
     if (!this.#awaited.has(channel)) this.#awaited.set(channel, new Awaited(id, channel));
+    if (options.unsent) this.#unsent.set(channel, options.unsent);
     // a wait that joins others on a subscribed channel reads for itself
     if (this.#subscriptions.want(channel)) this.#readAwaited(channel);
     return wait;
@@ -209,6 +222,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   async #close(): Promise<void> {
     this.#waits.close();
     this.#subscriptions.close();
+    if (this.#lateTimer !== null) clearTimeout(this.#lateTimer);
     if (this.#stores.pending > 0 && this.#refusal === null) {
       const late = new AbortController();
       await Promise.race([this.#stores.drained(), pause(this.#options.drainMs ?? 5_000, late.signal)]);
@@ -296,6 +310,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
 
   #stopAwaiting(channel: string): void {
     this.#awaited.delete(channel);
+    this.#unsent.delete(channel);
     this.#subscriptions.drop(channel);
   }
 
@@ -306,6 +321,18 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
     awaited.pushes++;
     this.#offer(awaited, message);
   };
+
+  /**
+   * A task sent while its channel was being subscribed has hardly ended before that: most results are pushed within the delay,
+   * and only for the others is the read made.
+   */
+  #readSoon(channel: string): void {
+    this.#late.push(channel);
+    this.#lateTimer ??= setTimeout(() => {
+      this.#lateTimer = null;
+      for (const late of this.#late.splice(0)) this.#readAwaited(late);
+    }, lateReadMs);
+  }
 
   #readAwaited(channel: string): void {
     const awaited = this.#awaited.get(channel);

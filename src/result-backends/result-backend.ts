@@ -3,6 +3,8 @@
  * know nothing of what a record means; a `RecordCodec` tells them. Clauses are tests in `result-backend.contract.ts`.
  */
 
+import type { Cancellation } from "../runtime/cancellation.ts";
+
 /** How records of type `R` are named, written and judged. Celery's is `protocol/celery/result-meta.ts`. */
 export interface RecordCodec<R> {
   /** Key, channel and file name of a task's record, such as `celery-task-meta-<id>`. */
@@ -62,8 +64,10 @@ export interface ResultBackend<R> {
 }
 
 export interface WatchOptions<R> {
-  signal?: AbortSignal;
+  signal?: Cancellation;
   onUpdate?: (record: R) => void;
   /** Milliseconds that the store may be away before the wait fails; null: wait for it. @default null */
   lostAfter?: number | null;
+  /** Asked once the backend listens: the task has not been sent by then, so nothing can have been stored before. */
+  unsent?: () => boolean;
 }

@@ -3,36 +3,37 @@
  * record it learns of; the first ready one settles the waits of its id. One timer serves all `lostAfter` limits, and only while
  * the store is away, so that thousands of waits cost a map entry each and nothing else.
  */
+import { type Abortable, AbortGroups } from "../runtime/abort-groups.ts";
 import { BackendGetMetaError, ResultLost } from "./errors.ts";
 import type { WatchOptions } from "./result-backend.ts";
 
-interface Wait<R> {
+class Wait<R> implements Abortable {
   readonly id: string;
   readonly options: WatchOptions<R>;
   readonly resolve: (record: R) => void;
   readonly reject: (reason: unknown) => void;
-  readonly startedMs: number;
+  readonly startedMs = performance.now();
   /** Encoded form of the last record passed to `onUpdate`: a read and a push of the same write are one update. */
-  seen: Uint8Array | null;
-}
-
-/** The waits under one signal: thousands of them, as of a group's results, are one listener. */
-class SignalWaits<R> {
-  readonly members = new Set<Wait<R>>();
+  seen: Uint8Array | null = null;
   readonly #waits: Waits<R>;
-  readonly #signal: AbortSignal;
 
-  constructor(waits: Waits<R>, signal: AbortSignal) {
+  constructor(
+    waits: Waits<R>,
+    id: string,
+    options: WatchOptions<R>,
+    resolve: (record: R) => void,
+    reject: (reason: unknown) => void,
+  ) {
     this.#waits = waits;
-    this.#signal = signal;
-    signal.addEventListener("abort", this, { once: true });
+    this.id = id;
+    this.options = options;
+    this.resolve = resolve;
+    this.reject = reject;
   }
 
-  handleEvent(): void {
-    for (const wait of [...this.members]) {
-      this.#waits.drop(wait);
-      wait.reject(this.#signal.reason);
-    }
+  onAbort(reason: unknown): void {
+    this.#waits.drop(this);
+    this.reject(reason);
   }
 }
 
@@ -44,7 +45,7 @@ export interface WaitsOptions<R> {
 
 export class Waits<R> {
   readonly #byId = new Map<string, Wait<R>[]>();
-  readonly #bySignal = new Map<AbortSignal, SignalWaits<R>>();
+  readonly #aborts = new AbortGroups();
   readonly #options: WaitsOptions<R>;
   #awaySinceMs: number | null = null;
   #awayReason: unknown;
@@ -71,11 +72,11 @@ export class Waits<R> {
     const { signal } = options;
     if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise<R>((resolve, reject) => {
-      const wait: Wait<R> = { id, options, resolve, reject, startedMs: performance.now(), seen: null };
+      const wait = new Wait(this, id, options, resolve, reject);
       const there = this.#byId.get(id);
       if (there === undefined) this.#byId.set(id, [wait]);
       else there.push(wait);
-      if (signal !== undefined) this.#listen(wait, signal);
+      if (signal !== undefined) this.#aborts.join(signal, wait);
       if (this.#awaySinceMs !== null && options.lostAfter != null) this.#armTimer();
     });
   }
@@ -150,21 +151,9 @@ export class Waits<R> {
     else waits.splice(at, 1);
   }
 
-  #listen(wait: Wait<R>, signal: AbortSignal): void {
-    let group = this.#bySignal.get(signal);
-    if (group === undefined) {
-      group = new SignalWaits(this, signal);
-      this.#bySignal.set(signal, group);
-    }
-    group.members.add(wait);
-  }
-
   #unlisten(wait: Wait<R>): void {
     const { signal } = wait.options;
-    const group = signal && this.#bySignal.get(signal);
-    if (!signal || !group?.members.delete(wait) || group.members.size > 0) return;
-    signal.removeEventListener("abort", group);
-    this.#bySignal.delete(signal);
+    if (signal !== undefined) this.#aborts.leave(signal, wait);
   }
 
   #remove(id: string): void {

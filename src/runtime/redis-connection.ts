@@ -53,6 +53,22 @@ export interface ConnectRedisOptions {
   onRetry?(error: RedisConnectionError, delayMs: number): void;
 }
 
+const corked = new WeakSet<Redis["stream"]>();
+
+/** Commands issued from here to the end of the running callback leave in one write. */
+export function inOneWrite(client: Redis): void {
+  const { stream } = client;
+  if (corked.has(stream)) return;
+  corked.add(stream);
+  stream.cork();
+  process.nextTick(uncork, stream);
+}
+
+function uncork(stream: Redis["stream"]): void {
+  corked.delete(stream);
+  stream.uncork();
+}
+
 const SHORT_LIFE_MS = 5_000;
 const SHORT_LIFE_PAUSE_MS = 1_000;
 

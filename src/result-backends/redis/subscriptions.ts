@@ -1,11 +1,12 @@
 /**
- * The channels that one client listens to, over one connection: SUBSCRIBE and UNSUBSCRIBE of a turn of the event loop are sent
- * together, and after a reconnect everything wanted is subscribed anew. A channel is reported once it is subscribed, so that
- * its owner can read what was written before.
+ * The channels that one client listens to, over one connection: SUBSCRIBE and UNSUBSCRIBE of a turn of the event loop are one
+ * write, and after a reconnect everything wanted is subscribed anew. A channel is reported once it is subscribed, so that
+ * its owner can read what was written before. Channels that nobody wants any more are left together, a moment later.
  */
-import type { Redis } from "../../runtime/redis-connection.ts";
+import { inOneWrite, type Redis } from "../../runtime/redis-connection.ts";
 
 const channelsPerCommand = 500;
+const lingerMs = 50;
 
 export interface SubscriptionsOptions {
   /** The subscriber connection if it is up; the owner calls `onConnected` and `onLost`. */
@@ -22,6 +23,7 @@ export class Subscriptions {
   readonly #toSubscribe = new Set<string>();
   readonly #toUnsubscribe = new Set<string>();
   #turn: NodeJS.Immediate | null = null;
+  #linger: NodeJS.Timeout | null = null;
 
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
@@ -47,7 +49,8 @@ export class Subscriptions {
     this.#toSubscribe.delete(channel);
     if (!this.#asked.has(channel)) return;
     this.#toUnsubscribe.add(channel);
-    this.#schedule();
+    if (this.#toUnsubscribe.size >= channelsPerCommand) this.#leave();
+    else this.#linger ??= setTimeout(this.#leave, lingerMs).unref();
   }
 
   onConnected(): void {
@@ -63,7 +66,9 @@ export class Subscriptions {
 
   close(): void {
     if (this.#turn !== null) clearImmediate(this.#turn);
+    if (this.#linger !== null) clearTimeout(this.#linger);
     this.#turn = null;
+    this.#linger = null;
     for (const set of [this.#wanted, this.#asked, this.#toSubscribe, this.#toUnsubscribe]) set.clear();
   }
 
@@ -75,16 +80,23 @@ export class Subscriptions {
     this.#turn = null;
     const client = this.#options.client();
     if (client === null) return;
-    for (const channels of chunks(this.#toUnsubscribe)) {
-      for (const channel of channels) this.#asked.delete(channel);
-      client.unsubscribe(...channels).catch(ignoreLoss);
-    }
+    inOneWrite(client);
     for (const channels of chunks(this.#toSubscribe)) {
       for (const channel of channels) this.#asked.add(channel);
       client.subscribe(...channels).then(() => this.#options.onSubscribed(channels), ignoreLoss);
     }
-    this.#toUnsubscribe.clear();
     this.#toSubscribe.clear();
+  };
+
+  readonly #leave = (): void => {
+    if (this.#linger !== null) clearTimeout(this.#linger);
+    this.#linger = null;
+    const client = this.#options.client();
+    const channels = [...this.#toUnsubscribe];
+    this.#toUnsubscribe.clear();
+    if (client === null || channels.length === 0) return;
+    for (const channel of channels) this.#asked.delete(channel);
+    client.unsubscribe(...channels).catch(ignoreLoss);
   };
 }
 

@@ -11,9 +11,9 @@
 import { Buffer } from "node:buffer";
 import { EncodeError } from "../../../protocol/errors.ts";
 import type { Address, Message } from "../../../protocol/message.ts";
+import { type Abortable, AbortGroups } from "../../runtime/abort-groups.ts";
 import type { Log } from "../../runtime/log.ts";
 import { PublishError, TransportClosed, TransportError } from "../errors.ts";
-import { type Abortable, AbortGroups } from "./abort-groups.ts";
 import { REPLY, replyCode, replyText } from "./broker-errors.ts";
 import { closeChannel } from "./calls.ts";
 import { type AmqpConnection, channelNumber } from "./connection.ts";

@@ -10,6 +10,7 @@ import {
   type ConnectRedisOptions,
   connectionError,
   connectRedis,
+  inOneWrite,
   type Redis,
   type RedisConnectionError,
   type RedisEndpoint,
@@ -51,7 +52,6 @@ export class RedisLink {
   #client: Redis | null = null;
   #endpointName = "";
   #scheduled: NodeJS.Immediate | null = null;
-  #corked = false;
   #wasUp = false;
   /** Counts connections: a set-up that outlived its connection stops. */
   #epoch = 0;
@@ -142,7 +142,7 @@ export class RedisLink {
     if (client === null || client.status !== "ready") {
       return Promise.reject(this.closed ? new TransportClosed() : new ConnectionLost("not connected to Redis"));
     }
-    this.#cork(client);
+    inOneWrite(client);
     return client.call(name, args).catch((error: unknown) => {
       throw this.#commandError(error, name);
     });
@@ -170,17 +170,6 @@ export class RedisLink {
         await new Promise((resolve) => setImmediate(resolve));
       }
     }
-  }
-
-  #cork(client: Redis): void {
-    if (this.#corked) return;
-    const { stream } = client;
-    this.#corked = true;
-    stream.cork();
-    process.nextTick(() => {
-      this.#corked = false;
-      stream.uncork();
-    });
   }
 
   #start(): void {

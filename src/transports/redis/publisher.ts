@@ -7,6 +7,7 @@
 import { encodeEnvelope } from "../../../protocol/kombu/envelope.ts";
 import type { RedisKeys } from "../../../protocol/kombu/redis-keys.ts";
 import type { Address, Message } from "../../../protocol/message.ts";
+import { type Abortable, AbortGroups } from "../../runtime/abort-groups.ts";
 import { newId } from "../../runtime/ids.ts";
 import { ConnectionLost, PublishError, TransportClosed } from "../errors.ts";
 import { type Bindings, matchingQueues } from "./bindings.ts";
@@ -23,25 +24,31 @@ const MAX_WAITING_LENGTH = 256 << 20;
 const MAX_ENVELOPE_LENGTH = 512 << 20;
 
 /** One `publish` call: it is done when all of its copies are. */
-class Publication {
+class Publication implements Abortable {
   copies = 0;
   done = false;
   inFlight = false;
   readonly #resolve: () => void;
   readonly #reject: (error: unknown) => void;
   readonly #signal: AbortSignal | undefined;
-  readonly #onAbort: (() => void) | undefined;
+  readonly #aborts: AbortGroups;
 
-  constructor(resolve: () => void, reject: (error: unknown) => void, signal?: AbortSignal) {
+  constructor(
+    aborts: AbortGroups,
+    resolve: () => void,
+    reject: (error: unknown) => void,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#aborts = aborts;
     this.#resolve = resolve;
     this.#reject = reject;
     this.#signal = signal;
-    if (signal === undefined) return;
-    // What is on its way is answered; only waiting ends here.
-    this.#onAbort = () => {
-      if (!this.inFlight) this.fail(signal.reason);
-    };
-    signal.addEventListener("abort", this.#onAbort, { once: true });
+    if (signal !== undefined) aborts.join(signal, this);
+  }
+
+  /** What is on its way is answered; only waiting ends here. */
+  onAbort(reason: unknown): void {
+    if (!this.inFlight) this.fail(reason);
   }
 
   copyDone(): void {
@@ -67,7 +74,7 @@ class Publication {
 
   #end(): void {
     this.done = true;
-    if (this.#onAbort !== undefined) this.#signal?.removeEventListener("abort", this.#onAbort);
+    if (this.#signal !== undefined) this.#aborts.leave(this.#signal, this);
   }
 }
 
@@ -100,6 +107,7 @@ export class Publisher implements LinkMember {
   readonly #keys: RedisKeys;
   readonly #bindings: Bindings;
   readonly #options: PublisherOptions;
+  readonly #aborts = new AbortGroups();
   #pushes: Push[] = [];
   #routed = new Map<string, Routed[]>();
   #waiting = 0;
@@ -122,7 +130,7 @@ export class Publisher implements LinkMember {
         const full = "too many messages wait for the connection to Redis";
         return reject(new PublishError(full, to, { retryable: true }));
       }
-      const publication = new Publication(resolve, reject, signal);
+      const publication = new Publication(this.#aborts, resolve, reject, signal);
       try {
         if (to.exchange === "") this.#toQueues(message, to, [to.routingKey], publication);
         else if (this.#bindings.isFanout(to.exchange)) this.#toChannel(message, to, publication);

@@ -33,8 +33,8 @@ local first, largest, budget, queues = tonumber(ARGV[5]), tonumber(ARGV[6]), ton
 local steps = (#KEYS - 2) / queues
 local score
 if mark then
-  redis.call('HLEN', unacked)
-  redis.call('ZCARD', index)
+  redis.call('HDEL', unacked, '')
+  redis.call('ZREM', index, '')
   local now = redis.call('TIME')
   score = string.format('%d.%06d', now[1], now[2])
 end

@@ -1,13 +1,14 @@
 /** Thousands of acts under one abort signal, with one listener: Node warns of more than ten, and removing one is a search. */
+import type { Cancellation } from "./cancellation.ts";
 
 export interface Abortable {
-  onAbort(reason: unknown): void;
+  onAbort(reason?: unknown): void;
 }
 
 export class AbortGroups {
-  readonly #groups = new Map<AbortSignal, Group>();
+  readonly #groups = new Map<Cancellation, Group>();
 
-  join(signal: AbortSignal, member: Abortable): void {
+  join(signal: Cancellation, member: Abortable): void {
     let group = this.#groups.get(signal);
     if (!group) {
       group = new Group(signal, this.#groups);
@@ -16,7 +17,7 @@ export class AbortGroups {
     group.members.add(member);
   }
 
-  leave(signal: AbortSignal, member: Abortable): void {
+  leave(signal: Cancellation, member: Abortable): void {
     const group = this.#groups.get(signal);
     if (!group?.members.delete(member) || group.members.size > 0) return;
     this.#groups.delete(signal);
@@ -26,10 +27,10 @@ export class AbortGroups {
 
 class Group {
   readonly members = new Set<Abortable>();
-  readonly #signal: AbortSignal;
-  readonly #groups: Map<AbortSignal, Group>;
+  readonly #signal: Cancellation;
+  readonly #groups: Map<Cancellation, Group>;
 
-  constructor(signal: AbortSignal, groups: Map<AbortSignal, Group>) {
+  constructor(signal: Cancellation, groups: Map<Cancellation, Group>) {
     this.#signal = signal;
     this.#groups = groups;
     signal.addEventListener("abort", this, { once: true });
