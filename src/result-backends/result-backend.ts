@@ -4,6 +4,7 @@
  */
 
 import type { Cancellation } from "../runtime/cancellation.ts";
+import type { ChordCounter, GroupCodec, GroupStore } from "./chord-counter.ts";
 
 /** How records of type `R` are named, written and judged. Celery's is `protocol/celery/result-meta.ts`. */
 export interface RecordCodec<R> {
@@ -20,6 +21,8 @@ export interface RecordCodec<R> {
   readonly finalPrefix: string;
   /** Seconds to keep this record; null: for ever. */
   ttl(record: R): number | null;
+  /** How groups and chords are kept; without it a backend keeps none. */
+  readonly group?: GroupCodec;
 }
 
 export interface EncodedRecord {
@@ -43,6 +46,10 @@ export interface ResultBackend<R> {
     /** Records outlive the process. */
     persistent: boolean;
   };
+  /** Counts the parts of chords; absent: `celery.chord_unlock` has to, or chords are refused (`requireChords`). */
+  readonly chords?: ChordCounter;
+  /** Keeps groups by id; absent: it cannot. */
+  readonly groups?: GroupStore;
   /** What a request must carry as `reply_to`. For rpc the queue exists, and is consumed, when this resolves. */
   replyTo(): Promise<string>;
   /**

@@ -1,5 +1,14 @@
 /** What the worker may send. `app` hands it in, so that the worker never meets the client (style: the arrow points right). */
+import type { ResultTuple } from "../../protocol/celery/result-tuple.ts";
+import type { WireSignature } from "../../protocol/celery/signature.ts";
 import type { SentTask } from "../tasks/context.ts";
+
+/** What `apply` adds to a signature: arguments in front of its own, and wire-style options (`parent_id`, `chain`, …). */
+export interface ApplyGiven {
+  args?: readonly unknown[];
+  kwargs?: Record<string, unknown>;
+  options?: Record<string, unknown>;
+}
 
 export interface Outbox {
   /**
@@ -22,4 +31,9 @@ export interface Outbox {
   ): Promise<SentTask>;
   /** Sends to a task by its definition: one object of parameters or an array of arguments. */
   send(task: { readonly name: string }, args: unknown, options: Record<string, unknown>): Promise<SentTask>;
+  /**
+   * What `Signature.apply_async(args, kwargs, **options)` does in a Celery worker, for any signature: plain, chain, group, chord,
+   * map, chunks. Resolves with the result's tuple, parents included, once the broker holds all messages.
+   */
+  apply?(signature: WireSignature, given: ApplyGiven): Promise<ResultTuple>;
 }
