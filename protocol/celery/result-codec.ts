@@ -75,6 +75,15 @@ export interface EncodedResult {
   contentEncoding: string;
 }
 
+/** Groups and parts of chords: plain values under keys of their own, in the same serialiser. */
+export interface CeleryGroupCodec {
+  key(groupId: string): string;
+  /** Throws `EncodeError`. */
+  encode(value: unknown): EncodedResult;
+  /** Throws `DecodeError` or `ContentDisallowed`. */
+  decode(bytes: Uint8Array): unknown;
+}
+
 /** Celery's results for a result backend: has the shape of `RecordCodec<ResultMeta>`. */
 export interface CeleryRecordCodec {
   key(id: string): string;
@@ -87,6 +96,7 @@ export interface CeleryRecordCodec {
   /** Compressed records, and those of other serialisers than JSON, do not begin with it: they must be decoded to be judged. */
   readonly finalPrefix: string;
   ttl(meta: ResultMeta): number | null;
+  readonly group: CeleryGroupCodec;
 }
 
 const DAY_SECONDS = 86_400;
@@ -114,27 +124,33 @@ export function celeryRecordCodec(options: CeleryRecordCodecOptions = {}): Celer
     return compress === null ? bytes : joinCompressionMarker(compress(bytes));
   }
 
+  function decodeValue(bytes: Uint8Array, contentType?: string): unknown {
+    const compressed = splitCompressionMarker(bytes);
+    const message: Message = {
+      body: compressed === null ? bytes : compressed.bytes,
+      contentType: contentType ?? serializer.contentType,
+      contentEncoding: serializer.contentEncoding,
+      headers: compressed === null ? null : { compression: compressed.mime },
+      properties: {},
+    };
+    const payload = { accept, limits, serializers: options.serializers, decompress: options.decompress };
+    return decodePayload(message, payload);
+  }
+  const form = { contentType: serializer.contentType, contentEncoding: serializer.contentEncoding };
+
   return {
     finalPrefix: FINAL_PREFIX,
     key: (id) => keys.task(id),
-    encode: (_id, meta) => ({
-      body: encodeBody(meta),
-      contentType: serializer.contentType,
-      contentEncoding: serializer.contentEncoding,
-    }),
+    encode: (_id, meta) => ({ body: encodeBody(meta), ...form }),
     decode(id, bytes, contentType) {
-      const compressed = splitCompressionMarker(bytes);
-      const message: Message = {
-        body: compressed === null ? bytes : compressed.bytes,
-        contentType: contentType ?? serializer.contentType,
-        contentEncoding: serializer.contentEncoding,
-        headers: compressed === null ? null : { compression: compressed.mime },
-        properties: {},
-      };
-      const payload = { accept, limits, serializers: options.serializers, decompress: options.decompress };
-      const meta = readResultDocument(decodePayload(message, payload));
+      const meta = readResultDocument(decodeValue(bytes, contentType));
       if (meta.taskId === "") meta.taskId = id;
       return meta;
+    },
+    group: {
+      key: (groupId) => keys.group(groupId),
+      encode: (value) => ({ body: packed(serializer.encode(value)), ...form }),
+      decode: (bytes) => decodeValue(bytes),
     },
     isReady: (meta) => isReady(meta.status),
     isFinal: (meta) => meta.status === SUCCESS,

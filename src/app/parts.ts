@@ -5,6 +5,7 @@ import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { acceptedTypes, builtinSerializers, type DecodeLimits } from "../../protocol/serialization.ts";
 import { createFileBackend } from "../result-backends/file.ts";
 import { createMemoryBackend, MemoryHub as ResultHub } from "../result-backends/memory.ts";
+import type { RedisChordOptions } from "../result-backends/redis/chords.ts";
 import { createRedisBackend } from "../result-backends/redis.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { createRpcBackend } from "../result-backends/rpc.ts";
@@ -151,6 +152,7 @@ export function makeBackend(context: PartsContext, broker: () => SharedBroker): 
         transportOptions,
         log,
         compression: valueCompression,
+        chords: chordOptions(settings),
         ...(settings.redis_backend_use_ssl === null ? {} : { tls: settings.redis_backend_use_ssl }),
       });
     case "rpc": {
@@ -173,6 +175,19 @@ export function makeBackend(context: PartsContext, broker: () => SharedBroker): 
     case "memory":
       return createMemoryBackend({ codec, hub: hubOf(context.hub) });
   }
+}
+
+/** celery/backends/base.py `chord_expires`, `_chord_result_expires`: a group's record outlives neither its results nor its chord. */
+function chordOptions(settings: Settings): RedisChordOptions {
+  const expires = settings.result_expires ?? 0;
+  const chordExpires = settings.result_chord_expires ?? expires;
+  return {
+    ordered: settings.result_backend_transport_options.result_chord_ordered !== false,
+    expires: chordExpires,
+    groupExpires: chordExpires === 0 || expires === 0 ? 0 : Math.max(chordExpires, expires),
+    saveExpires: expires,
+    joinTimeout: settings.result_chord_join_timeout,
+  };
 }
 
 const said = new Set<string>();

@@ -3,7 +3,9 @@
  * `MemoryHub` see each other's records. Records are kept encoded, so that nobody can change a stored one, and are bounded in
  * number (oldest go first) and in time (the codec's ttl), without a timer per record.
  */
+import type { ChordCounter, GroupStore } from "./chord-counter.ts";
 import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
+import { MemoryChordHub, MemoryChords } from "./memory-chords.ts";
 import type { RecordCodec, ResultBackend, WatchOptions } from "./result-backend.ts";
 import { Waits } from "./waits.ts";
 
@@ -19,6 +21,7 @@ interface StoredRecord {
 export class MemoryHub {
   readonly records = new Map<string, StoredRecord>();
   readonly listeners = new Set<(key: string) => void>();
+  readonly chords = new MemoryChordHub();
 }
 
 export interface MemoryBackendOptions<R> {
@@ -34,6 +37,8 @@ const textEncoder = new TextEncoder();
 class MemoryBackend<R> implements ResultBackend<R> {
   readonly name = "memory";
   readonly can = { sharedReads: true, persistent: false };
+  readonly chords?: ChordCounter;
+  readonly groups?: GroupStore;
   readonly #codec: RecordCodec<R>;
   readonly #hub: MemoryHub;
   readonly #maxRecords: number;
@@ -51,6 +56,11 @@ class MemoryBackend<R> implements ResultBackend<R> {
       onIdle: (id) => this.#awaited.delete(codec.key(id)),
     });
     hub.listeners.add(this.#onStored);
+    if (codec.group !== undefined) {
+      const chords = new MemoryChords({ hub: hub.chords, codec: codec.group });
+      this.chords = chords;
+      this.groups = chords;
+    }
   }
 
   async replyTo(): Promise<string> {

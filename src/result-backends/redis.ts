@@ -17,7 +17,9 @@ import {
   type RedisConnectionError,
   type RedisTarget,
 } from "../runtime/redis-connection.ts";
+import type { ChordCounter, GroupStore } from "./chord-counter.ts";
 import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
+import { type RedisChordOptions, RedisChords, RedisGroups } from "./redis/chords.ts";
 import { type Reader, ReadQueue } from "./redis/reads.ts";
 import { type RedisScript, runScript, type ScriptArgument } from "./redis/script.ts";
 import { StoreQueue } from "./redis/store-queue.ts";
@@ -38,6 +40,8 @@ export interface RedisBackendOptions<R> {
   log?: Log;
   /** Celery's `result_compression`, and how compressed values of peers are read. */
   compression?: ValueCompression;
+  /** Lifetimes of chords and groups, which are kept when the codec can name them. */
+  chords?: RedisChordOptions;
   /** How long `get` waits for a connection that is being made or has just gone. @default 1_000 */
   graceMs?: number;
   /** How long `close` waits for stores on their way. @default 5_000 */
@@ -73,6 +77,8 @@ class Awaited {
 class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   readonly name = "redis";
   readonly can = { sharedReads: true, persistent: true };
+  readonly chords?: ChordCounter;
+  readonly groups?: GroupStore;
   readonly #options: RedisBackendOptions<R>;
   readonly #target: RedisTarget;
   readonly #log: Log;
@@ -94,6 +100,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   #whenUp: (() => void)[] = [];
   #refusal: RedisConnectionError | null = null;
   #closing: Promise<void> | null = null;
+  readonly #closed = new AbortController();
 
   constructor(options: RedisBackendOptions<R>) {
     this.#options = options;
@@ -105,6 +112,17 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
     });
     this.#log = options.log ?? silentLog;
     this.#values = new ValueCodec(options.codec, options.compression);
+    if (options.codec.group !== undefined) {
+      const host = {
+        codec: options.codec.group,
+        compression: options.compression,
+        log: this.#log,
+        connection: () => this.connection(),
+        closing: this.#closed.signal,
+      };
+      this.chords = new RedisChords(host, options.chords);
+      this.groups = new RedisGroups(host, options.chords);
+    }
     const commands = () => readyOf(this.#commands);
     this.#stores = new StoreQueue({
       values: this.#values,
@@ -220,6 +238,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   }
 
   async #close(): Promise<void> {
+    this.#closed.abort();
     this.#waits.close();
     this.#subscriptions.close();
     if (this.#lateTimer !== null) clearTimeout(this.#lateTimer);

@@ -163,6 +163,17 @@ export const TABLE = {
   result_failure_expires: setting(nullable(seconds()), null, "Seconds a FAILURE is kept; null: as result_expires."),
   result_extended: setting(bool, false, "Store name, args, kwargs, worker, retries and queue with each result."),
   result_persistent: setting(nullable(bool), null, "rpc: replies survive a restart of the broker; null: they do not."),
+  result_chord_expires: setting(
+    nullable(seconds()),
+    null,
+    "Seconds the parts of a chord are kept; null: as result_expires, 0: for ever.",
+  ),
+  result_chord_join_timeout: setting(
+    nullable(seconds()),
+    3,
+    "Seconds the results of a chord's header may take to be read; null: no limit.",
+  ),
+  result_chord_retry_interval: setting(seconds(), 1, "Seconds between looks at a chord that nothing counts."),
 
   // tasks: routing
   task_default_queue: setting(text, "celery", "Queue of tasks that no route claims."),
@@ -276,6 +287,11 @@ export const TABLE = {
   ),
   lovage_exact_floats: setting(bool, false, "Keep Python's 1.0 and 1 apart when reading JSON."),
   lovage_validate_params: setting(bool, true, "Check parameters and results against their schemas."),
+  lovage_fail_lost_chords: setting(
+    bool,
+    true,
+    "A chord fails when a task of its header will never return (unregistered, ignored, rejected); false: it hangs (Celery).",
+  ),
   lovage_result_lost_after: setting(
     nullable(seconds()),
     null,
