@@ -8,17 +8,17 @@ import type { Queue } from "../protocol/routing.ts";
 import { makeBackend, makeTransport, type PartsContext } from "./app/parts.ts";
 import type { AsyncResult, ResultOptions } from "./client/async-result.ts";
 import { type Client, createClient } from "./client/client.ts";
-import type { ApplyAsyncOptions } from "./client/publish-options.ts";
 import { Queues } from "./client/queues.ts";
 import { ErrorRegistry, type MappedErrorClass } from "./client/remote-errors.ts";
 import type { ResultBackend } from "./result-backends/result-backend.ts";
+import type { ApplyAsyncOptions } from "./tasks/call-options.ts";
 import "./runtime/bytes.ts";
 import { consoleLog, LOG_LEVELS, type LogLevel } from "./runtime/console-log.ts";
 import type { Log } from "./runtime/log.ts";
 import { parseSettings, type Settings, type SettingsInput } from "./settings/settings.ts";
 import { type Zone, zoneOf } from "./settings/timezone.ts";
 import { callArguments } from "./tasks/call-arguments.ts";
-import { type AnyTask, task as defineTask, type TaskDefinition } from "./tasks/definition.ts";
+import { type AnyTask, task as defineTask, type TaskType } from "./tasks/definition.ts";
 import type { Transport, TransportEvents } from "./transports/transport.ts";
 
 export interface CeleryOptions {
@@ -118,7 +118,7 @@ export class Celery {
   }
 
   /** A task bound to this app, by definition or by name, with `delay` and `applyAsync`. */
-  task<Call, Result>(task: TaskDefinition<Call, Result>): BoundTask<Call, Result>;
+  task<Call, Result>(task: TaskType<Call, Result>): BoundTask<Call, Result>;
   task(name: string): BoundTask<unknown[], unknown>;
   task(task: AnyTask | string): BoundTask<unknown[], unknown> {
     const definition = typeof task === "string" ? (this.#tasks.get(task) ?? defineTask(task)) : task;
@@ -135,7 +135,7 @@ export class Celery {
    * `task_publish_retry_policy` allows, `ImproperlyConfigured` for options that cannot be, `TaskValidationError` for arguments.
    */
   send<Call, Result>(
-    task: TaskDefinition<Call, Result>,
+    task: TaskType<Call, Result>,
     ...[args, options]: CallArguments<Call>
   ): Promise<AsyncResult<Result>> {
     return this.#send<Result>(task as AnyTask, args, options);
@@ -152,7 +152,7 @@ export class Celery {
   }
 
   /** The result of a task that was sent before, here or by anyone else. */
-  result<Result>(id: string, task: TaskDefinition<never, Result>): AsyncResult<Result>;
+  result<Result>(id: string, task: TaskType<never, Result>): AsyncResult<Result>;
   result(id: string): AsyncResult<unknown>;
   result(id: string, task?: AnyTask): AsyncResult<unknown> {
     const options: ResultOptions = task?.returns ? { returns: task.returns } : {};

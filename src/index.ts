@@ -9,13 +9,17 @@ export {
 } from "../protocol/errors.ts";
 export { PyDate, PyDateTime, PyDecimal, PyFloat, PyTime, PyUuid, registerJsonType } from "../protocol/values.ts";
 export { type BoundTask, type CallArguments, Celery, type CeleryOptions } from "./app.ts";
+export { chain } from "./canvas/chain.ts";
+export { chord } from "./canvas/chord.ts";
+export { group } from "./canvas/group.ts";
+export { type LooseSignature, signature, signatureFrom } from "./canvas/signature-from.ts";
 export { AsyncResult, type GetOptions } from "./client/async-result.ts";
-export type { ApplyAsyncOptions } from "./client/publish-options.ts";
 export type { MappedErrorClass } from "./client/remote-errors.ts";
 export { BackendError, BackendGetMetaError, BackendStoreError, ResultLost } from "./result-backends/errors.ts";
 export { type ConsoleLogOptions, consoleLog, type LogLevel } from "./runtime/console-log.ts";
 export type { Log } from "./runtime/log.ts";
 export type { Settings, SettingsInput } from "./settings/settings.ts";
+export type { ApplyAsyncOptions } from "./tasks/call-options.ts";
 export {
   currentTask,
   type RetryOptions,
@@ -30,6 +34,7 @@ export {
   type TaskBehaviour,
   type TaskDefinition,
   type TaskOptions,
+  type TaskType,
   task,
 } from "./tasks/definition.ts";
 export {
@@ -47,6 +52,8 @@ export {
   WorkerLostError,
 } from "./tasks/errors.ts";
 export { Ignore, Reject, Retry } from "./tasks/signals.ts";
+export { type CloneParts, Signature, type SignatureOptions } from "./tasks/signature.ts";
+export type { AnySignature } from "./tasks/signature-types.ts";
 export {
   ConnectionLost,
   ConnectionRefused,

@@ -1,7 +1,7 @@
 /** `lovage call`: sends one task by name. */
 import { parseIso } from "../../protocol/iso-time.ts";
 import { decodeJson } from "../../protocol/json.ts";
-import type { ApplyAsyncOptions } from "../client/publish-options.ts";
+import type { ApplyAsyncOptions } from "../tasks/call-options.ts";
 import { APP_FLAGS, applyAppFlags, openApp } from "./app-flags.ts";
 import { type Command, EXIT, type Given, UsageError } from "./command.ts";
 import { complain, print } from "./output.ts";

@@ -10,8 +10,8 @@ import type { Serializer } from "../../protocol/serialization.ts";
 import { PyDateTime } from "../../protocol/values.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { Zone } from "../settings/timezone.ts";
+import type { CheckedOptions } from "../tasks/call-options.ts";
 import type { AnyTask } from "../tasks/definition.ts";
-import type { CheckedOptions } from "./publish-options.ts";
 import type { Destination, Routed, RouteOptions } from "./router.ts";
 
 /** RabbitMQ closes the channel for a longer `expiration`; the `expires` header stands anyway. */

@@ -19,9 +19,9 @@ export function callArguments(
   passed: unknown,
   validate: boolean,
 ): MessageArguments | Promise<MessageArguments> {
-  const call = split(task, passed);
-  if (task.signature === null || task.params === null || !validate) return call;
-  const bound = bindArguments(task.signature, call.args, call.kwargs);
+  const call = splitCall(task, passed);
+  if (task.parameters === null || task.params === null || !validate) return call;
+  const bound = bindArguments(task.parameters, call.args, call.kwargs);
   if (!bound.ok) throw new TaskArgumentError(bound.message);
   const pending: Promise<void>[] = [];
   for (const [key, schema] of Object.entries(task.params)) {
@@ -34,7 +34,8 @@ export function callArguments(
   return pending.length === 0 ? call : Promise.all(pending).then(() => call);
 }
 
-function split(task: AnyTask, passed: unknown): MessageArguments {
+/** Without a look at the values: what is missing may still come. */
+export function splitCall(task: AnyTask, passed: unknown): MessageArguments {
   if (passed === undefined || passed === null) return { args: [], kwargs: {} };
   if (Array.isArray(passed)) return { args: passed, kwargs: {} };
   if (typeof passed !== "object") {
@@ -43,7 +44,7 @@ function split(task: AnyTask, passed: unknown): MessageArguments {
   const given: Record<string, unknown> = Object.fromEntries(
     Object.entries(passed).filter(([, value]) => value !== undefined),
   );
-  if (task.signature === null) {
+  if (task.parameters === null) {
     if (task.handler !== null) throw new TaskArgumentError(`${task.name} takes positional arguments: pass an array`);
     return { args: [], kwargs: given };
   }
@@ -51,7 +52,7 @@ function split(task: AnyTask, passed: unknown): MessageArguments {
 }
 
 function byName(task: AnyTask, given: Record<string, unknown>): MessageArguments {
-  const params = task.signature?.params ?? [];
+  const params = task.parameters?.params ?? [];
   const rest = params.find((param) => param.kind === "varPositional");
   const more = params.find((param) => param.kind === "varKeyword");
   const spread = rest === undefined ? [] : takeList(given, rest.name);

@@ -2,11 +2,16 @@
  * One definition of a task: a typed stub for those who call it and, with a handler, what a worker runs. Parameters are
  * named and ordered like those of the Python function, so that both languages bind a call alike.
  */
-import type { ParamSpec, Signature } from "../../protocol/binding.ts";
+import type { Signature as Parameters, ParamSpec } from "../../protocol/binding.ts";
+import { chunksOf, mapOf } from "../../protocol/celery/canvas/compose.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { bool, count, dict, type Kind, mismatch, nullable, seconds, structured, text } from "../settings/kinds.ts";
 import { didYouMean } from "../settings/suggest.ts";
+import { splitCall } from "./call-arguments.ts";
 import type { TaskContext } from "./context.ts";
+import { TaskArgumentError } from "./errors.ts";
+import { Signature, type SignatureOptions, taskSignature } from "./signature.ts";
+import type { Beginnings, Endings, Missing } from "./signature-types.ts";
 import type { AnySchema, SchemaInput, SchemaOutput } from "./standard-schema.ts";
 
 /** Parameter name to schema, in the order of the Python signature. `*name` collects further positional arguments, `**name` further keywords. */
@@ -100,15 +105,12 @@ export type HandlerParams<P> = Simplify<{
 /** How a definition is run: what the handler is called with. */
 export type HandlerStyle = "params" | "positional";
 
-/**
- * A task: `Call` is what a call passes (an object of parameters, or a tuple of arguments), `Result` what it gives.
- * Both exist in the type only.
- */
-export interface TaskDefinition<Call = never, Result = unknown> {
+/** What a task is to whoever sends or runs it: `Call` is what a call passes, `Result` what it gives, in the type only. */
+export interface TaskType<Call = never, Result = unknown> {
   readonly name: string;
   readonly behaviour: TaskBehaviour;
-  /** Null: any arguments are passed on as they came. */
-  readonly signature: Signature | null;
+  /** How a call is bound to the parameters. Null: any arguments are passed on as they came. */
+  readonly parameters: Parameters | null;
   readonly params: ParamSchemas | null;
   readonly returns: AnySchema | null;
   readonly handler: TaskHandler | null;
@@ -117,10 +119,50 @@ export interface TaskDefinition<Call = never, Result = unknown> {
   readonly types?: { readonly call: (call: Call) => void; readonly result: Result };
 }
 
+/** A task, with what makes signatures of it. `Call` is an object of parameters, or a tuple of arguments. */
+export interface TaskDefinition<Call, Result> extends TaskType<Call, Result> {
+  /**
+   * A call to be made later: `add.s(2, 3)`, `thumbnail.s({ url })`. Arguments that are missing in front come from what the
+   * signature follows in a chain.
+   */
+  readonly s: SignatureMaker<Call, Result>;
+  /** The same, refusing results of what it follows. */
+  readonly si: ImmutableSignatureMaker<Call, Result>;
+  /** With keywords and options, unchecked. */
+  signature(parts?: SignatureParts): Signature<unknown[], Result>;
+  /** Runs the task for each item in turn, inside one task. */
+  map(items: readonly FirstArgument<Call>[]): Signature<unknown[], Result[]>;
+  /** The same with each item's elements as arguments. */
+  starmap(items: readonly ArgumentList<Call>[]): Signature<unknown[], Result[]>;
+  /** A group of such tasks, with `size` items each. */
+  chunks(items: readonly ArgumentList<Call>[], size: number): Signature<unknown[], Result[][], "group">;
+}
+
+export type SignatureMaker<Call, Result> = Call extends readonly unknown[]
+  ? <const Given extends Readonly<Endings<Call>>>(...args: Given) => Signature<Beginnings<Call, Given>, Result>
+  : <K extends keyof Call = never>(params?: Pick<Call, K>) => Signature<Missing<Call, K>, Result>;
+
+export type ImmutableSignatureMaker<Call, Result> = Call extends readonly unknown[]
+  ? (...args: Call) => Signature<unknown[], Result>
+  : Record<never, never> extends Call
+    ? (params?: Call) => Signature<unknown[], Result>
+    : (params: Call) => Signature<unknown[], Result>;
+
+type FirstArgument<Call> = Call extends readonly unknown[] ? Call[0] : unknown;
+type ArgumentList<Call> = Call extends readonly unknown[] ? Readonly<Call> : readonly unknown[];
+
+export interface SignatureParts {
+  args?: readonly unknown[];
+  kwargs?: Readonly<Record<string, unknown>>;
+  options?: SignatureOptions;
+  /** @default false */
+  immutable?: boolean;
+}
+
 /** Any definition: what registries hold. */
-export type AnyTask = TaskDefinition<never, unknown>;
-export type CallOf<D> = D extends TaskDefinition<infer Call, unknown> ? Call : never;
-export type ResultOf<D> = D extends TaskDefinition<never, infer Result> ? Result : never;
+export type AnyTask = TaskType<never, unknown>;
+export type CallOf<D> = D extends TaskType<infer Call, unknown> ? Call : never;
+export type ResultOf<D> = D extends TaskType<never, infer Result> ? Result : never;
 
 /** A handler with its types forgotten; the executor passes what `style` says. */
 export type TaskHandler = (...args: never[]) => unknown;
@@ -159,15 +201,73 @@ export function task(
   checkShape(name, options, handler);
   const { params, returns, ...behaviour } = options;
   checkBehaviour(name, behaviour);
-  return {
+  return new DefinedTask({
     name,
     behaviour,
-    signature: params === undefined ? null : signatureOf(name, params),
+    parameters: params === undefined ? null : parametersOf(name, params),
     params: params ?? null,
     returns: returns ?? null,
     handler,
     style: params === undefined ? "positional" : "params",
-  };
+  });
+}
+
+class DefinedTask implements TaskDefinition<unknown[], unknown> {
+  readonly name: string;
+  readonly behaviour: TaskBehaviour;
+  readonly parameters: Parameters | null;
+  readonly params: ParamSchemas | null;
+  readonly returns: AnySchema | null;
+  readonly handler: TaskHandler | null;
+  readonly style: HandlerStyle;
+
+  constructor(parts: AnyTask) {
+    this.name = parts.name;
+    this.behaviour = parts.behaviour;
+    this.parameters = parts.parameters;
+    this.params = parts.params;
+    this.returns = parts.returns;
+    this.handler = parts.handler;
+    this.style = parts.style;
+  }
+
+  s(...args: readonly unknown[]): Signature<unknown[], unknown> {
+    return this.#signature(args, false);
+  }
+
+  si(...args: readonly unknown[]): Signature<unknown[], unknown> {
+    return this.#signature(args, true);
+  }
+
+  signature({ args, kwargs, options, immutable }: SignatureParts = {}): Signature<unknown[], unknown> {
+    const made = new Signature<unknown[]>(taskSignature(this.name, args, kwargs, immutable));
+    return options === undefined ? made : made.set(options);
+  }
+
+  map(items: readonly unknown[]): Signature<unknown[], unknown[]> {
+    return new Signature(mapOf("celery.map", taskSignature(this.name), items));
+  }
+
+  starmap(items: readonly (readonly unknown[])[]): Signature<unknown[], unknown[]> {
+    return new Signature(mapOf("celery.starmap", taskSignature(this.name), items));
+  }
+
+  chunks(items: readonly (readonly unknown[])[], size: number): Signature<unknown[], unknown[][], "group"> {
+    if (!Number.isInteger(size) || size < 1)
+      throw mismatch(`${this.name}: size of chunks`, "a whole number of at least 1", size);
+    return new Signature(chunksOf(taskSignature(this.name), items, size));
+  }
+
+  #signature(given: readonly unknown[], immutable: boolean): Signature<unknown[], unknown> {
+    const byName = this.style === "params";
+    if (byName && given.length > 1) {
+      throw new TaskArgumentError(
+        `${this.name}: pass one object of parameters; positional arguments go to signature()`,
+      );
+    }
+    const { args, kwargs } = splitCall(this, byName ? given[0] : given);
+    return new Signature(taskSignature(this.name, args, kwargs, immutable));
+  }
 }
 
 function checkShape(name: string, options: unknown, handler: unknown): void {
@@ -188,7 +288,7 @@ function functionName(taskName: string): string {
   return taskName.slice(taskName.lastIndexOf(".") + 1);
 }
 
-function signatureOf(name: string, params: ParamSchemas): Signature {
+function parametersOf(name: string, params: ParamSchemas): Parameters {
   const specs: ParamSpec[] = [];
   let afterVarArgs = false;
   for (const [key, schema] of Object.entries(params)) {

@@ -125,7 +125,7 @@ function mergeArguments(
 ): { args: readonly unknown[]; kwargs: Record<string, unknown> } {
   if (args !== undefined && kwargs !== undefined) return { args, kwargs };
   if (args === undefined && kwargs === undefined) return { args: attempt.args, kwargs: { ...attempt.kwargs } };
-  const names = (task.signature?.params ?? []).filter((param) => param.kind === "positionalOrKeyword");
+  const names = (task.parameters?.params ?? []).filter((param) => param.kind === "positionalOrKeyword");
   if (args !== undefined) {
     const kept = { ...attempt.kwargs };
     for (const param of names.slice(0, args.length)) delete kept[param.name];

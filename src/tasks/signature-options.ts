@@ -25,3 +25,34 @@ function camelCase(key: string): string {
   }
   return name;
 }
+
+/**
+ * The other way: options of a call as those of a signature. Signatures among them become data, a single callback a list of one
+ * (a bare one is a bug of Python's), stamps stand under their own names.
+ */
+export function wireOptionsOf(options: object): Record<string, unknown> {
+  const wire: [string, unknown][] = [];
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || name === "signal") continue;
+    if (name === "stamps" && typeof value === "object" && value !== null) wire.push(...Object.entries(value));
+    else if (name === "link" || name === "linkError")
+      wire.push([snakeCase(name), value === null ? null : dataOf(value)]);
+    else wire.push([snakeCase(name), name === "chain" || name === "chord" ? dataIn(value) : value]);
+  }
+  return Object.fromEntries(wire);
+}
+
+function dataOf(value: unknown): unknown[] {
+  return Array.isArray(value) ? value.map(dataIn) : [dataIn(value)];
+}
+
+function dataIn(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(dataIn);
+  if (typeof value !== "object" || value === null) return value;
+  return "toJSON" in value && typeof value.toJSON === "function" ? value.toJSON() : value;
+}
+
+/** `taskId` to `task_id`. */
+export function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}

@@ -69,10 +69,10 @@ function invoke(request: Request, context: RunningContext, validate: boolean): u
   const handler = task.handler as ((...args: unknown[]) => unknown) | null;
   if (handler === null) throw new TaskArgumentError(`task ${task.name} has no handler here`);
   const { args, kwargs } = request.message;
-  if (task.style === "positional" || task.signature === null || task.params === null) {
+  if (task.style === "positional" || task.parameters === null || task.params === null) {
     return checkResult(task, handler(...args), validate);
   }
-  const bound = bindArguments(task.signature, args, kwargs);
+  const bound = bindArguments(task.parameters, args, kwargs);
   if (!bound.ok) throw new TaskArgumentError(bound.message);
   const values: Record<string, unknown> = {};
   let pending: Promise<void>[] | null = null;

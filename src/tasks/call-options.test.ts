@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
-import { checkOptions } from "./publish-options.ts";
+import { checkOptions } from "./call-options.ts";
 
 const check = (options: Record<string, unknown>, fromWire = false) => checkOptions(options, { task: "t", fromWire });
 const sig = { task: "x", args: [], kwargs: {}, options: {}, subtask_type: null, immutable: false };

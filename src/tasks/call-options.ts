@@ -18,6 +18,7 @@ import {
 } from "../settings/queues-setting.ts";
 import { parseRetryPolicy, type RetryPolicyInput } from "../settings/retry-policy-setting.ts";
 import { didYouMean } from "../settings/suggest.ts";
+import { snakeCase } from "./signature-options.ts";
 
 /** An instant: a `Date` (also a `PyDateTime`, whose zone and microseconds are kept), or ISO 8601 text, sent as it is. */
 export type Instant = Date | string;
@@ -262,8 +263,4 @@ function checkTogether(options: CheckedOptions, task: string): void {
 function withForeign(known: unknown, foreign: readonly [string, unknown][]): MessageProperties {
   const properties: MessageProperties = isRecord(known) ? known : {};
   return { ...properties, extra: { ...properties.extra, ...Object.fromEntries(foreign) } };
-}
-
-function snakeCase(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

@@ -1,0 +1,41 @@
+/** Steps one after the other, each with the result of the one before it. wire: celery/canvas.py `chain`, `_fold_chain`. */
+import { chainOf, foldedChain } from "../../protocol/celery/canvas/compose.ts";
+import { Signature } from "../tasks/signature.ts";
+import type {
+  AnySignature,
+  MustFollow,
+  ShapeOf,
+  SignatureResult,
+  TakesOf,
+  Unrolled,
+} from "../tasks/signature-types.ts";
+
+/** Each step after the first with what it must satisfy. */
+type Checks<S, Before = "nothing"> = S extends readonly [infer Step, ...infer Rest]
+  ? [Before extends "nothing" ? unknown : MustFollow<ResultBefore<Before>, Step>, ...Checks<Rest, Step>]
+  : unknown[];
+type ResultBefore<S> = SignatureResult<Unrolled<S>>;
+
+type Checked<S extends readonly AnySignature[], C = Checks<S>> = {
+  [I in keyof S]: S[I] & (I extends keyof C ? C[I] : unknown);
+};
+
+type First<S> = S extends readonly [infer Step, ...unknown[]] ? Step : S extends readonly (infer Step)[] ? Step : never;
+type Last<S> = S extends readonly [...unknown[], infer Step] ? Step : S extends readonly (infer Step)[] ? Step : never;
+
+/** A group that stands alone in a chain stays a group; after something it is the chain's end. */
+type EndOf<Step> = ShapeOf<Unrolled<Step>> extends "task" ? "task" : "grouped";
+
+export type Chained<S> = Signature<TakesOf<First<S>>, SignatureResult<Unrolled<Last<S>>>, EndOf<Last<S>>>;
+
+/**
+ * A chain of signatures. Each gets the result of the one before it in front of its own arguments; a group that something follows
+ * becomes a chord; chains inside become part of this one. One array of signatures is the same as the signatures.
+ */
+export function chain<const S extends readonly AnySignature[]>(...steps: Checked<S>): Chained<S>;
+export function chain<const S extends readonly AnySignature[]>(steps: Checked<S>): Chained<S>;
+export function chain(...steps: readonly (AnySignature | readonly AnySignature[])[]): AnySignature {
+  const [first] = steps;
+  if (steps.length === 1 && first instanceof Signature) return new Signature(chainOf([first.toJSON()]));
+  return new Signature(foldedChain(steps.flat().map((step) => step.toJSON())));
+}

@@ -1,0 +1,29 @@
+/** A group, and what runs with all of its results. wire: celery/canvas.py `chord`. */
+import { chordOf } from "../../protocol/celery/canvas/compose.ts";
+import { Signature } from "../tasks/signature.ts";
+import type { AnySignature, MustFollow, ShapeOf, SignatureResult, TakesOf } from "../tasks/signature-types.ts";
+import type { AllTake, Results } from "./group.ts";
+
+type Header = AnySignature | readonly AnySignature[];
+type HeaderResults<H> = H extends readonly AnySignature[]
+  ? Results<H>
+  : ShapeOf<H> extends "group"
+    ? SignatureResult<H>
+    : [SignatureResult<H>];
+type HeaderTakes<H> = H extends readonly AnySignature[] ? AllTake<H> : TakesOf<H>;
+type EndOf<Body> = ShapeOf<Body> extends "task" ? "task" : "grouped";
+
+export type Chorded<H, Body> = Signature<HeaderTakes<H>, SignatureResult<Body>, EndOf<Body>>;
+
+/**
+ * Sends `body` with the array of the header's results when all of the header has succeeded. The header is an array of signatures
+ * or a group. Needs a result backend.
+ */
+export function chord<const H extends Header, Body extends AnySignature>(
+  header: H,
+  body: Body & MustFollow<HeaderResults<H>, Body>,
+): Chorded<H, Body>;
+export function chord(header: Header, body: AnySignature): AnySignature {
+  const tasks = header instanceof Signature ? header.toJSON() : header.map((member) => member.toJSON());
+  return new Signature(chordOf(tasks, body.toJSON()));
+}

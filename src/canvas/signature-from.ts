@@ -1,0 +1,29 @@
+/** Signatures by name, and those that others made. */
+import { readSignature } from "../../protocol/celery/signature.ts";
+import { isRecord } from "../../protocol/records.ts";
+import type { SignatureParts } from "../tasks/definition.ts";
+import { Signature, taskSignature } from "../tasks/signature.ts";
+import type { Shape } from "../tasks/signature-types.ts";
+
+/** A signature of which nothing is known: anything may come in front, and it may give anything. */
+export type LooseSignature = Signature<unknown[], unknown, Shape>;
+
+/** A task by its name, wherever it is defined: `signature("tasks.add", { args: [2, 2] })`. */
+export function signature(
+  task: string | { readonly name: string },
+  { args, kwargs, options, immutable }: SignatureParts = {},
+): Signature<unknown[], unknown> {
+  const made = new Signature<unknown[]>(
+    taskSignature(typeof task === "string" ? task : task.name, args, kwargs, immutable),
+  );
+  return options === undefined ? made : made.set(options);
+}
+
+/**
+ * A signature from its JSON, such as Python sends it. It is written back as it came, members that Lovage does not know included.
+ * Throws `InvalidTaskError` for what is none.
+ */
+export function signatureFrom(json: unknown): LooseSignature {
+  const read = readSignature(json instanceof Signature ? json.toJSON() : json);
+  return new Signature(isRecord(json) ? Object.assign({ ...json }, read) : read);
+}

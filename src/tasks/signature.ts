@@ -1,0 +1,141 @@
+/**
+ * A call to be made later, as a value: a task with arguments and options, or tasks composed to a chain, group or chord. It never
+ * changes; every method gives a new one. Its JSON is Celery's own. wire: celery-wire 2.1; celery/canvas.py `Signature`.
+ */
+import { cloned, piped } from "../../protocol/celery/canvas/compose.ts";
+import { errorLinked, linked, madeImmutable } from "../../protocol/celery/canvas/links.ts";
+import { encodeSignature, type WireSignature } from "../../protocol/celery/signature.ts";
+import { type ApplyAsyncOptions, checkOptions } from "./call-options.ts";
+import { wireOptionsOf } from "./signature-options.ts";
+import type { AnySignature, Beginnings, MustFollow, Piped, Shape } from "./signature-types.ts";
+
+/** Options of a signature: those of a call, and whether it refuses results of what comes before it. */
+export interface SignatureOptions extends ApplyAsyncOptions {
+  immutable?: boolean;
+}
+
+/** What `clone` puts on top: arguments in front, keywords and options over its own. */
+export interface CloneParts {
+  args?: readonly unknown[];
+  kwargs?: Readonly<Record<string, unknown>>;
+  options?: ApplyAsyncOptions;
+}
+
+/**
+ * `Takes`: the arguments that may be put in front (`[]`: it is complete), as a union of tuples. `Result`: what it gives.
+ * `Of`: whether that is one result or a group's.
+ */
+export class Signature<Takes extends readonly unknown[] = never, Result = unknown, Of extends Shape = "task">
+  implements WireSignature
+{
+  /** Types only; never present. */
+  declare readonly types?: { readonly takes: (takes: Takes) => void; readonly result: Result; readonly of: Of };
+  readonly #wire: WireSignature;
+
+  /** Of data that is a signature already; `signatureFrom` checks first. */
+  constructor(wire: WireSignature) {
+    this.#wire = wire;
+  }
+
+  /** Name of the task, such as `celery.chain` for a chain. */
+  get task(): string {
+    return this.#wire.task;
+  }
+  get args(): readonly unknown[] {
+    return this.#wire.args;
+  }
+  get kwargs(): Record<string, unknown> {
+    return this.#wire.kwargs;
+  }
+  /** Under their names on the wire (`task_id`, `link_error`, …). */
+  get options(): Record<string, unknown> {
+    return this.#wire.options;
+  }
+  get subtask_type(): string | null {
+    return this.#wire.subtask_type;
+  }
+  /** It takes no results of what comes before it. */
+  get immutable(): boolean {
+    return this.#wire.immutable;
+  }
+  /** The task id, once it has one. */
+  get id(): string | null {
+    const id = this.#wire.options.task_id;
+    return typeof id === "string" ? id : null;
+  }
+
+  /** `a | b` in Python: `next` follows when this has ended and gets its result in front of its own arguments. */
+  pipe<Next extends AnySignature>(next: Next & MustFollow<Result, Next>): Piped<this, Next> {
+    return new Signature(piped(this.#wire, next.toJSON()));
+  }
+
+  /** Puts arguments in front of those it has. */
+  partial<const Given extends readonly unknown[]>(...args: Given): Signature<Beginnings<Takes, Given>, Result, Of> {
+    return new Signature(cloned(this.#wire, args.map(plain)));
+  }
+
+  /** A copy with more: arguments in front, keywords and options over its own. */
+  clone({ args = [], kwargs = {}, options }: CloneParts = {}): this {
+    const wireOptions = options === undefined ? {} : this.#checked(options);
+    return this.#like(cloned(this.#wire, args.map(plain), plainMembers(kwargs), wireOptions));
+  }
+
+  /** Sets options; those named replace what was set before. Throws `ImproperlyConfigured` for options that cannot be. */
+  set(options: SignatureOptions): this {
+    const { immutable, ...rest } = options;
+    const wire = immutable === undefined ? this.#wire : madeImmutable(this.#wire, immutable);
+    return this.#like({ ...wire, options: { ...wire.options, ...this.#checked(rest) } });
+  }
+
+  /** Sends `callback` with the result when this succeeds. In a group it is linked to the first member, without a result. */
+  link<Callback extends AnySignature>(callback: Callback & MustFollow<Result, Callback>): this {
+    return this.#like(linked(this.#wire, callback.toJSON()));
+  }
+
+  /**
+   * Sends `errback` when this fails. A task of any worker gets the id of what failed as its only argument; one of the failing
+   * worker's own that takes three gets request, error and traceback. `onHeader` links it to a chord's header too (Celery's
+   * `task_allow_error_cb_on_chord_header`).
+   */
+  linkError(errback: AnySignature, { onHeader = false }: { onHeader?: boolean } = {}): this {
+    return this.#like(errorLinked(this.#wire, errback.toJSON(), onHeader));
+  }
+
+  /** The same as `linkError`, under Celery's chaining name. */
+  onError(errback: AnySignature): this {
+    return this.linkError(errback);
+  }
+
+  /** As it travels. */
+  toJSON(): WireSignature {
+    return this.#wire;
+  }
+
+  #checked(options: ApplyAsyncOptions): Record<string, unknown> {
+    checkOptions(options, { task: this.#wire.task });
+    return wireOptionsOf(options);
+  }
+
+  #like(wire: WireSignature): this {
+    return new Signature(wire) as this;
+  }
+}
+
+/** Arguments may be signatures: they travel as data. */
+export function plain(value: unknown): unknown {
+  return value instanceof Signature ? value.toJSON() : value;
+}
+
+export function plainMembers(kwargs: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(kwargs).map(([name, value]) => [name, plain(value)]));
+}
+
+/** A signature of a task by its name. */
+export function taskSignature(
+  task: string,
+  args: readonly unknown[] = [],
+  kwargs: Readonly<Record<string, unknown>> = {},
+  immutable = false,
+): WireSignature {
+  return encodeSignature({ task, args: args.map(plain), kwargs: plainMembers(kwargs), immutable });
+}
