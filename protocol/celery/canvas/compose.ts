@@ -4,16 +4,7 @@
  * `_fold_chain`, `_merge_chain_step`.
  */
 import { encodeSignature, readSignature, readSignatureList, type WireSignature } from "../signature.ts";
-import {
-  canvasType,
-  demandBody,
-  errorLinked,
-  linked,
-  listOption,
-  membersOf,
-  withBody,
-  withMembers,
-} from "./links.ts";
+import { canvasType, demandBody, errorLinked, linked, listOption, membersOf, withBody, withMembers } from "./links.ts";
 
 const NONE: Record<string, unknown> = {};
 

@@ -1,0 +1,81 @@
+/**
+ * `apply_async` of every kind of signature, as a plan.
+ * wire: celery-wire 2.3, celery-behaviour 2.1; celery/canvas.py `apply_async` of `Signature`, `_basemap`, `chunks`.
+ */
+import { InvalidTaskError } from "../../errors.ts";
+import { isRecord } from "../../records.ts";
+import type { WireSignature } from "../signature.ts";
+import { applyChain } from "./apply-chain.ts";
+import { applyChord } from "./apply-chord.ts";
+import { applyGroup } from "./apply-group.ts";
+import { chunkGroup } from "./chunks.ts";
+import { type Draft, type Kwargs, type Options, readDraft, withoutNulls } from "./draft.ts";
+import { mergeArguments, mergeOptions } from "./merge.ts";
+import type { CanvasPlan, Given, PlanContext } from "./plan.ts";
+import { Planner } from "./planner.ts";
+import type { Promised } from "./results.ts";
+import type { Written } from "./wire.ts";
+
+/** What a draft is applied with. The options are the caller's: they are only read. */
+export interface Call {
+  args: readonly unknown[];
+  kwargs: Kwargs;
+  options: Readonly<Options>;
+  written?: Written;
+}
+
+export const NO_CALL: Call = Object.freeze({ args: [], kwargs: {}, options: {} });
+
+/**
+ * What `signature.apply_async(args, kwargs, **options)` sends in Celery 5.7, and what it returns. Linear in the signature and in what
+ * Celery's wire format repeats. Throws `InvalidTaskError` for what is no signature, and `ImproperlyConfigured` for `link` or
+ * `link_error` given to a group.
+ */
+export function planApply(signature: WireSignature, given: Given, context: PlanContext): CanvasPlan {
+  const planner = new Planner(context);
+  const call: Call = { args: given.args ?? [], kwargs: given.kwargs ?? {}, options: given.options ?? {} };
+  const draft = readDraft(signature, context.own === true);
+  return planner.finish(context.own === true ? applyOwn(draft, call, planner) : apply(draft, call, planner));
+}
+
+/** Null for an empty chain: nothing is sent and there is no result. */
+export function apply(draft: Draft, call: Call, planner: Planner): Promised | null {
+  switch (draft.kind) {
+    case "task":
+      return applyTask(draft, call, planner);
+    case "chain":
+      return applyChain(draft, call, planner);
+    case "group":
+      return applyGroup(draft, call, planner);
+    case "chord":
+      return applyChord(draft, call, planner);
+  }
+}
+
+function applyTask(draft: Draft, call: Call, planner: Planner): Promised {
+  const { route_name: _unused, ...options } = withoutNulls(call.options);
+  const { args, kwargs } = mergeArguments(draft, call.args, call.kwargs);
+  return planner.task(draft.task, args, kwargs, mergeOptions(draft.options, options), call.written);
+}
+
+/** Maps and chunks keep their Python class only as long as nobody copies or serialises them: alone, and in the hands of their maker. */
+function applyOwn(draft: Draft, call: Call, planner: Planner): Promised | null {
+  const inner = draft.kind === "task" && isRecord(draft.kwargs.task) ? draft.kwargs.task.task : undefined;
+  if (typeof inner !== "string") return apply(draft, call, planner);
+  switch (draft.task) {
+    case "celery.map":
+    case "celery.starmap": {
+      const options = mergeOptions(draft.options, withoutNulls(call.options));
+      const route = typeof options.route_name === "string" ? options.route_name : inner;
+      return planner.task(draft.task, [], draft.kwargs, { ...options, route_name: route });
+    }
+    case "celery.chunks": {
+      const group = chunkGroup(draft.kwargs);
+      if (group === null)
+        throw new InvalidTaskError("celery.chunks needs a task, an array `it` and a whole number `n`");
+      return applyGroup(group, { ...call, options: { route_name: inner, ...call.options } }, planner);
+    }
+    default:
+      return apply(draft, call, planner);
+  }
+}
