@@ -1,0 +1,204 @@
+/**
+ * Workers on one queue of one broker and one result store, and the clients that send to them: all Python, all TypeScript, or
+ * Celery 5.7.0, Celery 5.6.3 and TypeScript together, where chance decides who runs what.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  assertDrained,
+  HarnessError,
+  type PeerProcess,
+  type PythonClient,
+  rabbitmqApi,
+  startNodeWorker,
+  startPythonClient,
+  startPythonWorker,
+  type TempVhost,
+  tempFolder,
+  tempVhost,
+  testService,
+} from "../../src/testing/index.ts";
+
+export const fleetNames = ["python", "typescript", "mixed"] as const;
+export type FleetName = (typeof fleetNames)[number] | "old";
+export const storeNames = ["redis+redis", "amqp+redis", "filesystem+file"] as const;
+export type StoreName = (typeof storeNames)[number];
+
+const here = fileURLToPath(new URL("./fixtures/", import.meta.url));
+const pythonFixtures = fileURLToPath(new URL("../../python-fixtures/", import.meta.url));
+const matrixFixtures = fileURLToPath(new URL("../fixtures/", import.meta.url));
+/** Where Python finds the modules of the fixtures. */
+export const fixturePaths = `${pythonFixtures}:${here}:${matrixFixtures}`;
+export const queue = "canvas";
+
+export class Fleet implements AsyncDisposable {
+  readonly name: FleetName;
+  readonly stores: StoreName;
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly workers: readonly PeerProcess[];
+  readonly python: PythonClient;
+  /** In front of every key of the result store. */
+  readonly prefix: string;
+  readonly #vhost: TempVhost | null;
+  readonly #stack: Cleanup;
+
+  static async open(name: FleetName, stores: StoreName): Promise<Fleet> {
+    const cleanup = new Cleanup();
+    try {
+      return await openFleet(name, stores, cleanup);
+    } catch (error) {
+      await cleanup[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  constructor(parts: FleetParts) {
+    this.name = parts.name;
+    this.stores = parts.stores;
+    this.settings = parts.settings;
+    this.workers = parts.workers;
+    this.python = parts.python;
+    this.prefix = parts.prefix;
+    this.#vhost = parts.vhost;
+    this.#stack = parts.cleanup;
+  }
+
+  /** Late acks make an empty queue the end of all work: a message is settled after all that its task sends and stores. */
+  async drained(timeout: number): Promise<void> {
+    if (this.#vhost !== null) {
+      const target = { api: rabbitmqApi(service("LOVAGE_TEST_RABBITMQ_API")), vhost: this.#vhost.name };
+      await assertDrained(target, [queue], { timeout });
+    } else if (this.stores === "redis+redis") {
+      await assertDrained(service("LOVAGE_TEST_REDIS_URL"), [queue], { timeout, keyPrefix: this.prefix });
+    }
+  }
+
+  assertAlive(): void {
+    for (const worker of this.workers) worker.assertAlive();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack[Symbol.asyncDispose]();
+  }
+}
+
+interface FleetParts {
+  name: FleetName;
+  stores: StoreName;
+  settings: Record<string, unknown>;
+  workers: PeerProcess[];
+  python: PythonClient;
+  prefix: string;
+  vhost: TempVhost | null;
+  cleanup: Cleanup;
+}
+
+/** A service of the run; a grid without it is an error, not a skip. */
+export function service(variable: string): string {
+  const value = testService(variable);
+  if (value === undefined)
+    throw new HarnessError("NO_SERVICE", `${variable} is not set; run: npm test -- --ring interop`);
+  return value;
+}
+
+/** Ends things all at once, whatever fails. */
+class Cleanup implements AsyncDisposable {
+  readonly #made: AsyncDisposable[] = [];
+
+  use<T extends AsyncDisposable>(thing: T): T {
+    this.#made.push(thing);
+    return thing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const [first, ...later] = this.#made.splice(0);
+    await Promise.allSettled(later.map((thing) => thing[Symbol.asyncDispose]()));
+    await first?.[Symbol.asyncDispose]();
+  }
+}
+
+async function openFleet(name: FleetName, stores: StoreName, cleanup: Cleanup): Promise<Fleet> {
+  const folder = cleanup.use(await tempFolder("canvas")).path;
+  // Celery puts a `_` behind the prefix of results, and Kombu nothing behind that of queues, unless it ends like this.
+  const prefix = `canvas${randomBytes(5).toString("hex")}_`;
+  const vhost = stores.startsWith("amqp")
+    ? await tempVhost(service("LOVAGE_TEST_RABBITMQ_API"), service("LOVAGE_TEST_AMQP_URL"))
+    : null;
+  const settings = { ...(await addresses(stores, folder, prefix, vhost)), ...common };
+  const env = {
+    CANVAS_RECORD: service("LOVAGE_TEST_REDIS_URL"),
+    CANVAS_SETTINGS: JSON.stringify(settings),
+    PYTHONPATH: fixturePaths,
+  };
+  const imports = ["canvas_tasks", ...(stores === "filesystem+file" ? ["whole_files"] : [])];
+  const pythonSettings = { ...settings, imports };
+  const startPython = (version: string, concurrency: number) =>
+    startPythonWorker({
+      python: service(`LOVAGE_TEST_PYTHON_${version.replaceAll(".", "_")}`),
+      settings: pythonSettings,
+      queues: [queue],
+      pool: "prefork",
+      concurrency,
+      heartbeat: false,
+      env,
+    }).then((worker) => cleanup.use(worker));
+  const startTypescript = (concurrency: number) =>
+    startNodeWorker({
+      module: join(here, "worker.mjs"),
+      args: ["-Q", queue, "-c", String(concurrency)],
+      env,
+    }).then((worker) => cleanup.use(worker));
+  const starts: Record<FleetName | "old", () => Promise<PeerProcess>[]> = {
+    old: () => [startPython("5.7.0", 2), startPython("5.6.3", 2)],
+    python: () => [startPython("5.7.0", 4)],
+    typescript: () => [startTypescript(4)],
+    mixed: () => [startPython("5.7.0", 2), startPython("5.6.3", 2), startTypescript(2)],
+  };
+  const [python, ...workers] = await Promise.all([
+    startPythonClient({ python: service("LOVAGE_TEST_PYTHON_5_7_0"), settings: pythonSettings, env }).then(
+      async (client) => {
+        cleanup.use(client);
+        await client.run(`import ${imports.join(", ")}, canvas_client`);
+        return client;
+      },
+    ),
+    ...starts[name](),
+  ]);
+  return new Fleet({ name, stores, settings, workers, python, prefix, vhost, cleanup });
+}
+
+const common = {
+  task_default_queue: queue,
+  task_acks_late: true,
+  // One at a time, so that chance and not a buffer decides who runs what.
+  worker_prefetch_multiplier: 1,
+  result_extended: true,
+  result_chord_retry_interval: 0.1,
+};
+
+async function addresses(stores: StoreName, folder: string, prefix: string, vhost: TempVhost | null) {
+  const redis = service("LOVAGE_TEST_REDIS_URL");
+  const redisResults = { result_backend: redis, result_backend_transport_options: { global_keyprefix: prefix } };
+  switch (stores) {
+    case "amqp+redis":
+      return { broker_url: vhost?.url ?? "", ...redisResults };
+    case "redis+redis":
+      return { broker_url: redis, broker_transport_options: { global_keyprefix: prefix }, ...redisResults };
+    case "filesystem+file": {
+      const [messages, control, results] = ["messages", "control", "results"].map((part) => join(folder, part));
+      for (const path of [messages, control, results]) await mkdir(path ?? "");
+      return {
+        broker_url: "filesystem://",
+        broker_transport_options: {
+          data_folder_in: messages,
+          data_folder_out: messages,
+          control_folder: control,
+          polling_interval: 0.02,
+        },
+        result_backend: `file://${results}`,
+      };
+    }
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * What became of one workflow, in a form in which two runs can be compared: ids are replaced by the places of their tasks in the
+ * shape, whatever order things came in is sorted, and what differs from run to run is left out.
+ */
+import { isRecord } from "../../protocol/records.ts";
+import { parallelAround } from "./shape.ts";
+
+/** What a task left behind, a line of `canvas:<run>`. */
+export interface Note {
+  readonly at: string;
+  readonly task: string;
+  readonly id?: string;
+  readonly parent?: string | null;
+  readonly root?: string | null;
+  readonly group?: string | null;
+  readonly [field: string]: unknown;
+}
+
+/** Everything seen of one workflow. */
+export interface Seen {
+  readonly unordered: boolean;
+  readonly run: string;
+  /** What the client got: a value, an exception, or nothing in time. */
+  readonly outcome: unknown;
+  /** `result.as_tuple()`. */
+  readonly tuple: unknown;
+  readonly notes: readonly Note[];
+  /** Stored results by task id. */
+  readonly stored: ReadonlyMap<string, Record<string, unknown>>;
+  /** Other keys: what stands for each of them. */
+  readonly keys: readonly { readonly id: string; readonly text: string }[];
+}
+
+export interface NormalForm {
+  outcome: unknown;
+  tuple: unknown;
+  /** Each run of a task. */
+  ran: string[];
+  /** Each stored result. */
+  stored: string[];
+  keys: string[];
+}
+
+export function normalForm(seen: Seen): NormalForm {
+  const names = new Names(seen);
+  const inSomeOrder = <T extends object>(one: T): T =>
+    seen.unordered && "args" in one ? { ...one, args: inOrder(one.args) } : one;
+  return {
+    outcome: names.within(seen.outcome),
+    tuple: names.within(seen.tuple),
+    ran: seen.notes.map((note) => names.noteText(inSomeOrder(note))).sort(),
+    stored: [...seen.stored].map(([id, meta]) => names.metaText(id, inSomeOrder(meta))).sort(),
+    keys: seen.keys.map(({ id, text }) => `${names.of(id)} ${text}`).sort(),
+  };
+}
+
+const uuid = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g;
+
+class Names {
+  readonly #run: string;
+  readonly #byId = new Map<string, string>();
+  readonly #places = new Map<string, Set<string>>();
+  /** Ids that nothing tells a place of are told apart by what is known of them. */
+  #nameless = 0;
+
+  constructor(seen: Seen) {
+    this.#run = seen.run;
+    const groups = new Map<string, Set<string>>();
+    const put = (map: Map<string, Set<string>>, id: string, place: string) => {
+      const known = map.get(id);
+      if (known === undefined) map.set(id, new Set([place]));
+      else known.add(place);
+    };
+    for (const note of seen.notes) {
+      if (note.id !== undefined) put(this.#places, note.id, note.at);
+      if (note.group) put(groups, note.group, note.at);
+    }
+    for (const [id, meta] of seen.stored) {
+      const { kwargs } = meta;
+      const at = isRecord(kwargs) && typeof kwargs.at === "string" ? kwargs.at : null;
+      if (at !== null) put(this.#places, id, at.slice(at.indexOf("/") + 1));
+      else if (!this.#places.has(id) && typeof meta.name === "string") put(this.#places, id, `(${meta.name})`);
+    }
+    this.#nameAll(this.#places, seen);
+    for (const [id, places] of groups) this.#byId.set(id, `{${[...places].sort().join(" ")}}`);
+    this.#nameTuple(seen.tuple, "result");
+  }
+
+  of(id: unknown): string {
+    if (typeof id !== "string") return String(id);
+    const known = this.#byId.get(id);
+    if (known !== undefined) return known;
+    const name = `?${++this.#nameless}`;
+    this.#byId.set(id, name);
+    return name;
+  }
+
+  /** Who sent it: any member of a group, where chance decides. */
+  #sender(parent: unknown, child: string): string {
+    const places = typeof parent === "string" ? this.#places.get(parent) : undefined;
+    for (const place of places ?? []) {
+      const around = parallelAround(place, child);
+      if (around !== null) return around;
+    }
+    const name = this.of(parent);
+    // Nothing but chance tells these apart.
+    return name.startsWith("(") ? name.replace(/~\d+$/, "~*") : name;
+  }
+
+  noteText(note: Note): string {
+    const { at, task, id, parent, root, group, lang: _lang, ...rest } = note;
+    const ids =
+      id === undefined
+        ? {}
+        : { id: this.of(id), parent: this.#sender(parent, at), root: this.#sender(root, at), group: this.of(group) };
+    return `${at} ${task} ${JSON.stringify(sorted(this.within({ ...ids, ...rest })))}`;
+  }
+
+  metaText(id: string, meta: Record<string, unknown>): string {
+    const { task_id, date_done, worker, traceback, parent_id, group_id, args, kwargs, result, ...rest } = meta;
+    const at = isRecord(kwargs) && typeof kwargs.at === "string" ? kwargs.at.slice(kwargs.at.indexOf("/") + 1) : "";
+    const place = this.#places.get(id)?.values().next().value ?? at;
+    const said = {
+      ...rest,
+      date: typeof date_done,
+      trace: typeof traceback,
+      ...(Object.hasOwn(meta, "parent_id") ? { parent: this.#sender(parent_id, place) } : {}),
+      ...(Object.hasOwn(meta, "group_id") ? { group: this.of(group_id) } : {}),
+      ...(Object.hasOwn(meta, "args") ? { args } : {}),
+      ...(isRecord(kwargs) ? { kwargs: withoutShapes(kwargs) } : Object.hasOwn(meta, "kwargs") ? { kwargs } : {}),
+      result,
+      own: task_id === id,
+      worker: typeof worker,
+    };
+    return `${this.of(id)} ${JSON.stringify(sorted(this.within(said)))}`;
+  }
+
+  /** The value with names for ids, also inside texts. */
+  within(value: unknown): unknown {
+    if (typeof value === "string") {
+      return value.replaceAll(`${this.#run}/`, "").replaceAll(uuid, (id) => this.of(id));
+    }
+    if (Array.isArray(value)) return value.map((one) => this.within(one));
+    if (isRecord(value)) return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, this.within(one)]));
+    return value;
+  }
+
+  /** One place with several ids (an errback of a whole chain) makes them a numbered row, ordered by what was noted of them. */
+  #nameAll(places: ReadonlyMap<string, ReadonlySet<string>>, seen: Seen): void {
+    const byPlace = new Map<string, string[]>();
+    for (const [id, all] of places) {
+      const place = [...all].sort().join("=");
+      byPlace.set(place, [...(byPlace.get(place) ?? []), id]);
+    }
+    const rows = [...byPlace];
+    for (const [place, ids] of rows) if (ids.length === 1) this.#byId.set(ids[0] as string, place);
+    const about = (id: string) =>
+      JSON.stringify([
+        this.#known(seen.notes.filter((note) => note.id === id).map(({ lang: _lang, ...rest }) => sorted(rest))),
+        this.#known([seen.stored.get(id)?.args, seen.stored.get(id)?.result, seen.stored.get(id)?.group_id]),
+      ]);
+    for (const [place, ids] of rows) {
+      if (ids.length === 1) continue;
+      const ordered = ids.map((id) => [about(id), id] as const).sort(([a], [b]) => (a < b ? -1 : 1));
+      for (const [index, [, id]] of ordered.entries()) this.#byId.set(id, `${place}~${index + 1}`);
+    }
+  }
+
+  #known(value: unknown): unknown {
+    return JSON.parse(JSON.stringify(value ?? null).replaceAll(uuid, (id) => this.#byId.get(id) ?? "?")) as unknown;
+  }
+
+  #nameTuple(tuple: unknown, place: string): void {
+    if (typeof tuple === "string") {
+      if (!this.#byId.has(tuple)) this.#byId.set(tuple, place);
+      return;
+    }
+    if (!Array.isArray(tuple)) return;
+    const [head, children] = tuple;
+    if (Array.isArray(head)) {
+      this.#nameTuple(head[0], place);
+      this.#nameTuple(head[1], `${place}.parent`);
+    }
+    if (Array.isArray(children)) {
+      for (const [index, child] of children.entries()) this.#nameTuple(child, `${place}.${index}`);
+    }
+  }
+}
+
+function withoutShapes(kwargs: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(kwargs).filter(([, value]) => !(isRecord(value) && "subtask_type" in value)),
+  );
+}
+
+function sorted(value: unknown): unknown {
+  if (!isRecord(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** The same lists, each in the order of its members' texts. */
+function inOrder(value: unknown): unknown {
+  if (!Array.isArray(value)) return value;
+  const texts = value.map((one) => JSON.stringify(inOrder(one))).sort();
+  return texts.map((text) => JSON.parse(text) as unknown);
+}

@@ -1,0 +1,53 @@
+import type { Workflow } from "../shape.ts";
+import {
+  add,
+  again,
+  chain,
+  chord,
+  echo,
+  errback,
+  fail,
+  giveUp,
+  group,
+  having,
+  inlineErrback,
+  pipe,
+  sum,
+} from "./parts.ts";
+
+export const groups: readonly Workflow[] = [
+  { name: "group/of three", shape: group(add(1, 2), add(3, 4), add(5, 6)) },
+  { name: "group/of one", shape: group(add(1, 2)) },
+  { name: "group/empty", shape: group() },
+  { name: "group/given arguments", shape: group(add(2), add(3)), apply: { args: [1] } },
+  { name: "group/given keywords", shape: group(echo, echo), apply: { kwargs: { more: 1 } } },
+  { name: "group/in a group", shape: group(add(1, 2), group(add(3, 4), add(5, 6))) },
+  { name: "group/of groups of one", shape: group(group(add(1, 2)), group(add(3, 4))) },
+  { name: "group/of chains", shape: group(chain(add(1, 2), add(3)), chain(add(4, 5), add(6))) },
+  { name: "group/of chords", shape: group(chord([add(1, 2), add(3, 4)], sum), chord([add(5, 6)], sum)) },
+  {
+    name: "group/of a task, a chain and a chord",
+    shape: group(add(1, 2), chain(add(3, 4), add(5)), chord([add(6, 7), add(8, 9)], sum)),
+  },
+  { name: "group/of chains that end in groups", shape: group(chain(add(1, 2), group(add(3), add(4))), add(5, 6)) },
+  { name: "group/joined to a task", shape: pipe(group(add(1, 2), add(3, 4)), sum) },
+  { name: "group/joined to a group", shape: pipe(group(add(1, 2), add(3, 4)), group(sum, sum)) },
+  { name: "group/one fails", shape: group(add(1, 2), fail, add(3, 4)) },
+  { name: "group/all fail", shape: group(fail, fail) },
+  { name: "group/a chain in it fails", shape: group(chain(add(1, 2), fail, add(3)), add(4, 5)) },
+  { name: "group/a chord in it fails", shape: group(chord([add(1, 2), fail], sum), add(4, 5)) },
+  { name: "group/a member retries", shape: group(again(1), add(2, 3)) },
+  { name: "group/a member retries in vain", shape: group(giveUp, add(2, 3)) },
+  { name: "group/a link on it", shape: having(group(add(1, 2), add(3, 4)), { link: [add(100)] }) },
+  { name: "group/a link on a member", shape: group(add(1, 2), having(add(3, 4), { link: [add(100)] })) },
+  {
+    name: "group/a group as link of a member",
+    shape: group(having(add(1, 2), { link: [group(add(10), add(20))] }), add(3, 4)),
+  },
+  { name: "group/an errback on it", shape: having(group(fail, add(3, 4)), { linkError: [errback] }) },
+  { name: "group/an errback on it, all fail", shape: having(group(fail, fail), { linkError: [errback] }) },
+  {
+    name: "group/an inline errback on a member",
+    shape: group(having(fail, { linkError: [inlineErrback] }), add(3, 4)),
+  },
+];
