@@ -2,16 +2,22 @@
  * The app: settings in, wired parts out. It sends tasks, finds results and is what a worker serves. Connections are made when
  * first needed and closed by `close()` (or `await using`); after that the process ends by itself.
  */
+import { cloned } from "../protocol/celery/canvas/compose.ts";
+import { canvasType } from "../protocol/celery/canvas/links.ts";
 import type { ResultMeta } from "../protocol/celery/result-meta.ts";
+import type { WireSignature } from "../protocol/celery/signature.ts";
 import { ImproperlyConfigured } from "../protocol/errors.ts";
 import type { Queue } from "../protocol/routing.ts";
 import { makeBackend, makeTransport, type PartsContext } from "./app/parts.ts";
-import type { AsyncResult, ResultOptions } from "./client/async-result.ts";
+import { type AnyResult, type AsyncResult, type ResultOptions, resultFromTuple } from "./client/async-result.ts";
 import { type Client, createClient } from "./client/client.ts";
+import { GroupResult } from "./client/group-result.ts";
 import { Queues } from "./client/queues.ts";
 import { ErrorRegistry, type MappedErrorClass } from "./client/remote-errors.ts";
+import { returnsOf } from "./client/returns.ts";
 import type { ResultBackend } from "./result-backends/result-backend.ts";
-import type { ApplyAsyncOptions } from "./tasks/call-options.ts";
+import { type ApplyAsyncOptions, checkOptions } from "./tasks/call-options.ts";
+import { childSent, currentTask } from "./tasks/context.ts";
 import "./runtime/bytes.ts";
 import { consoleLog, LOG_LEVELS, type LogLevel } from "./runtime/console-log.ts";
 import type { Log } from "./runtime/log.ts";
@@ -19,6 +25,8 @@ import { parseSettings, type Settings, type SettingsInput } from "./settings/set
 import { type Zone, zoneOf } from "./settings/timezone.ts";
 import { callArguments } from "./tasks/call-arguments.ts";
 import { type AnyTask, task as defineTask, type TaskType } from "./tasks/definition.ts";
+import { callOptionsOf, wireOptionsOf } from "./tasks/signature-options.ts";
+import type { AnySignature, MustBeComplete, ShapeOf, SignatureResult } from "./tasks/signature-types.ts";
 import type { Transport, TransportEvents } from "./transports/transport.ts";
 
 export interface CeleryOptions {
@@ -48,6 +56,16 @@ export type CallArguments<Call> = Call extends readonly unknown[]
   : Record<never, never> extends Call
     ? [args?: Call | readonly unknown[], options?: ApplyAsyncOptions]
     : [args: Call | readonly unknown[], options?: ApplyAsyncOptions];
+
+/** The result of a signature: that of a task, or of a group where it ends in one. */
+export type Applied<S> =
+  ShapeOf<S> extends infer Of
+    ? Of extends "task"
+      ? AsyncResult<SignatureResult<S>>
+      : SignatureResult<S> extends infer Values extends readonly unknown[]
+        ? GroupResult<Values>
+        : GroupResult
+    : never;
 
 /** A task together with its app, for calls that read like Celery's. */
 export interface BoundTask<Call, Result> {
@@ -151,6 +169,49 @@ export class Celery {
     return this.client.send<Result>({ name, args, kwargs, options, task: this.#tasks.get(name) ?? null, by: "name" });
   }
 
+  /**
+   * Sends a signature: a task, chain, group, chord, map or chunks. Resolves once the broker holds all messages that are due now, with
+   * the result of its end: an `AsyncResult` with the steps before it as parents, or a `GroupResult`. Throws as `send` does, and
+   * `ChordsNotSupported` for a chord when the result backend cannot have any; then nothing was sent.
+   */
+  apply<S extends AnySignature>(signature: S & MustBeComplete<S>, options?: ApplyAsyncOptions): Promise<Applied<S>>;
+  async apply(signature: AnySignature, options: ApplyAsyncOptions = {}): Promise<AnyResult> {
+    const wire = signature.toJSON();
+    checkOptions(options, { task: wire.task });
+    const { client } = this;
+    const given = wireOptionsOf(options);
+    if (isPlainTask(wire)) {
+      const { task: name, args, kwargs, options: merged } = cloned(wire, [], {}, given);
+      const callOptions = { ...callOptionsOf(merged), ...(options.signal ? { signal: options.signal } : {}) };
+      return client.send({ name, args, kwargs, options: callOptions, task: this.#taskOf(name), fromWire: true });
+    }
+    const context = currentTask();
+    const inherits = context !== undefined && this.settings.task_inherit_parent_priority;
+    const { result, children } = await client.apply(wire, {
+      options: given,
+      own: true,
+      parent: context ?? null,
+      priority: inherits ? context.deliveryInfo.priority : null,
+      signal: options.signal ?? null,
+    });
+    if (result === null) throw new ImproperlyConfigured("an empty chain has nothing to send and no result");
+    if (options.addToParent !== false) for (const child of children) context?.[childSent](child);
+    return resultFromTuple(
+      result,
+      client.results,
+      returnsOf(wire, (name) => this.#taskOf(name)),
+    );
+  }
+
+  /** A group that was kept with `save()`, by any client; null when there is none of that id. */
+  async restoreGroup(id: string): Promise<GroupResult | null> {
+    const { results } = this.client;
+    const tuple = await results.groups.restore(id);
+    if (tuple === null) return null;
+    const group = resultFromTuple(tuple, results);
+    return group instanceof GroupResult ? group : new GroupResult(id, [group], { results });
+  }
+
   /** The result of a task that was sent before, here or by anyone else. */
   result<Result>(id: string, task: TaskType<never, Result>): AsyncResult<Result>;
   result(id: string): AsyncResult<unknown>;
@@ -169,6 +230,7 @@ export class Celery {
       log: this.log,
       queues: this.queues,
       errors: this.#errors,
+      taskOf: (name) => this.#taskOf(name),
     });
     return this.#client;
   }
@@ -240,6 +302,10 @@ export class Celery {
     await this.#transport?.close();
   }
 
+  #taskOf(name: string): AnyTask | null {
+    return this.#tasks.get(name) ?? null;
+  }
+
   async #send<Result = unknown>(
     task: AnyTask,
     args: unknown,
@@ -257,6 +323,13 @@ export class Celery {
     return { onConnected: (url: string) => this.log.debug({ url }, `connected for ${what}`) };
   }
 }
+
+/** Map, starmap and chunks have a way of their own of being sent. */
+function isPlainTask(signature: WireSignature): boolean {
+  return canvasType(signature) === "task" && !BUILT_IN_CANVAS.has(signature.task);
+}
+
+const BUILT_IN_CANVAS: ReadonlySet<string> = new Set(["celery.map", "celery.starmap", "celery.chunks"]);
 
 function logLevel(env: NodeJS.ProcessEnv): LogLevel {
   const named = env.LOVAGE_LOG_LEVEL ?? "info";

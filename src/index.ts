@@ -8,13 +8,17 @@ export {
   ProtocolError,
 } from "../protocol/errors.ts";
 export { PyDate, PyDateTime, PyDecimal, PyFloat, PyTime, PyUuid, registerJsonType } from "../protocol/values.ts";
-export { type BoundTask, type CallArguments, Celery, type CeleryOptions } from "./app.ts";
+export { type Applied, type BoundTask, type CallArguments, Celery, type CeleryOptions } from "./app.ts";
 export { chain } from "./canvas/chain.ts";
 export { chord } from "./canvas/chord.ts";
+export { Graph } from "./canvas/graph.ts";
 export { group } from "./canvas/group.ts";
 export { type LooseSignature, signature, signatureFrom } from "./canvas/signature-from.ts";
-export { AsyncResult, type GetOptions } from "./client/async-result.ts";
+export { type AnyResult, AsyncResult, type GetOptions } from "./client/async-result.ts";
+export { type Finished, GroupResult } from "./client/group-result.ts";
 export type { MappedErrorClass } from "./client/remote-errors.ts";
+export { type ResultEntry, resultGraph } from "./client/result-tree.ts";
+export { ChordsNotSupported } from "./result-backends/chord-counter.ts";
 export { BackendError, BackendGetMetaError, BackendStoreError, ResultLost } from "./result-backends/errors.ts";
 export { type ConsoleLogOptions, consoleLog, type LogLevel } from "./runtime/console-log.ts";
 export type { Log } from "./runtime/log.ts";

@@ -187,5 +187,6 @@ function outboxOf(app: Celery): Outbox {
       const call = await callArguments(definition, args, app.settings.lovage_validate_params);
       return app.client.send({ name: task.name, ...call, options, task: definition, parent: null });
     },
+    apply: (signature, given) => app.client.apply(signature, given),
   };
 }

@@ -14,7 +14,9 @@ import {
 import { TaskValidationError } from "../tasks/errors.ts";
 import type { AnySchema, SchemaResult } from "../tasks/standard-schema.ts";
 import { GroupResult } from "./group-result.ts";
+import { collect, type ResultEntry } from "./result-tree.ts";
 import type { Results } from "./results.ts";
+import { isList, type Returns } from "./returns.ts";
 
 export interface GetOptions {
   /** Milliseconds to wait at most; the task runs on. @default for ever */
@@ -112,6 +114,14 @@ export class AsyncResult<T = unknown> {
     return (children ?? []).map((tuple) => resultFromTuple(tuple, this.#results));
   }
 
+  /**
+   * Every result of the tree below with its value, level by level: this one, what it sent, what that sent. Each is awaited in
+   * turn; one that has failed ends it with its error, unless `propagate` is false. `timeout` (milliseconds) is that of each.
+   */
+  collect(options: GetOptions = {}): AsyncGenerator<ResultEntry, void, undefined> {
+    return collect(this, options);
+  }
+
   /** The task has ended: SUCCESS, FAILURE or REVOKED. */
   async ready(): Promise<boolean> {
     return isReady(await this.state());
@@ -203,14 +213,22 @@ export class AsyncResult<T = unknown> {
   }
 }
 
-/** A result, or a tree of them, from the form in which it travels. */
-export function resultFromTuple(tuple: ResultTuple, results: Results): AnyResult {
-  const [[id, parentTuple], members] = tuple;
-  const parent = parentTuple === null ? null : resultFromTuple(parentTuple, results);
-  if (members === null) return new AsyncResult(id, results, { parent });
+/** A result, or a tree of them, from the form in which it travels. `returns` are the schemas of its values. */
+export function resultFromTuple(tuple: ResultTuple, results: Results, returns: Returns = null): AnyResult {
+  // The steps of a long chain nest as deep as it is long.
+  const line: ResultTuple[] = [];
+  for (let node: ResultTuple | null = tuple; node !== null; node = node[0][1]) line.push(node);
+  let parent: AnyResult | null = null;
+  for (let index = line.length - 1; index > 0; index--) parent = made(line[index] ?? tuple, parent, results, null);
+  return made(tuple, parent, results, returns);
+}
+
+function made([[id], members]: ResultTuple, parent: AnyResult | null, results: Results, returns: Returns): AnyResult {
+  if (members === null) return new AsyncResult(id, results, { parent, returns: isList(returns) ? null : returns });
+  const schemas = isList(returns) && returns.length === members.length ? returns : null;
   return new GroupResult(
     id,
-    members.map((member) => resultFromTuple(member, results)),
-    { parent },
+    members.map((member, index) => resultFromTuple(member, results, schemas?.[index] ?? null)),
+    { parent, results },
   );
 }

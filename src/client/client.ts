@@ -2,7 +2,10 @@
  * Sends tasks and waits for their results: routing, message, publish, result in one call. It is given its transport and
  * backend and leaves them open; all results share the backend's one subscription.
  */
+
+import type { PlannedTask } from "../../protocol/celery/canvas/plan.ts";
 import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
+import type { WireSignature } from "../../protocol/celery/signature.ts";
 import { encodeTask } from "../../protocol/celery/task-encoder.ts";
 import type { Message } from "../../protocol/message.ts";
 import { builtinSerializers, type SerializerRegistry } from "../../protocol/serialization.ts";
@@ -14,14 +17,16 @@ import { type Zone, zoneOf } from "../settings/timezone.ts";
 import { type ApplyAsyncOptions, type CheckedOptions, checkOptions } from "../tasks/call-options.ts";
 import { childSent, currentTask } from "../tasks/context.ts";
 import type { AnyTask } from "../tasks/definition.ts";
+import { callOptionsOf } from "../tasks/signature-options.ts";
 import type { Transport } from "../transports/transport.ts";
 import type { Anticipation } from "./anticipation.ts";
 import { AsyncResult, type ResultOptions } from "./async-result.ts";
+import { type ApplyParts, applyCanvas, type CanvasSent, type Outgoing, type PlanHost } from "./carry-out.ts";
 import { Publisher, type PublishHow, type PublishTarget } from "./publisher.ts";
 import { Queues } from "./queues.ts";
 import { ErrorRegistry } from "./remote-errors.ts";
 import { Results } from "./results.ts";
-import { Router } from "./router.ts";
+import { type Destination, type Routed, Router } from "./router.ts";
 import { type CallBy, routeOptions, taskMessage, withTaskDefaults } from "./task-call.ts";
 
 export interface ClientParts {
@@ -35,6 +40,8 @@ export interface ClientParts {
   /** @default `json` and `raw` */
   readonly serializers?: SerializerRegistry;
   readonly errors?: ErrorRegistry;
+  /** The definition of a name, where it is known here. */
+  readonly taskOf?: (name: string) => AnyTask | null;
   /** Unix milliseconds. @default Date.now */
   readonly now?: () => number;
   /** Task ids. @default UUID version 4 */
@@ -75,6 +82,11 @@ export interface Client {
   readonly zone: Zone;
   /** Resolves once the broker holds the task. */
   send<T = unknown>(request: SendRequest): Promise<AsyncResult<T>>;
+  /**
+   * Does what Celery's `Signature.apply_async` does, for a signature of any type. Resolves once the broker holds all messages.
+   * Throws `ChordsNotSupported` for chords on a result backend that has none, before anything is sent.
+   */
+  apply(signature: WireSignature, parts?: ApplyParts): Promise<CanvasSent>;
   /** The result of a task sent before, here or elsewhere. */
   result<T = unknown>(id: string, options?: ResultOptions): AsyncResult<T>;
   /** Ends publishes that still wait for a broker, and timeouts. Transport and backend stay open. Twice is fine. */
@@ -85,7 +97,7 @@ export function createClient(parts: ClientParts): Client {
   return new CeleryClient(parts);
 }
 
-class CeleryClient implements Client {
+class CeleryClient implements Client, PlanHost {
   readonly queues: Queues;
   readonly router: Router;
   readonly publisher: Publisher;
@@ -124,16 +136,76 @@ class CeleryClient implements Client {
   }
 
   async send<T = unknown>(request: SendRequest): Promise<AsyncResult<T>> {
-    const { name, args = [], kwargs = {}, task = null } = request;
-    const { settings } = this.#parts;
-    const given = checkOptions(request.options, { task: name, fromWire: request.fromWire ?? false });
-    const options = withTaskDefaults(given, task, request.by ?? (task === null ? "name" : "definition"), settings);
-    let routed = this.router.route(routeOptions(options), options.routeName ?? name, args, kwargs, task);
-    const ancestry = this.#ancestry(request, options);
-    if (ancestry.priority !== null && routed.priority === undefined)
-      routed = { ...routed, priority: ancestry.priority };
-    const destination = this.router.destination(routed);
+    const call = this.#prepare(request);
+    const { options, how } = call;
     const ignored = options.ignoreResult === true;
+    const replyTo = this.#replyTo ?? (await this.#askReplyTo(ignored, how));
+    const anticipation = ignored ? null : this.results.anticipation;
+    const id = options.taskId ?? anticipation?.newId() ?? this.#ids();
+    try {
+      await this.#publish(id, this.#encode(call, id, replyTo), call.destination, how, anticipation);
+    } catch (error) {
+      anticipation?.forget(id);
+      throw error;
+    }
+    if (request.parent === undefined && options.addToParent !== false) currentTask()?.[childSent](id);
+    return new AsyncResult<T>(id, this.results, { returns: request.task?.returns ?? null, ignored });
+  }
+
+  apply(signature: WireSignature, parts: ApplyParts = {}): Promise<CanvasSent> {
+    return applyCanvas(signature, parts, this);
+  }
+
+  // What a plan needs (`PlanHost`).
+
+  get backend(): ResultBackend<ResultMeta> | null {
+    return this.#parts.backend;
+  }
+
+  get errbacksOnChordHeader(): boolean {
+    return this.#parts.settings.task_allow_error_cb_on_chord_header;
+  }
+
+  newId(): string {
+    return this.#ids();
+  }
+
+  replyTo(): string | Promise<string> {
+    return this.#replyTo ?? this.#askReplyTo(false, {});
+  }
+
+  taskOf(name: string): AnyTask | null {
+    return this.#parts.taskOf?.(name) ?? null;
+  }
+
+  defaultQueue(name: string): string {
+    const routed = this.router.route({}, name, [], {}, this.taskOf(name));
+    return routed.queue?.name ?? this.queues.default.name;
+  }
+
+  exchangeType(queue: string): string | null {
+    return this.queues.get(queue).exchange.type;
+  }
+
+  prepare(step: PlannedTask, replyTo: string, { priority = null, signal = null }: ApplyParts): Outgoing {
+    const { name, args, kwargs } = step;
+    const options = callOptionsOf(step.options);
+    if (signal !== null) options.signal = signal;
+    const task = this.taskOf(name);
+    const call = this.#prepare({ name, args, kwargs, options, task, fromWire: true, parent: null }, priority);
+    const id = call.options.taskId ?? this.#ids();
+    return new PlannedMessage(this.publisher, this.#encode(call, id, replyTo), call);
+  }
+
+  #prepare(request: SendRequest, inherited: number | null = null): PreparedCall {
+    const { name, args = [], kwargs = {}, task = null } = request;
+    const given = checkOptions(request.options, { task: name, fromWire: request.fromWire ?? false });
+    const by = request.by ?? (task === null ? "name" : "definition");
+    const options = withTaskDefaults(given, task, by, this.#parts.settings);
+    let routed = this.router.route(routeOptions(options), options.routeName ?? name, args, kwargs, task);
+    const { rootId, parentId, ...ancestry } = this.#ancestry(request, options);
+    const priority = ancestry.priority ?? inherited;
+    if (priority !== null && routed.priority === undefined) routed = { ...routed, priority };
     const how = {
       retry: routed.retry,
       retryPolicy: routed.retryPolicy,
@@ -141,37 +213,26 @@ class CeleryClient implements Client {
       mandatory: options.mandatory,
       signal: options.signal,
     };
-    const replyTo = this.#replyTo ?? (await this.#askReplyTo(ignored, how));
-    const anticipation = ignored ? null : this.results.anticipation;
-    const id = options.taskId ?? anticipation?.newId() ?? this.#ids();
-    try {
-      const input = taskMessage(
-        { name, id, args, kwargs },
-        { ...options, rootId: ancestry.rootId, parentId: ancestry.parentId },
-        routed,
-        destination,
-        {
-          settings,
-          zone: this.zone,
-          nowMs: this.#now(),
-          serializer: this.#serializers.byName(routed.serializer ?? settings.task_serializer),
-          origin: this.#origin,
-          replyTo,
-          onExpired: (secondsAgo) =>
-            this.#parts.log.warn(
-              { task: name, id, secondsAgo },
-              "sent a task whose expires has passed; the broker drops it",
-            ),
-        },
-      );
-      const message = encodeTask(input);
-      await this.#publish(id, message, destination, how, anticipation);
-    } catch (error) {
-      anticipation?.forget(id);
-      throw error;
-    }
-    if (request.parent === undefined && options.addToParent !== false) currentTask()?.[childSent](id);
-    return new AsyncResult<T>(id, this.results, { returns: task?.returns ?? null, ignored });
+    const destination = this.router.destination(routed);
+    return { name, args, kwargs, options: { ...options, rootId, parentId }, routed, destination, how };
+  }
+
+  #encode({ name, args, kwargs, options, routed, destination }: PreparedCall, id: string, replyTo: string): Message {
+    const { settings } = this.#parts;
+    const input = taskMessage({ name, id, args, kwargs }, options, routed, destination, {
+      settings,
+      zone: this.zone,
+      nowMs: this.#now(),
+      serializer: this.#serializers.byName(routed.serializer ?? settings.task_serializer),
+      origin: this.#origin,
+      replyTo,
+      onExpired: (secondsAgo) =>
+        this.#parts.log.warn(
+          { task: name, id, secondsAgo },
+          "sent a task whose expires has passed; the broker drops it",
+        ),
+    });
+    return encodeTask(input);
   }
 
   /** Until the broker has confirmed it, or, sooner, until its result is there: then it held it. */
@@ -223,6 +284,33 @@ class CeleryClient implements Client {
     if (backend === null || ignored) return this.#oid;
     this.#replyTo = (await this.publisher.prepare(() => backend.replyTo(), how)) || this.#oid;
     return this.#replyTo;
+  }
+}
+
+/** A call with all that is known of it before its message is made. */
+interface PreparedCall {
+  readonly name: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  readonly options: CheckedOptions;
+  readonly routed: Routed;
+  readonly destination: Destination;
+  readonly how: PublishHow;
+}
+
+class PlannedMessage implements Outgoing {
+  readonly #publisher: Publisher;
+  readonly #message: Message;
+  readonly #call: PreparedCall;
+
+  constructor(publisher: Publisher, message: Message, call: PreparedCall) {
+    this.#publisher = publisher;
+    this.#message = message;
+    this.#call = call;
+  }
+
+  publish(): Promise<void> {
+    return this.#publisher.publish(this.#message, this.#call.destination, this.#call.how);
   }
 }
 

@@ -2,6 +2,7 @@
 import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
 import { PENDING } from "../../protocol/celery/states.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
+import type { GroupStore } from "../result-backends/chord-counter.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { AbortGroups } from "../runtime/abort-groups.ts";
 import { Canceller } from "../runtime/cancellation.ts";
@@ -53,6 +54,13 @@ export class Results {
       throw new ImproperlyConfigured("no result backend is configured; set result_backend to wait for results");
     }
     return this.#backend;
+  }
+
+  /** Throws `ImproperlyConfigured` where groups cannot be kept. */
+  get groups(): GroupStore {
+    const { groups, name } = this.backend;
+    if (groups === undefined) throw new ImproperlyConfigured(`the result backend ${name} does not keep groups`);
+    return groups;
   }
 
   async read(id: string): Promise<ResultMeta> {

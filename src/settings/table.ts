@@ -174,6 +174,11 @@ export const TABLE = {
     "Seconds the results of a chord's header may take to be read; null: no limit.",
   ),
   result_chord_retry_interval: setting(seconds(), 1, "Seconds between looks at a chord that nothing counts."),
+  task_allow_error_cb_on_chord_header: setting(
+    bool,
+    false,
+    "Errbacks of a chord are linked to the tasks of its header too, not only to its body.",
+  ),
 
   // tasks: routing
   task_default_queue: setting(text, "celery", "Queue of tasks that no route claims."),
@@ -287,10 +292,10 @@ export const TABLE = {
   ),
   lovage_exact_floats: setting(bool, false, "Keep Python's 1.0 and 1 apart when reading JSON."),
   lovage_validate_params: setting(bool, true, "Check parameters and results against their schemas."),
-  lovage_fail_lost_chords: setting(
+  lovage_fail_unreachable: setting(
     bool,
     true,
-    "A chord fails when a task of its header will never return (unregistered, ignored, rejected); false: it hangs (Celery).",
+    "Fail chords with an ignored, rejected or unregistered part, and all behind a failure; false: some hang (Celery).",
   ),
   lovage_result_lost_after: setting(
     nullable(seconds()),

@@ -1,0 +1,77 @@
+/** Things and what follows them, as DOT (Graphviz) and as text. wire: celery/utils/graph.py `DependencyGraph.to_dot`. */
+
+export type NodeKind = "task" | "group" | "chord";
+
+interface Node {
+  readonly id: string;
+  readonly label: string;
+  readonly kind: NodeKind;
+  readonly next: Set<string>;
+  before: number;
+}
+
+export class Graph {
+  readonly #nodes = new Map<string, Node>();
+
+  /** Adds a node; one that is there stays as it is. */
+  node(id: string, label: string, kind: NodeKind = "task"): void {
+    if (!this.#nodes.has(id)) this.#nodes.set(id, { id, label, kind, next: new Set(), before: 0 });
+  }
+
+  /** Adds an arrow between two nodes; nodes that are missing are made. */
+  edge(from: string, to: string): void {
+    this.node(from, from);
+    this.node(to, to);
+    const start = this.#nodes.get(from);
+    const end = this.#nodes.get(to);
+    if (start === undefined || end === undefined || start.next.has(to)) return;
+    start.next.add(to);
+    end.before++;
+  }
+
+  get nodes(): readonly { readonly id: string; readonly label: string; readonly kind: NodeKind }[] {
+    return [...this.#nodes.values()].map(({ id, label, kind }) => ({ id, label, kind }));
+  }
+
+  get edges(): readonly (readonly [from: string, to: string])[] {
+    return [...this.#nodes.values()].flatMap(({ id, next }) => [...next].map((to) => [id, to] as const));
+  }
+
+  /** The text that `dot -Tsvg` draws. */
+  toDot(name = "workflow"): string {
+    const lines = [`digraph ${quoted(name)} {`, "  rankdir=LR;"];
+    for (const { id, label, kind } of this.#nodes.values()) {
+      lines.push(`  ${quoted(id)} [label=${quoted(label)}, shape=${SHAPES[kind]}];`);
+    }
+    for (const [from, to] of this.edges) lines.push(`  ${quoted(from)} -> ${quoted(to)};`);
+    return `${lines.join("\n")}\n}\n`;
+  }
+
+  /** A tree with one line for each node; what has appeared already is only named again. */
+  toText(): string {
+    const lines: string[] = [];
+    const seen = new Set<string>();
+    const roots = [...this.#nodes.values()].filter((node) => node.before === 0);
+    for (const root of roots) this.#write(root, "", "", lines, seen);
+    return lines.join("\n");
+  }
+
+  #write(node: Node, lead: string, below: string, lines: string[], seen: Set<string>): void {
+    const again = seen.has(node.id);
+    lines.push(`${lead}${node.label}${again ? " (above)" : ""}`);
+    if (again) return;
+    seen.add(node.id);
+    // A line without branches is written downwards, however long it is.
+    const next = [...node.next].map((id) => this.#nodes.get(id)).filter((one) => one !== undefined);
+    for (const [index, child] of next.entries()) {
+      const last = index === next.length - 1;
+      this.#write(child, `${below}${last ? "└─ " : "├─ "}`, `${below}${last ? "   " : "│  "}`, lines, seen);
+    }
+  }
+}
+
+const SHAPES: Readonly<Record<NodeKind, string>> = { task: "oval", group: "box", chord: "hexagon" };
+
+function quoted(text: string): string {
+  return `"${text.replace(/["\\]/g, "\\$&").replaceAll("\n", "\\n")}"`;
+}

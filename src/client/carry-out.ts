@@ -1,0 +1,97 @@
+/**
+ * Carries out a canvas plan: every message is made first, so that what has no form sends nothing at all; then chords are made
+ * countable; then all messages go out in one tick, in the order of the plan, and are awaited together.
+ * wire: celery-behaviour 2.1, 2.5; celery/canvas.py `_apply_tasks`, celery/backends/base.py `apply_chord`, `fallback_chord_unlock`.
+ */
+import { planApply } from "../../protocol/celery/canvas/apply.ts";
+import type { CanvasPlan, PlanContext, PlannedChord, PlannedTask } from "../../protocol/celery/canvas/plan.ts";
+import { planChordUnlock } from "../../protocol/celery/canvas/unlock.ts";
+import type { ResultMeta, ResultTuple } from "../../protocol/celery/result-meta.ts";
+import type { WireSignature } from "../../protocol/celery/signature.ts";
+import { requireChords } from "../result-backends/chord-counter.ts";
+import type { ResultBackend } from "../result-backends/result-backend.ts";
+import type { AnyTask } from "../tasks/definition.ts";
+
+/** What is given besides the signature: arguments in front of its own, wire-style options over its own. */
+export interface ApplyParts {
+  readonly args?: readonly unknown[];
+  readonly kwargs?: Readonly<Record<string, unknown>>;
+  readonly options?: Readonly<Record<string, unknown>>;
+  /** The signature was made here, not read from a message. @default false */
+  readonly own?: boolean;
+  /** The task that sends. */
+  readonly parent?: PlanContext["parent"];
+  /** Priority of messages that have none. */
+  readonly priority?: number | null;
+  /** Ends the waits for the broker. */
+  readonly signal?: AbortSignal | null;
+}
+
+export interface CanvasSent {
+  /** Parents included. Null: there was nothing to send, not even an empty group. */
+  readonly result: ResultTuple | null;
+  /** What becomes a child of the task that sends. */
+  readonly children: readonly ResultTuple[];
+}
+
+/** A message that only needs to be published. */
+export interface Outgoing {
+  publish(): Promise<void>;
+}
+
+export interface PlanHost {
+  readonly backend: ResultBackend<ResultMeta> | null;
+  newId(): string;
+  replyTo(): string | Promise<string>;
+  readonly errbacksOnChordHeader: boolean;
+  taskOf(name: string): AnyTask | null;
+  prepare(step: PlannedTask, replyTo: string, parts: ApplyParts): Outgoing;
+  /** The queue that tasks of this name go to when nobody says. */
+  defaultQueue(task: string): string;
+  exchangeType(queue: string): string | null;
+}
+
+export async function applyCanvas(signature: WireSignature, parts: ApplyParts, host: PlanHost): Promise<CanvasSent> {
+  const asked = host.replyTo();
+  const replyTo = typeof asked === "string" ? asked : await asked;
+  const context: PlanContext = {
+    newId: () => host.newId(),
+    replyTo,
+    parent: parts.parent ?? null,
+    own: parts.own ?? false,
+    errbacksOnChordHeader: host.errbacksOnChordHeader,
+  };
+  const plan = planApply(signature, parts, context);
+  await carryOut(plan, context, parts, host);
+  return { result: plan.result, children: plan.children };
+}
+
+async function carryOut(plan: CanvasPlan, context: PlanContext, parts: ApplyParts, host: PlanHost): Promise<void> {
+  const { backend } = host;
+  if (plan.needsChords) requireChords(backend);
+  const chords = backend?.chords;
+  const messages: Outgoing[] = [];
+  const starts: (() => Promise<void>)[] = [];
+  for (const step of plan.steps) {
+    if (step.kind === "task") messages.push(host.prepare(step, context.replyTo, parts));
+    else if (chords !== undefined) {
+      const { groupId, size } = step;
+      const header: ResultTuple | null = step.kind === "chord" && step.complex ? [[groupId, null], step.header] : null;
+      starts.push(() => chords.start(groupId, { size, header }));
+    } else if (step.kind === "chord")
+      messages.push(host.prepare(unlockTask(step, context, host), context.replyTo, parts));
+  }
+  if (starts.length > 0) await Promise.all(starts.map((start) => start()));
+  if (messages.length === 1) await messages[0]?.publish();
+  else await Promise.all(messages.map((message) => message.publish()));
+}
+
+/** The task that looks again and again whether the header has ended goes where the body goes. */
+function unlockTask(chord: PlannedChord, context: PlanContext, host: PlanHost): PlannedTask {
+  const { options, task: name } = chord.body;
+  const task = host.taskOf(name);
+  const queue = typeof options.queue === "string" ? options.queue : (task?.behaviour.queue ?? host.defaultQueue(name));
+  // A body that is not known here counts as having priority 0, one that is known as having its own or none.
+  const priority = task === null ? 0 : (task.behaviour.priority ?? null);
+  return planChordUnlock(chord, { queue, priority, exchangeType: host.exchangeType(queue) }, context);
+}
