@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Redis } from "ioredis";
 import {
   assertDrained,
   HarnessError,
@@ -81,6 +82,12 @@ export class Fleet implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack[Symbol.asyncDispose]();
+    if (this.stores === "filesystem+file") return;
+    const redis = new Redis(service("LOVAGE_TEST_REDIS_URL"));
+    for await (const keys of redis.scanStream({ match: `${this.prefix}*`, count: 1000 })) {
+      if ((keys as string[]).length > 0) await redis.unlink(...(keys as string[]));
+    }
+    redis.disconnect();
   }
 }
 

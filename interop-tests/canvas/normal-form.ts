@@ -108,12 +108,12 @@ class Names {
   }
 
   noteText(note: Note): string {
-    const { at, task, id, parent, root, group, lang: _lang, ...rest } = note;
+    const { at, task, id, parent, root, group, lang: _lang, stamps, ...rest } = note;
     const ids =
       id === undefined
         ? {}
         : { id: this.of(id), parent: this.#sender(parent, at), root: this.#sender(root, at), group: this.of(group) };
-    return `${at} ${task} ${JSON.stringify(sorted(this.within({ ...ids, ...rest })))}`;
+    return `${at} ${task} ${JSON.stringify(sorted(this.within({ ...ids, ...rest, ...(stamps === undefined ? {} : { stamps: sorted(stamps) }) })))}`;
   }
 
   metaText(id: string, meta: Record<string, unknown>): string {
@@ -122,6 +122,7 @@ class Names {
     const place = this.#places.get(id)?.values().next().value ?? at;
     const said = {
       ...rest,
+      ...(Array.isArray(rest.stamped_headers) ? { stamped_headers: [...rest.stamped_headers].sort() } : {}),
       date: typeof date_done,
       trace: typeof traceback,
       ...(Object.hasOwn(meta, "parent_id") ? { parent: this.#sender(parent_id, place) } : {}),
