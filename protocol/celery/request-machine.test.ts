@@ -13,6 +13,7 @@ const plain: RequestPolicy = {
   hasChain: false,
   hasErrbacks: false,
   hasChord: false,
+  strandsChord: false,
 };
 const late: RequestPolicy = { ...plain, acksLate: true };
 const workflow: RequestPolicy = { ...late, hasCallbacks: true, hasChain: true, hasErrbacks: true };
@@ -47,6 +48,12 @@ const rows: [name: string, event: RequestEvent, policy: RequestPolicy, effects: 
     { ...late, acksOnFailure: false },
     ["store-failure", "reject"],
   ],
+  [
+    "returns a failed chord part between the stored failure and what follows",
+    "threw",
+    { ...workflow, hasChord: true, strandsChord: true },
+    ["store-failure", "fail-chord-part", "fail-chain", "publish-errbacks", "ack"],
+  ],
   ["acks a hard limit", "hardLimit", late, ["store-failure", "ack"]],
   [
     "requeues a hard limit when acks_on_timeout is off",
@@ -61,9 +68,29 @@ const rows: [name: string, event: RequestEvent, policy: RequestPolicy, effects: 
     ["publish-retry", "store-retry", "ack"],
   ],
   ["stores nothing for Ignore", "ignored", late, ["ack"]],
+  ["leaves a chord hanging for Ignore as Celery does", "ignored", { ...late, hasChord: true }, ["ack"]],
+  [
+    "fails the chord of an ignored part before it acks",
+    "ignored",
+    { ...late, hasChord: true, strandsChord: true },
+    ["fail-stranded-chords", "ack"],
+  ],
+  ["sends a replacement before it acks", "replaced", workflow, ["publish-replacement", "ack"]],
+  [
+    "leaves chord and chain to a replacement",
+    "replaced",
+    { ...plain, hasChord: true, hasChain: true, strandsChord: true },
+    ["publish-replacement"],
+  ],
   ["fails and rejects for Reject", "rejected", late, ["store-failure", "reject"]],
   ["gives the message back for Reject with requeue", "requeueAsked", late, ["requeue"]],
   ["has nothing to reject after an early ack", "requeueAsked", plain, []],
+  [
+    "fails the chord of a part that can no longer go back to its queue",
+    "requeueAsked",
+    { ...plain, hasChord: true, strandsChord: true },
+    ["fail-stranded-chords"],
+  ],
   ["fails a late-acked task whose worker died", "workerLost", late, ["store-failure", "ack"]],
   ["requeues it when reject_on_worker_lost is on", "workerLost", { ...late, requeuesOnWorkerLost: true }, ["requeue"]],
   ["hands late-acked work back on cold shutdown", "cancelled", late, ["requeue"]],
@@ -87,6 +114,11 @@ describe("the order of acts", () => {
 
   test("stores REVOKED, then acks, whatever the ack mode", () => {
     expect(step("received", "revoked", policyBits(plain)).effects).toEqual(["store-revoked", "ack"]);
+    expect(step("received", "revoked", policyBits({ ...late, hasChord: true })).effects).toEqual([
+      "store-revoked",
+      "revoke-chord-part",
+      "ack",
+    ]);
   });
 
   test("a failed publish of a good end becomes a failure of the task", () => {
@@ -112,7 +144,7 @@ test("no task settles its message twice, under any policy", () => {
     "cancelled",
     "workerLost",
   ];
-  for (let bits = 0; bits < 2048; bits++) {
+  for (let bits = 0; bits < 4096; bits++) {
     const accepted = step("reserved", "accepted", bits).effects.filter((effect) => settles.has(effect)).length;
     for (const event of ends) {
       const ended = step("running", event, bits).effects.filter((effect) => settles.has(effect)).length;
@@ -122,7 +154,7 @@ test("no task settles its message twice, under any policy", () => {
 });
 
 test("no late-acked task is settled before its result is stored", () => {
-  for (let bits = 1; bits < 2048; bits += 2) {
+  for (let bits = 1; bits < 4096; bits += 2) {
     for (const event of ["returned", "threw", "retryAsked", "rejected", "hardLimit"] as const) {
       const { effects } = step("running", event, bits);
       const settle = effects.findIndex((effect) => effect === "ack" || effect === "reject" || effect === "requeue");

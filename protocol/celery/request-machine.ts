@@ -1,6 +1,7 @@
 /**
  * What a worker owes a request, as data: every state change and every order of acts lives here, and this file does not know
- * how any act is done. The order is Celery's, seen from outside.
+ * how any act is done. The order is Celery's, seen from outside; on top of it comes, where the policy says so, the failing of
+ * chords that a task leaves behind for ever.
  * wire: celery/app/trace.py `trace_task`, celery/worker/request.py `on_accepted`, `on_success`, `on_failure`, `on_retry`,
  *       `on_timeout`; celery-behaviour 1.8 to 1.12, 1.15.
  */
@@ -14,6 +15,10 @@ export type EffectKind =
   | "publish-chain"
   | "store-success"
   | "return-chord-part"
+  | "fail-chord-part"
+  | "revoke-chord-part"
+  | "fail-stranded-chords"
+  | "publish-replacement"
   | "publish-retry"
   | "store-retry"
   | "store-failure"
@@ -41,6 +46,7 @@ const TRANSITIONS = {
     ignored: "finishing",
     rejected: "finishing",
     requeueAsked: "finishing",
+    replaced: "finishing",
     hardLimit: "finishing",
     cancelled: "finishing",
     workerLost: "finishing",
@@ -60,6 +66,7 @@ export type RequestEvent =
   | "ignored"
   | "rejected"
   | "requeueAsked"
+  | "replaced"
   | "hardLimit"
   | "cancelled"
   | "workerLost"
@@ -91,6 +98,8 @@ export interface RequestPolicy {
   hasErrbacks: boolean;
   /** The task is part of a chord's header. */
   hasChord: boolean;
+  /** It or what follows it is part of a chord, which shall fail when none of them will ever return (in Celery it hangs). */
+  strandsChord: boolean;
 }
 
 export interface Step {
@@ -110,6 +119,7 @@ const EVENTS: readonly RequestEvent[] = [
   "ignored",
   "rejected",
   "requeueAsked",
+  "replaced",
   "hardLimit",
   "cancelled",
   "workerLost",
@@ -139,7 +149,8 @@ export function policyBits(policy: RequestPolicy): number {
     (policy.hasChain ? 128 : 0) |
     (policy.hasErrbacks ? 256 : 0) |
     (policy.requeuesOnWorkerLost ? 512 : 0) |
-    (policy.hasChord ? 1024 : 0)
+    (policy.hasChord ? 1024 : 0) |
+    (policy.strandsChord ? 2048 : 0)
   );
 }
 
@@ -157,12 +168,13 @@ function policyOf(bits: number): RequestPolicy {
     hasErrbacks: bit(256),
     requeuesOnWorkerLost: bit(512),
     hasChord: bit(1024),
+    strandsChord: bit(2048),
   };
 }
 
 /** The next state and the acts that are due, in their order. Equal arguments give the same (frozen) value. */
 export function step(state: RequestState, event: RequestEvent, bits: number): Step {
-  const key = (((stateIndex.get(state) ?? 0) * 32 + (eventIndex.get(event) ?? 0)) << 11) | bits;
+  const key = (((stateIndex.get(state) ?? 0) * 32 + (eventIndex.get(event) ?? 0)) << 12) | bits;
   let known = cache.get(key);
   if (known === undefined) {
     const row: Partial<Record<string, RequestState>> = TRANSITIONS[state];
@@ -180,11 +192,11 @@ function due(...entries: readonly (EffectKind | false)[]): EffectKind[] {
 }
 
 function effectsOf(event: RequestEvent, policy: RequestPolicy): EffectKind[] {
-  const { acksLate, storesResult, storesErrors, hasCallbacks, hasChain, hasErrbacks, hasChord } = policy;
+  const { acksLate, storesResult, storesErrors, hasCallbacks, hasChain, hasErrbacks, hasChord, strandsChord } = policy;
   const failure = (settle: EffectKind): EffectKind[] =>
     due(
       storesErrors && "store-failure",
-      hasChord && "return-chord-part",
+      hasChord && "fail-chord-part",
       hasChain && "fail-chain",
       hasErrbacks && "publish-errbacks",
       acksLate && settle,
@@ -215,16 +227,25 @@ function effectsOf(event: RequestEvent, policy: RequestPolicy): EffectKind[] {
       // Since 5.7 a Reject without requeue is a failure whose message is rejected.
       return failure("reject");
     case "requeueAsked":
-      return due(acksLate && "requeue");
+      // Acked before it started, it will not come back.
+      return acksLate ? ["requeue"] : due(strandsChord && "fail-stranded-chords");
     case "retryAsked":
       return due("publish-retry", storesResult && "store-retry", acksLate && "ack");
     case "ignored":
-      return due(acksLate && "ack");
+      return due(strandsChord && "fail-stranded-chords", acksLate && "ack");
+    case "replaced":
+      // The replacement has the task's id, and takes over its place in chain and chord.
+      return due("publish-replacement", acksLate && "ack");
     case "cancelled":
       // Cold shutdown: late-acked work goes back to its queue, early-acked work is reported as RETRY (behaviour 1.15).
-      return acksLate ? ["requeue"] : due(storesResult && "store-retry");
+      return acksLate ? ["requeue"] : due(storesResult && "store-retry", strandsChord && "fail-stranded-chords");
     case "revoked":
-      return due((storesResult || storesErrors) && "store-revoked", hasChord && "return-chord-part", "ack");
+      return due(
+        (storesResult || storesErrors) && "store-revoked",
+        hasChord && "revoke-chord-part",
+        hasChain && strandsChord && "fail-stranded-chords",
+        "ack",
+      );
     case "unregistered":
       return ["reject", "store-failure"];
     case "refused":

@@ -67,6 +67,8 @@ export interface ResultBackend<R> {
    */
   watch(id: string, options: WatchOptions<R>): Promise<R>;
   forget(id: string): Promise<void>;
+  /** Removes records older than `expires` seconds and says how many; absent where the store does so by itself. */
+  cleanup?(expires: number): Promise<number>;
   close(): Promise<void>;
 }
 

@@ -1,5 +1,7 @@
 /** What a running task knows and may do. The worker implements it; `currentTask()` finds it from anywhere below the handler. */
 import { AsyncLocalStorage } from "node:async_hooks";
+import type { ResultTuple } from "../../protocol/celery/result-tuple.ts";
+import type { WireSignature } from "../../protocol/celery/signature.ts";
 import type { Log } from "../runtime/log.ts";
 import type { RetryOverrides } from "./signals.ts";
 
@@ -29,6 +31,9 @@ export interface SentTask {
   readonly id: string;
   get(options?: { timeout?: number; signal?: AbortSignal; propagate?: boolean }): Promise<unknown>;
 }
+
+/** A signature as `src/canvas` builds it, or as it travels. */
+export type SignatureLike = WireSignature | { toJSON(): WireSignature };
 
 /** How the client tells a running task of what was sent below it without `ctx`: Celery's trail of children. */
 export const childSent = Symbol("lovage.childSent");
@@ -67,6 +72,16 @@ export interface TaskContext {
   readonly log: Log;
   /** Sends this task again later and ends this attempt. Throws `Retry`, or `exc`, or `MaxRetriesExceededError`. */
   retry(options?: RetryOptions): never;
+  /**
+   * Ends this task and sends `signature` in its place: under its id, with its callbacks, and as part of its chain and chord. A group
+   * becomes a chord that collects its results. Throws `Replace`.
+   */
+  replace(signature: SignatureLike): never;
+  /**
+   * Sends one more member of the chord's header that this task is in; the body waits for it too. Resolves with its result's tuple.
+   * Needs a result backend that counts (redis, memory).
+   */
+  addToChord(signature: SignatureLike): Promise<ResultTuple | null>;
   /** Stores the custom state PROGRESS with `meta`, which a waiting client sees. */
   progress(meta: unknown): Promise<void>;
   /** Stores any custom state (Celery: `self.update_state`). */
@@ -75,7 +90,7 @@ export interface TaskContext {
   send: ContextSend;
   sendTask: ContextSendTask;
   /** @internal */
-  [childSent](id: string): void;
+  [childSent](child: string | ResultTuple): void;
 }
 
 export type ContextSend = (

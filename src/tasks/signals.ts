@@ -1,6 +1,7 @@
 /** What a handler may throw to steer its own task instead of failing it. wire: celery/exceptions.py `TaskPredicate`. */
+import type { WireSignature } from "../../protocol/celery/signature.ts";
 
-/** The root of the three; none of them is an error of the task. */
+/** The root of the four; none of them is an error of the task. */
 export class TaskSignal extends Error {
   constructor(message?: string) {
     super(message);
@@ -9,7 +10,19 @@ export class TaskSignal extends Error {
 }
 
 /** Ends the task without storing a result; the state stays what the task itself stored, if anything. */
-export class Ignore extends TaskSignal {}
+export class Ignore extends TaskSignal {
+  static readonly python = "celery.exceptions.Ignore";
+  static readonly pythonArgs = (error: Ignore): unknown[] => (error.message === "" ? [] : [error.message]);
+}
+
+/** What `ctx.replace()` throws: another signature will be sent in this task's place, under its id. */
+export class Replace extends Ignore {
+  readonly signature: WireSignature;
+  constructor(signature: WireSignature) {
+    super("Replaced by new task");
+    this.signature = signature;
+  }
+}
 
 /**
  * Rejects the message. With `requeue` it goes back to its queue at once and nothing is stored; without, it is dead-lettered

@@ -3,27 +3,28 @@
  * needs no waiting does not wait: a task that stores nothing is settled in the tick in which it ended.
  */
 import type { EffectKind } from "../../protocol/celery/request-machine.ts";
-import type { ResultMeta, ResultTuple } from "../../protocol/celery/result-meta.ts";
-import type { WireSignature } from "../../protocol/celery/signature.ts";
-import { readSignatureList } from "../../protocol/celery/signature.ts";
+import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
+import { readSignatureList, type WireSignature } from "../../protocol/celery/signature.ts";
 import type { TaskRequest } from "../../protocol/celery/task-message.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
-import { newId } from "../runtime/ids.ts";
 import type { Log } from "../runtime/log.ts";
-import type { SentTask } from "../tasks/context.ts";
-import { ChordError } from "../tasks/errors.ts";
 import { toRemoteException, tracebackText } from "../tasks/python-errors.ts";
-import { Retry } from "../tasks/signals.ts";
-import { callOptionsOf } from "../tasks/signature-options.ts";
-import type { Outbox } from "./outbox.ts";
+import { Replace, Retry } from "../tasks/signals.ts";
+import type { ApplyGiven, Outbox } from "./outbox.ts";
 import type { Request } from "./request.ts";
 import { type RecordInput, type RecordOptions, resultRecord } from "./result-records.ts";
 import { retryCall } from "./retry-call.ts";
+import type { Chords } from "./workflow/chords.ts";
+import type { Errbacks } from "./workflow/errbacks.ts";
+import { failedPart, type Origin } from "./workflow/failures.ts";
 
 export interface EffectsOptions {
   backend: ResultBackend<ResultMeta> | null;
   outbox: Outbox;
+  /** Null without a result backend. */
+  chords: Chords | null;
+  errbacks: Errbacks;
   records: RecordOptions;
   inheritPriority: boolean;
   log: Log;
@@ -71,7 +72,15 @@ export class Effects {
       case "publish-chain":
         return this.#publishChain(request);
       case "return-chord-part":
-        return this.#refuseChord(request);
+        return this.#returnPart(request, { state: "SUCCESS", result: request.value ?? null });
+      case "fail-chord-part":
+        return this.#returnPart(request, failedPart(request.error));
+      case "revoke-chord-part":
+        return this.#returnPart(request, failedPart(request.error, "REVOKED"));
+      case "fail-stranded-chords":
+        return this.failStranded(request.message, this.#embed(request), request.error, originOf(request));
+      case "publish-replacement":
+        return this.#publishReplacement(request);
       case "fail-chain":
         return this.#failChain(request);
       case "publish-errbacks":
@@ -122,137 +131,104 @@ export class Effects {
     return this.#options.outbox.applyAsync(call.name, call.args, call.kwargs, call.options);
   }
 
+  /** Several at once: groups one by one, and the others as a group of their own (celery/app/trace.py). */
   async #publishCallbacks(request: Request): Promise<void> {
-    const callbacks = readSignatureList(this.#options.exactly(request).embed.callbacks) ?? [];
-    await this.#sendAll(request, callbacks, [request.value], this.#parentage(request));
-  }
-
-  /** Several at once are a group of their own (celery/app/trace.py). */
-  async #sendAll(
-    request: Request,
-    signatures: readonly WireSignature[],
-    prepend: readonly unknown[],
-    options: Record<string, unknown>,
-  ): Promise<void> {
-    const group = signatures.length > 1 ? newId() : null;
-    const sent = await Promise.all(
-      signatures.map((signature, index) =>
-        this.#send(signature, prepend, group === null ? options : { ...options, groupId: group, groupIndex: index }),
-      ),
-    );
-    request.children ??= [];
-    for (const one of sent.flat()) request.children.push(tupleOf(one));
+    const callbacks = readSignatureList(this.#embed(request).callbacks) ?? [];
+    const given = this.#followUp(request);
+    if (callbacks.length === 1) return this.#apply(request, callbacks[0]!, given);
+    const tasks: WireSignature[] = [];
+    for (const callback of callbacks) {
+      if (callback.subtask_type === "group") await this.#apply(request, callback, given);
+      else tasks.push(callback);
+    }
+    if (tasks.length === 0) return;
+    const group: WireSignature = {
+      task: "celery.group",
+      args: [],
+      kwargs: { tasks },
+      options: {},
+      subtask_type: "group",
+      immutable: false,
+    };
+    await this.#apply(request, group, given);
   }
 
   /** The last element is the next link; it carries the rest with it. */
   async #publishChain(request: Request): Promise<void> {
-    const chain = readSignatureList(this.#options.exactly(request).embed.chain) ?? [];
+    const chain = readSignatureList(this.#embed(request).chain) ?? [];
     const next = chain.at(-1);
-    if (next === undefined) return;
-    const sent = await this.#send(next, [request.value], {
-      ...this.#parentage(request),
-      chain: chain.slice(0, -1),
-    });
+    if (next !== undefined) await this.#apply(request, next, this.#followUp(request, { chain: chain.slice(0, -1) }));
+  }
+
+  /** The result as argument, and the parentage, which wins over the signature's own. */
+  #followUp(request: Request, more: Record<string, unknown> = {}): ApplyGiven {
+    const { id, rootId, priority } = request.message;
+    const options: Record<string, unknown> = { ...more, parent_id: id, root_id: rootId };
+    if (this.#options.inheritPriority && priority !== null) options.priority = priority;
+    return { args: [request.value ?? null], options, parent: { id, rootId } };
+  }
+
+  async #apply(request: Request, signature: WireSignature, given: ApplyGiven): Promise<void> {
+    const { children } = await this.#options.outbox.apply(signature, given);
+    if (children.length === 0) return;
     request.children ??= [];
-    for (const one of sent) request.children.push(tupleOf(one));
+    for (const child of children) request.children.push(child);
   }
 
-  #parentage(request: Request): Record<string, unknown> {
-    const { message } = request;
-    const options: Record<string, unknown> = { parentId: message.id, rootId: message.rootId };
-    if (this.#options.inheritPriority && message.priority !== null) options.priority = message.priority;
-    return options;
+  #embed(request: Request): TaskRequest["embed"] {
+    return this.#options.exactly(request).embed;
   }
 
-  async #send(
-    signature: WireSignature,
-    prepend: readonly unknown[],
-    given: Record<string, unknown>,
-  ): Promise<SentTask[]> {
-    const args = signature.immutable ? signature.args : [...prepend, ...signature.args];
-    if (signature.subtask_type === "chain") {
-      // Its members are spliced in front of what remains (celery/canvas.py `_chain.run`).
-      const steps = readSignatureList(signature.kwargs.tasks) ?? [];
-      const first = steps[0];
-      if (first === undefined) return [];
-      const rest = [...(readSignatureList(given.chain) ?? []), ...steps.slice(1).reverse()];
-      return this.#send(first, prepend, { ...given, chain: rest });
-    }
-    if (signature.subtask_type === "group") {
-      const members = readSignatureList(signature.kwargs.tasks) ?? [];
-      const groupId = signature.options.task_id ?? newId();
-      const sent = await Promise.all(
-        members.map((member, index) => this.#send(member, prepend, { ...given, groupId, groupIndex: index })),
-      );
-      return sent.flat();
-    }
-    if (signature.subtask_type === "chord") {
-      throw new ImproperlyConfigured(`cannot start ${signature.task}: chords are not run by this version of Lovage`);
-    }
-    const own = callOptionsOf(signature.options);
-    // What the signature says of its group wins over what is given (celery/canvas.py `_merge`).
-    const options = { ...own, ...given, ...(own.groupId === undefined ? {} : { groupId: own.groupId }) };
-    return [await this.#options.outbox.applyAsync(signature.task, args, signature.kwargs, options)];
+  /** The replacement has this task's id and its place in chain, group and chord. wire: celery/app/task.py `replace`. */
+  async #publishReplacement(request: Request): Promise<void> {
+    if (!(request.error instanceof Replace)) throw new ImproperlyConfigured("only a Replace names a replacement");
+    const { id, rootId, priority } = request.message;
+    const inherited = this.#options.inheritPriority ? priority : null;
+    const replaced = this.#options.exactly(request);
+    await this.#options.outbox.replace?.(request.error.signature, replaced, {
+      parent: { id, rootId },
+      priority: inherited,
+    });
+  }
+
+  #returnPart(request: Request, part: { state: string; result: unknown }): Promise<void> | undefined {
+    const chord = () => this.#embed(request).chord;
+    return this.#options.chords?.returnPart(request.message, part, chord, originOf(request));
+  }
+
+  /** Nothing of it will ever return: its chord, and those of the links behind it, are told so. */
+  async failStranded(
+    head: Pick<TaskRequest, "id" | "group" | "groupIndex">,
+    { chord, chain }: TaskRequest["embed"],
+    error: unknown,
+    origin: Origin,
+  ): Promise<void> {
+    const { chords } = this.#options;
+    if (chords === null) return;
+    if (chord !== null) await chords.returnPart(head, failedPart(error), () => chord, origin);
+    if (chain !== null) await chords.failures.returnParts(chain, error, origin);
   }
 
   /** Every link that will now never run gets the same failure, so that nobody waits for it. */
   async #failChain(request: Request): Promise<void> {
-    const { backend, records } = this.#options;
-    if (backend === null) return;
-    const exception = toRemoteException(request.error);
-    const traceback = tracebackText(request.error);
-    const stores: Promise<void>[] = [];
-    for (const link of flatLinks(readSignatureList(request.message.embed.chain) ?? [])) {
-      const id = link.options.task_id;
-      if (typeof id !== "string") continue;
-      const head = { ...request.message, id, task: link.task, group: null, parentId: null };
-      const replyTo = typeof link.options.reply_to === "string" ? link.options.reply_to : request.message.replyTo;
-      const record = resultRecord(head, { status: "FAILURE", exception, traceback }, records);
-      stores.push(backend.store(id, record, { replyTo, correlationId: id }));
-    }
-    await Promise.all(stores);
+    const chain = readSignatureList(this.#embed(request).chain) ?? [];
+    const store = request.storesErrors || request.plan.failsUnreachable;
+    await this.#options.chords?.failures.failChain(chain, request.error, originOf(request), store);
   }
 
-  /**
-   * This version does not count chord parts, so a chord with a part here cannot complete: whoever waits for its body is told
-   * instead of waiting for ever.
-   */
-  #refuseChord(request: Request): Promise<void> | undefined {
-    const { backend, records, log } = this.#options;
-    const body = request.message.embed.chord;
-    const id = body?.options.task_id;
-    log.error(
-      { task: request.message.task, id: request.id, body: id },
-      "part of a chord: chords are not run by this version of Lovage",
-    );
-    if (backend === null || body === null || typeof id !== "string") return undefined;
-    const error = new ChordError(`a part of it ran on a Lovage worker, which does not run chords: ${request.id}`);
-    const head = { ...request.message, id, task: body.task, group: null, parentId: null };
-    const record = resultRecord(head, { status: "FAILURE", exception: toRemoteException(error) }, records);
-    const replyTo = typeof body.options.reply_to === "string" ? body.options.reply_to : request.message.replyTo;
-    return backend.store(id, record, { replyTo, correlationId: id });
-  }
-
-  /** Errbacks are sent as messages with the failed id (the old style); their own trouble is only logged. */
+  /** Their own trouble is only logged. */
   async #publishErrbacks(request: Request): Promise<void> {
     const { message } = request;
-    const errbacks = readSignatureList(this.#options.exactly(request).embed.errbacks) ?? [];
     try {
-      await this.#sendAll(request, errbacks, [message.id], { parentId: message.id, rootId: message.rootId });
+      const errbacks = readSignatureList(this.#embed(request).errbacks) ?? [];
+      await this.#options.errbacks.call(message, errbacks, request.error, request.context);
     } catch (error) {
       this.#options.log.error({ err: error, task: message.task, id: message.id }, "errback could not be sent");
     }
   }
 }
 
-function tupleOf(sent: SentTask): ResultTuple {
-  return [[sent.id, null], null];
-}
-
-function flatLinks(links: readonly WireSignature[]): WireSignature[] {
-  return links.flatMap((link) =>
-    link.subtask_type === "chain" || link.subtask_type === "group"
-      ? flatLinks(readSignatureList(link.kwargs.tasks) ?? [])
-      : [link],
-  );
+function originOf({ message, children, context }: Request): Origin {
+  const { id, rootId, replyTo, priority } = message;
+  return { id, rootId, replyTo, priority, children: children ?? [], context };
 }

@@ -3,18 +3,18 @@
  * steered itself away. A handler that returns no promise never leaves the current tick.
  */
 import { bindArguments } from "../../protocol/binding.ts";
-import { runInTask } from "../tasks/context.ts";
+import { runInTask, type TaskContext } from "../tasks/context.ts";
 import type { AnyTask } from "../tasks/definition.ts";
 import { SoftTimeLimitExceeded, TaskArgumentError, TaskValidationError } from "../tasks/errors.ts";
 import { issueText } from "../tasks/issues.ts";
 import { readableThrown } from "../tasks/python-errors.ts";
 import { autoretryOutcome } from "../tasks/retry-policy.ts";
-import { Ignore, Reject, Retry } from "../tasks/signals.ts";
+import { Ignore, Reject, Replace, Retry } from "../tasks/signals.ts";
 import type { AnySchema, SchemaResult } from "../tasks/standard-schema.ts";
 import type { Request } from "./request.ts";
 import type { RunningContext } from "./running-context.ts";
 
-export type OutcomeEvent = "returned" | "threw" | "retryAsked" | "ignored" | "rejected" | "requeueAsked";
+export type OutcomeEvent = "returned" | "threw" | "retryAsked" | "ignored" | "rejected" | "requeueAsked" | "replaced";
 
 /** Called once, possibly before `run` returns. On `returned` the value, else the error. */
 export type OnOutcome = (request: Request, event: OutcomeEvent, result: unknown) => void;
@@ -59,16 +59,30 @@ function settleError(request: Request, context: RunningContext, given: unknown, 
     error = readableThrown(policyError);
   }
   if (error instanceof Retry) done(request, "retryAsked", error);
+  else if (error instanceof Replace) done(request, "replaced", error);
   else if (error instanceof Ignore) done(request, "ignored", error);
   else if (error instanceof Reject) done(request, error.requeue ? "requeueAsked" : "rejected", error);
   else done(request, "threw", error);
 }
 
 function invoke(request: Request, context: RunningContext, validate: boolean): unknown {
-  const { task } = request.plan;
+  const { args, kwargs } = request.message;
+  return callTask(request.plan.task, args, kwargs, context, validate);
+}
+
+/**
+ * Calls the handler as the definition says: with bound and checked parameters and the context, or with the positional arguments.
+ * Throws what the handler throws, and `TaskArgumentError` or `TaskValidationError`.
+ */
+export function callTask(
+  task: AnyTask,
+  args: readonly unknown[],
+  kwargs: Readonly<Record<string, unknown>>,
+  context: TaskContext | null,
+  validate: boolean,
+): unknown {
   const handler = task.handler as ((...args: unknown[]) => unknown) | null;
   if (handler === null) throw new TaskArgumentError(`task ${task.name} has no handler here`);
-  const { args, kwargs } = request.message;
   if (task.style === "positional" || task.parameters === null || task.params === null) {
     return checkResult(task, handler(...args), validate);
   }

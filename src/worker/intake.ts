@@ -145,6 +145,19 @@ export function readExactly(task: TaskRequest, message: Message, rules: IntakeRu
   return readTask(message, body, task.protocol === 2 ? task : undefined);
 }
 
+/** The whole of a task that will not run here; null when it cannot be read. */
+export function readIfPossible(head: TaskHead, message: Message, rules: IntakeRules): TaskRequest | null {
+  if (message.refused !== undefined || message.contentType === undefined) return null;
+  if (message.body.byteLength > rules.limits.maxBytes) return null;
+  try {
+    const body = payloadOf(message, rules, { ...rules.decode, floats: "keep" });
+    return readTask(message, body, hasTaskHeader(message) ? head : undefined);
+  } catch (error) {
+    if (error instanceof LovageError) return null;
+    throw error;
+  }
+}
+
 function decodeBody(message: Message, rules: IntakeRules): { body: unknown } | { decision: Decision } {
   try {
     return { body: payloadOf(message, rules, rules.decode) };

@@ -1,13 +1,25 @@
 /** What the worker may send. `app` hands it in, so that the worker never meets the client (style: the arrow points right). */
 import type { ResultTuple } from "../../protocol/celery/result-tuple.ts";
 import type { WireSignature } from "../../protocol/celery/signature.ts";
+import type { TaskRequest } from "../../protocol/celery/task-message.ts";
 import type { SentTask } from "../tasks/context.ts";
 
-/** What `apply` adds to a signature: arguments in front of its own, and wire-style options (`parent_id`, `chain`, …). */
+/** What `apply` adds to a signature: arguments in front of its own, and wire-style options (`parent_id`, `chain`, …) over its own. */
 export interface ApplyGiven {
   args?: readonly unknown[];
-  kwargs?: Record<string, unknown>;
-  options?: Record<string, unknown>;
+  kwargs?: Readonly<Record<string, unknown>>;
+  options?: Readonly<Record<string, unknown>>;
+  /** The task that sends: parent and root of what names none. */
+  parent?: { readonly id: string; readonly rootId: string } | null;
+  /** Priority of messages that have none. */
+  priority?: number | null;
+}
+
+export interface Applied {
+  /** Parents included. Null: there was nothing to send. */
+  readonly result: ResultTuple | null;
+  /** What becomes a child of the task that sends. */
+  readonly children: readonly ResultTuple[];
 }
 
 export interface Outbox {
@@ -33,7 +45,9 @@ export interface Outbox {
   send(task: { readonly name: string }, args: unknown, options: Record<string, unknown>): Promise<SentTask>;
   /**
    * What `Signature.apply_async(args, kwargs, **options)` does in a Celery worker, for any signature: plain, chain, group, chord,
-   * map, chunks. Resolves with the result's tuple, parents included, once the broker holds all messages.
+   * map, chunks. Resolves once the broker holds all messages.
    */
-  apply?(signature: WireSignature, given: ApplyGiven): Promise<ResultTuple>;
+  apply(signature: WireSignature, given: ApplyGiven): Promise<Applied>;
+  /** Sends `signature` in the place of a running task: under its id, with its links, chain, group and chord (`Task.replace`). */
+  replace?(signature: WireSignature, replaced: TaskRequest, given: ApplyGiven): Promise<Applied>;
 }

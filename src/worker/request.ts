@@ -7,6 +7,7 @@ import type { Settings } from "../settings/settings.ts";
 import type { AnyTask } from "../tasks/definition.ts";
 import type { Delivery } from "../transports/transport.ts";
 import type { RunningContext } from "./running-context.ts";
+import { mayReturnPart } from "./workflow/links.ts";
 
 /** What a task and the settings decide, computed once per task. */
 export interface TaskPlan {
@@ -19,6 +20,7 @@ export interface TaskPlan {
   readonly trackStarted: boolean;
   readonly ignoreResult: boolean;
   readonly storeErrorsEvenIfIgnored: boolean;
+  readonly failsUnreachable: boolean;
   readonly timeLimit: number | null;
   readonly softTimeLimit: number | null;
 }
@@ -36,6 +38,7 @@ export function planOf(task: AnyTask, settings: Settings): TaskPlan {
     trackStarted: own.trackStarted ?? settings.task_track_started,
     ignoreResult: own.ignoreResult ?? settings.task_ignore_result,
     storeErrorsEvenIfIgnored: own.storeErrorsEvenIfIgnored ?? settings.task_store_errors_even_if_ignored,
+    failsUnreachable: settings.lovage_fail_unreachable,
     timeLimit: own.timeLimit ?? settings.task_time_limit,
     softTimeLimit: own.softTimeLimit ?? settings.task_soft_time_limit,
   };
@@ -47,6 +50,7 @@ export class Request {
   /** Replaced when the broker delivers the same task again while it still runs here. */
   delivery: Delivery;
   readonly policy: number;
+  readonly storesErrors: boolean;
   state: RequestState = "received";
   context: RunningContext | null = null;
   /** Tasks that this one has sent. */
@@ -76,7 +80,13 @@ export class Request {
       hasChain: chain !== null && chain.length > 0,
       hasChord: chord !== null,
       hasErrbacks: errbacks !== null && errbacks.length > 0,
+      strandsChord:
+        (chord !== null || chain !== null) &&
+        hasBackend &&
+        plan.failsUnreachable &&
+        (chord !== null || mayReturnPart(chain ?? [])),
     });
+    this.storesErrors = stores || plan.storeErrorsEvenIfIgnored;
   }
 
   get id(): string {

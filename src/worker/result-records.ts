@@ -3,6 +3,13 @@ import type { RemoteException } from "../../protocol/celery/exceptions.ts";
 import type { ResultMeta, ResultTuple } from "../../protocol/celery/result-meta.ts";
 import type { TaskHead, TaskRequest } from "../../protocol/celery/task-message.ts";
 
+/** What a record says of the task itself. */
+export type RecordHead = Pick<
+  TaskHead,
+  "id" | "task" | "group" | "parentId" | "retries" | "stampedHeaders" | "stamps"
+> &
+  Partial<Pick<TaskRequest, "args" | "kwargs">>;
+
 export interface RecordOptions {
   /** `result_extended` */
   extended: boolean;
@@ -23,7 +30,7 @@ export interface RecordInput {
 }
 
 /** A document for the task that `head` tells of. */
-export function resultRecord(head: TaskHead | TaskRequest, input: RecordInput, options: RecordOptions): ResultMeta {
+export function resultRecord(head: RecordHead, input: RecordInput, options: RecordOptions): ResultMeta {
   const record: ResultMeta = {
     status: input.status,
     result: input.result ?? null,
@@ -39,9 +46,9 @@ export function resultRecord(head: TaskHead | TaskRequest, input: RecordInput, o
   return record;
 }
 
-function extend(record: ResultMeta, head: TaskHead | TaskRequest, input: RecordInput, options: RecordOptions): void {
+function extend(record: ResultMeta, head: RecordHead, input: RecordInput, options: RecordOptions): void {
   record.name = head.task;
-  if ("args" in head) {
+  if (head.args !== undefined) {
     record.args = head.args;
     record.kwargs = head.kwargs;
   }

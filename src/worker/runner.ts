@@ -4,6 +4,7 @@
  * for their acts (a result store that is away) is bounded too, and nothing new starts above that.
  */
 import { type EffectKind, type RequestEvent, step } from "../../protocol/celery/request-machine.ts";
+import { EncodeError } from "../../protocol/errors.ts";
 import { ResultLost } from "../result-backends/errors.ts";
 import type { Log } from "../runtime/log.ts";
 import type { TimerHeap } from "../runtime/timer-heap.ts";
@@ -35,6 +36,7 @@ const CHANGED_BY: Partial<Record<EffectKind, RequestEvent>> = {
   "publish-callbacks": "publishFailed",
   "publish-chain": "publishFailed",
   "publish-retry": "retryFailed",
+  "publish-replacement": "publishFailed",
   "store-success": "unencodable",
 };
 
@@ -280,7 +282,9 @@ export class Runner {
     this.#sayFailed(request, effect, error);
     // Closing down: what could not be sent or stored any more stays unsettled, and comes back.
     if (error instanceof TransportClosed || error instanceof ResultLost) return this.#abandon(request);
-    const change = CHANGED_BY[effect];
+    // A result that is not stored shows only in the part of a chord that it has no form.
+    const noPart = effect === "return-chord-part" && error instanceof EncodeError;
+    const change = noPart ? "unencodable" : CHANGED_BY[effect];
     if (change === undefined) return this.#perform(request, effects, index + 1);
     request.error = change === "retryFailed" ? new Reject(error) : effectError(effect, error);
     this.#finishing--;

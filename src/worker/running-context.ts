@@ -1,6 +1,10 @@
 /** `ctx` of a running task. Everything costly (abort controller, logger, dates) is made when first asked for. */
+import type { ResultTuple } from "../../protocol/celery/result-tuple.ts";
+import { readSignature, type WireSignature } from "../../protocol/celery/signature.ts";
+import type { TaskRequest } from "../../protocol/celery/task-message.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { parseIso } from "../../protocol/iso-time.ts";
+import { type ChordCounter, ChordsNotSupported } from "../result-backends/chord-counter.ts";
 import type { Log } from "../runtime/log.ts";
 import { silentLog } from "../runtime/log.ts";
 import {
@@ -9,12 +13,16 @@ import {
   childSent,
   type RetryOptions,
   type SentTask,
+  type SignatureLike,
   type TaskContext,
   type TaskDeliveryInfo,
 } from "../tasks/context.ts";
+import { TaskError } from "../tasks/errors.ts";
 import { retryOutcome } from "../tasks/retry-policy.ts";
-import type { Outbox } from "./outbox.ts";
+import { Replace } from "../tasks/signals.ts";
+import type { ApplyGiven, Outbox } from "./outbox.ts";
 import type { Request } from "./request.ts";
+import { membersOf } from "./workflow/links.ts";
 
 /** What a context needs of its worker. */
 export interface ContextHost {
@@ -22,6 +30,9 @@ export interface ContextHost {
   readonly log: Log;
   readonly outbox: Outbox;
   readonly inheritPriority: boolean;
+  readonly chords: ChordCounter | null;
+  /** The request's message with floats kept apart from integers, for what is sent on. */
+  exactly(request: Request): TaskRequest;
   updateState(request: Request, state: string, meta: unknown): Promise<void>;
 }
 
@@ -140,6 +151,53 @@ export class RunningContext implements TaskContext {
     await this.#host.updateState(this.#request, state, meta);
   }
 
+  replace(signature: SignatureLike): never {
+    const replacement = wireOf(signature);
+    if (Object.hasOwn(replacement.options, "chord")) {
+      throw new ImproperlyConfigured("A signature replacing a task must not be part of a chord");
+    }
+    if (replacement.subtask_type === "chain" && membersOf(replacement).length === 0) {
+      throw new ImproperlyConfigured("Cannot replace with an empty chain");
+    }
+    throw new Replace(replacement);
+  }
+
+  /** wire: celery/app/task.py `add_to_chord`: the counter first, so that the chord cannot end before the new part. */
+  async addToChord(signature: SignatureLike): Promise<ResultTuple | null> {
+    const { chord, group, groupIndex, rootId } = { ...this.#request.message, ...this.#request.message.embed };
+    if (chord === null || group === null) throw new NotInChord("Current task is not member of any chord");
+    if (this.#host.chords === null) throw new ChordsNotSupported("Backend does not support add_to_chord");
+    const member = wireOf(signature);
+    const place = { group_id: group, group_index: groupIndex, chord: this.exactly().embed.chord, root_id: rootId };
+    await this.#host.chords.addPart(group);
+    const options = { ...member.options, ...place };
+    const { result, children } = await this.#host.outbox.apply({ ...member, options }, this.#given());
+    for (const child of children) this.#addChild(child);
+    return result;
+  }
+
+  /** The message with floats kept apart from integers. */
+  exactly(): TaskRequest {
+    return this.#host.exactly(this.#request);
+  }
+
+  /** Sends any signature as a child of this task. */
+  async apply(signature: WireSignature, args: readonly unknown[] = []): Promise<ResultTuple | null> {
+    const { result, children } = await this.#host.outbox.apply(signature, { ...this.#given(), args });
+    for (const child of children) this.#addChild(child);
+    return result;
+  }
+
+  #given(): ApplyGiven {
+    const { id, rootId, priority } = this.#request.message;
+    return { parent: { id, rootId }, priority: this.#host.inheritPriority ? priority : null };
+  }
+
+  #addChild(child: ResultTuple): void {
+    this.#request.children ??= [];
+    this.#request.children.push(child);
+  }
+
   readonly send: ContextSend = async (task, args, options = {}) =>
     this.#remember(await this.#host.outbox.send(task, args, this.#inherit(options)));
 
@@ -160,9 +218,20 @@ export class RunningContext implements TaskContext {
   }
 
   [childSent](id: string): void {
-    this.#request.children ??= [];
-    this.#request.children.push([[id, null], null]);
+    this.#addChild([[id, null], null]);
   }
+}
+
+/** `add_to_chord` of a task that is in none. */
+class NotInChord extends TaskError {
+  static readonly python = "builtins.ValueError";
+  constructor(message: string) {
+    super("NOT_IN_CHORD", message);
+  }
+}
+
+function wireOf(signature: SignatureLike): WireSignature {
+  return readSignature("toJSON" in signature ? signature.toJSON() : signature);
 }
 
 function dateOf(text: string | null): Date | null {

@@ -19,8 +19,9 @@ import type { AnyTask } from "../tasks/definition.ts";
 import { NotRegistered, TaskRevokedError } from "../tasks/errors.ts";
 import { toRemoteException } from "../tasks/python-errors.ts";
 import type { Consumer, Delivery, Transport } from "../transports/transport.ts";
+import { builtinTasks } from "./builtin-tasks/index.ts";
 import { Effects } from "./effects.ts";
-import { admit, type Decision, type FailedHead, type IntakeRules, readExactly } from "./intake.ts";
+import { admit, type Decision, type FailedHead, type IntakeRules, readExactly, readIfPossible } from "./intake.ts";
 import type { Outbox } from "./outbox.ts";
 import { Prefetch } from "./prefetch.ts";
 import type { WorkerStats } from "./report.ts";
@@ -28,6 +29,8 @@ import { planOf, Request, type TaskPlan } from "./request.ts";
 import { type RecordOptions, resultRecord } from "./result-records.ts";
 import { Runner } from "./runner.ts";
 import { UnknownTasks } from "./unknown-tasks.ts";
+import { Chords } from "./workflow/chords.ts";
+import { Errbacks } from "./workflow/errbacks.ts";
 
 export interface WorkerParts {
   settings: Settings;
@@ -64,7 +67,9 @@ export class WorkerCore {
   readonly #rules: IntakeRules;
   readonly #prefetch: Prefetch;
   readonly #timers = new TimerHeap();
+  readonly #effects: Effects;
   readonly #runner: Runner;
+  readonly #ownTasks: readonly string[];
   readonly #unknown: UnknownTasks;
   /** Waiting for their ETA. */
   readonly #held = new Set<Request>();
@@ -83,6 +88,7 @@ export class WorkerCore {
     this.concurrency = parts.concurrency;
     const plans = new Map<string, TaskPlan>();
     for (const task of parts.tasks) if (task.handler !== null) plans.set(task.name, planOf(task, settings));
+    this.#ownTasks = [...plans.keys()];
     this.#rules = {
       plans,
       accept: parts.accept,
@@ -97,24 +103,40 @@ export class WorkerCore {
     this.#prefetch = new Prefetch(window, settings.worker_eta_task_limit);
     this.#records = { extended: settings.result_extended, hostname: this.hostname, isoNow: parts.isoNow };
     const inheritPriority = settings.task_inherit_parent_priority;
+    const exactly = (request: Request) => readExactly(request.message, request.delivery.message, this.#rules);
+    const validate = settings.lovage_validate_params;
+    const errbacks = new Errbacks({ outbox, plans, validate, log });
+    const thorough = settings.lovage_fail_unreachable;
+    const chords =
+      backend === null
+        ? null
+        : new Chords({ backend, outbox, errbacks, records: this.#records, thorough, settings, log });
+    for (const task of builtinTasks({ settings, backend, chords, plans, log })) {
+      if (!plans.has(task.name)) plans.set(task.name, planOf(task, settings));
+    }
+    this.#effects = new Effects({
+      backend,
+      outbox,
+      chords,
+      errbacks,
+      records: this.#records,
+      inheritPriority,
+      log,
+      pid: process.pid,
+      exactly,
+    });
     this.#runner = new Runner({
       concurrency: parts.concurrency,
       finishingLimit: Math.max(parts.concurrency, window === 0 ? 1000 : window),
-      validate: settings.lovage_validate_params,
-      effects: new Effects({
-        backend,
-        outbox,
-        records: this.#records,
-        inheritPriority,
-        log,
-        pid: process.pid,
-        exactly: (request) => readExactly(request.message, request.delivery.message, this.#rules),
-      }),
+      validate,
+      effects: this.#effects,
       contextHost: {
         hostname: this.hostname,
         log,
         outbox,
         inheritPriority,
+        chords: backend?.chords ?? null,
+        exactly,
         updateState: (request, state, meta) => this.#runner.updateState(request, state, meta),
       },
       timers: this.#timers,
@@ -131,9 +153,9 @@ export class WorkerCore {
     });
   }
 
-  /** Names of the tasks it runs. */
+  /** Names of the tasks it runs, without Celery's built-in ones. */
   get taskNames(): string[] {
-    return [...this.#rules.plans.keys()];
+    return [...this.#ownTasks];
   }
 
   /** Bodies running now. */
@@ -296,6 +318,12 @@ export class WorkerCore {
       done();
     };
     if (backend === null) return settle();
+    const settleChords = () => {
+      this.#failStranded(delivery, failed.head, error).then(settle, (chordError: unknown) => {
+        this.#log.error({ err: chordError, id: failed.id }, "the chord of what does not run here could not be failed");
+        settle();
+      });
+    };
     const exception = toRemoteException(error);
     const bare = { status: "FAILURE", result: null, exception, traceback: null, children: null };
     const record: ResultMeta =
@@ -303,9 +331,21 @@ export class WorkerCore {
         ? { ...bare, dateDone: isoNow(), taskId: failed.id }
         : resultRecord(failed.head, { ...bare, children: [] }, this.#records);
     const { replyTo = null } = delivery.message.properties;
-    backend.store(failed.id, record, { replyTo, correlationId: failed.id }).then(settle, (storeError: unknown) => {
-      this.#log.error({ err: storeError, id: failed.id }, "the failure could not be stored");
-      settle();
-    });
+    backend
+      .store(failed.id, record, { replyTo, correlationId: failed.id })
+      .then(settleChords, (storeError: unknown) => {
+        this.#log.error({ err: storeError, id: failed.id }, "the failure could not be stored");
+        settle();
+      });
+  }
+
+  /** In Celery a chord with a part that no worker here knows hangs. Only the body of the message says that it is one. */
+  async #failStranded(delivery: Delivery, head: TaskHead | null, error: unknown): Promise<void> {
+    if (head === null || !this.#parts.settings.lovage_fail_unreachable) return;
+    const task = readIfPossible(head, delivery.message, this.#rules);
+    if (task === null || (task.embed.chord === null && task.embed.chain === null)) return;
+    const { id, rootId, replyTo, priority } = task;
+    const origin = { id, rootId, replyTo, priority, children: [], context: null };
+    await this.#effects.failStranded(task, task.embed, error, origin);
   }
 }

@@ -1,0 +1,62 @@
+/**
+ * Canvas that is started in a worker: `celery.chunks`, and the older forms of group and chord.
+ * wire: celery-behaviour 2.7; celery/app/builtins.py.
+ */
+import { readResultTuple } from "../../../protocol/celery/result-tuple.ts";
+import { readSignatureList, type WireSignature } from "../../../protocol/celery/signature.ts";
+import { isRecord } from "../../../protocol/records.ts";
+import { childSent } from "../../tasks/context.ts";
+import { type AnyTask, task } from "../../tasks/definition.ts";
+import { TaskArgumentError } from "../../tasks/errors.ts";
+import { argument, workerContext } from "./arguments.ts";
+
+function signatureOf(name: string, kwargs: Record<string, unknown>, kind: string | null): WireSignature {
+  return { task: name, args: [], kwargs, options: {}, subtask_type: kind, immutable: kind === null };
+}
+
+/** `(task, it, n)`: a group of `celery.starmap` tasks; its result is the group's. */
+export function chunks(): AnyTask {
+  return task("celery.chunks", () => {
+    const context = workerContext();
+    const { args, kwargs } = context.exactly();
+    const size = argument("n", 2, args, kwargs);
+    const parts = { task: argument("task", 0, args, kwargs), it: argument("it", 1, args, kwargs), n: size };
+    return context.apply(signatureOf("celery.chunks", parts, "chunks"));
+  });
+}
+
+/** `(tasks, result, group_id, partial_args, add_to_parent=true)`: all members, under the given group id. */
+export function legacyGroup(): AnyTask {
+  return task("celery.group", async () => {
+    const context = workerContext();
+    const { args, kwargs } = context.exactly();
+    const members = readSignatureList(argument("tasks", 0, args, kwargs)) ?? [];
+    const result = readResultTuple(argument("result", 1, args, kwargs));
+    const groupId = argument("group_id", 2, args, kwargs);
+    const partial = listOf(argument("partial_args", 3, args, kwargs), "partial_args");
+    const shared = { group_id: groupId, add_to_parent: false };
+    await Promise.all(
+      members.map((member) => context.apply({ ...member, options: { ...member.options, ...shared } }, partial)),
+    );
+    if (argument("add_to_parent", 4, args, kwargs, true) === true) context[childSent](result[0][0]);
+    return result;
+  });
+}
+
+/** `(header, body, partial_args=(), …)`: a chord, started here; its result is the body's. */
+export function legacyChord(): AnyTask {
+  return task("celery.chord", { ignoreResult: false }, () => {
+    const context = workerContext();
+    const { args, kwargs } = context.exactly();
+    const header = argument("header", 0, args, kwargs);
+    const body = argument("body", 1, args, kwargs);
+    if (!isRecord(body)) throw new TaskArgumentError("the body of a chord must be a signature");
+    const partial = listOf(argument("partial_args", 2, args, kwargs, []), "partial_args");
+    return context.apply(signatureOf("celery.chord", { kwargs: {}, header, body }, "chord"), partial);
+  });
+}
+
+function listOf(value: unknown, name: string): readonly unknown[] {
+  if (Array.isArray(value)) return value;
+  throw new TaskArgumentError(`${name} must be a list`);
+}

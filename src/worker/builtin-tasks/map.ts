@@ -1,0 +1,38 @@
+/**
+ * `celery.map` and `celery.starmap`: one message, and the body of a task that is registered here called for each item; no message,
+ * result or retry of its own for any of them. wire: celery-behaviour 2.7; celery/app/builtins.py `add_map_task`.
+ */
+import { readSignature } from "../../../protocol/celery/signature.ts";
+import { type AnyTask, task } from "../../tasks/definition.ts";
+import { NotRegistered, TaskArgumentError } from "../../tasks/errors.ts";
+import { callTask } from "../executor.ts";
+import { argument, workerContext } from "./arguments.ts";
+import type { BuiltinHost } from "./index.ts";
+
+export function mapTask(host: BuiltinHost): AnyTask {
+  return task("celery.map", () => callEach(host, (item) => [item]));
+}
+
+export function starmapTask(host: BuiltinHost): AnyTask {
+  return task("celery.starmap", () =>
+    callEach(host, (item) => {
+      if (Array.isArray(item)) return item;
+      throw new TaskArgumentError("argument after * must be an iterable");
+    }),
+  );
+}
+
+async function callEach({ plans, settings }: BuiltinHost, argsOf: (item: unknown) => unknown[]): Promise<unknown[]> {
+  const context = workerContext();
+  const { args, kwargs } = context;
+  const { task: name } = readSignature(argument("task", 0, args, kwargs));
+  const inner = plans.get(name)?.task;
+  if (inner === undefined) throw new NotRegistered(name);
+  const items = argument("it", 1, args, kwargs);
+  if (!Array.isArray(items)) throw new TaskArgumentError("the items to map over must be a list");
+  const results: unknown[] = [];
+  for (const item of items) {
+    results.push(await callTask(inner, argsOf(item), {}, context, settings.lovage_validate_params));
+  }
+  return results;
+}

@@ -1,0 +1,60 @@
+/** What would have run after a task, and what now never will. wire: celery/backends/base.py `_fail_chain`. */
+import { readSignature, readSignatureList, type WireSignature } from "../../../protocol/celery/signature.ts";
+import { isRecord } from "../../../protocol/records.ts";
+
+/**
+ * The links of a chain, and the bodies of those that are chords, which is where Celery stops; `deep` finds the members of chains
+ * and groups among them too.
+ */
+export function linksOf(chain: readonly WireSignature[], deep: boolean): WireSignature[] {
+  const found = [...chain];
+  for (let at = 0; at < found.length; at++) {
+    const { subtask_type: kind, kwargs } = found[at]!;
+    if (kind === "chord") {
+      if (isRecord(kwargs.body)) found.push(readSignature(kwargs.body));
+    } else if (deep && (kind === "chain" || kind === "group")) found.push(...membersOf(found[at]!));
+  }
+  return found;
+}
+
+/** Members of a chain or a group. */
+export function membersOf({ kwargs }: WireSignature): WireSignature[] {
+  return readSignatureList(kwargs.tasks) ?? [];
+}
+
+/** The body of the chord that the signature is a part of. */
+export function chordOf({ options }: WireSignature): WireSignature | null {
+  return isRecord(options.chord) ? readSignature(options.chord) : null;
+}
+
+/** Cheap: whether some link of a chain, looked at only on the surface, is or hides a part of a chord. */
+export function mayReturnPart(chain: readonly WireSignature[]): boolean {
+  return chain.some(({ subtask_type: kind, options }) => isRecord(options.chord) || kind !== null);
+}
+
+/** The id under which a frozen signature's result is kept: of a chain its last step, of a chord its body. */
+export function resultId(signature: WireSignature): string | null {
+  const { subtask_type: kind, kwargs, options } = signature;
+  if (kind === "chord" && isRecord(kwargs.body)) return resultId(readSignature(kwargs.body));
+  if (kind === "chain") {
+    const last = membersOf(signature).at(-1);
+    if (last !== undefined) return resultId(last);
+  }
+  return textOption(options, "task_id");
+}
+
+/** Errbacks of whatever a signature's result is, its own first. wire: celery/backends/base.py `_result_errbacks`. */
+export function resultErrbacks(signature: WireSignature): WireSignature[] {
+  const errbacks = readSignatureList(signature.options.link_error) ?? [];
+  if (signature.subtask_type === "chord" && isRecord(signature.kwargs.body)) {
+    errbacks.push(...resultErrbacks(readSignature(signature.kwargs.body)));
+  } else if (signature.subtask_type === "group") {
+    for (const member of membersOf(signature)) errbacks.push(...resultErrbacks(member));
+  }
+  return errbacks;
+}
+
+export function textOption(options: Readonly<Record<string, unknown>>, name: string): string | null {
+  const value = options[name];
+  return typeof value === "string" && value !== "" ? value : null;
+}
