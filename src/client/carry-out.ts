@@ -5,6 +5,7 @@
  */
 import { planApply } from "../../protocol/celery/canvas/apply.ts";
 import type { CanvasPlan, PlanContext, PlannedChord, PlannedTask } from "../../protocol/celery/canvas/plan.ts";
+import { planAddToChord, planReplace, type Replaced } from "../../protocol/celery/canvas/replace.ts";
 import { planChordUnlock } from "../../protocol/celery/canvas/unlock.ts";
 import type { ResultMeta, ResultTuple } from "../../protocol/celery/result-meta.ts";
 import type { WireSignature } from "../../protocol/celery/signature.ts";
@@ -23,6 +24,10 @@ export interface ApplyParts {
   readonly parent?: PlanContext["parent"];
   /** Priority of messages that have none. */
   readonly priority?: number | null;
+  /** The running task whose place the signature takes (`Task.replace`). */
+  readonly replaces?: Replaced;
+  /** The running task whose chord it becomes a part of (`Task.add_to_chord`). */
+  readonly addsTo?: Replaced;
   /** Ends the waits for the broker. */
   readonly signal?: AbortSignal | null;
 }
@@ -61,9 +66,15 @@ export async function applyCanvas(signature: WireSignature, parts: ApplyParts, h
     own: parts.own ?? false,
     errbacksOnChordHeader: host.errbacksOnChordHeader,
   };
-  const plan = planApply(signature, parts, context);
+  const plan = planOf(signature, parts, context);
   await carryOut(plan, context, parts, host);
   return { result: plan.result, children: plan.children };
+}
+
+function planOf(signature: WireSignature, parts: ApplyParts, context: PlanContext): CanvasPlan {
+  if (parts.replaces !== undefined) return planReplace(signature, parts.replaces, context).plan;
+  if (parts.addsTo !== undefined) return planAddToChord(signature, parts.addsTo, context).plan;
+  return planApply(signature, parts, context);
 }
 
 async function carryOut(plan: CanvasPlan, context: PlanContext, parts: ApplyParts, host: PlanHost): Promise<void> {

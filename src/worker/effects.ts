@@ -184,8 +184,8 @@ export class Effects {
     if (!(request.error instanceof Replace)) throw new ImproperlyConfigured("only a Replace names a replacement");
     const { id, rootId, priority } = request.message;
     const inherited = this.#options.inheritPriority ? priority : null;
-    const replaced = this.#options.exactly(request);
-    await this.#options.outbox.replace?.(request.error.signature, replaced, {
+    await this.#options.outbox.apply(request.error.signature, {
+      replaces: this.#options.exactly(request),
       parent: { id, rootId },
       priority: inherited,
     });

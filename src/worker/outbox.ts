@@ -13,6 +13,12 @@ export interface ApplyGiven {
   parent?: { readonly id: string; readonly rootId: string } | null;
   /** Priority of messages that have none. */
   priority?: number | null;
+  /** The signature was made here, not read from a message. */
+  own?: boolean;
+  /** The running task whose place the signature takes: its id, links, chain, group and chord (`Task.replace`). */
+  replaces?: TaskRequest;
+  /** The running task whose chord it becomes a part of (`Task.add_to_chord`). */
+  addsTo?: TaskRequest;
 }
 
 export interface Applied {
@@ -48,6 +54,4 @@ export interface Outbox {
    * map, chunks. Resolves once the broker holds all messages.
    */
   apply(signature: WireSignature, given: ApplyGiven): Promise<Applied>;
-  /** Sends `signature` in the place of a running task: under its id, with its links, chain, group and chord (`Task.replace`). */
-  replace?(signature: WireSignature, replaced: TaskRequest, given: ApplyGiven): Promise<Applied>;
 }

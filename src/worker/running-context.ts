@@ -164,14 +164,13 @@ export class RunningContext implements TaskContext {
 
   /** wire: celery/app/task.py `add_to_chord`: the counter first, so that the chord cannot end before the new part. */
   async addToChord(signature: SignatureLike): Promise<ResultTuple | null> {
-    const { chord, group, groupIndex, rootId } = { ...this.#request.message, ...this.#request.message.embed };
-    if (chord === null || group === null) throw new NotInChord("Current task is not member of any chord");
+    const { group, embed } = this.#request.message;
+    if (embed.chord === null || group === null) throw new NotInChord("Current task is not member of any chord");
     if (this.#host.chords === null) throw new ChordsNotSupported("Backend does not support add_to_chord");
     const member = wireOf(signature);
-    const place = { group_id: group, group_index: groupIndex, chord: this.exactly().embed.chord, root_id: rootId };
     await this.#host.chords.addPart(group);
-    const options = { ...member.options, ...place };
-    const { result, children } = await this.#host.outbox.apply({ ...member, options }, this.#given());
+    const given = { ...this.#given(), addsTo: this.exactly() };
+    const { result, children } = await this.#host.outbox.apply(member, given);
     for (const child of children) this.#addChild(child);
     return result;
   }
