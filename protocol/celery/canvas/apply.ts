@@ -9,7 +9,7 @@ import { applyChain } from "./apply-chain.ts";
 import { applyChord } from "./apply-chord.ts";
 import { applyGroup } from "./apply-group.ts";
 import { chunkGroup } from "./chunks.ts";
-import { type Draft, type Kwargs, type Options, readDraft, withoutNulls } from "./draft.ts";
+import { type Draft, type Kwargs, type Options, ownOptions, readDraft, withoutNulls } from "./draft.ts";
 import { mergeArguments, mergeOptions } from "./merge.ts";
 import type { CanvasPlan, Given, PlanContext } from "./plan.ts";
 import { Planner } from "./planner.ts";
@@ -33,9 +33,15 @@ export const NO_CALL: Call = Object.freeze({ args: [], kwargs: {}, options: {} }
  */
 export function planApply(signature: WireSignature, given: Given, context: PlanContext): CanvasPlan {
   const planner = new Planner(context);
-  const call: Call = { args: given.args ?? [], kwargs: given.kwargs ?? {}, options: given.options ?? {} };
-  const draft = readDraft(signature, context.own === true);
-  return planner.finish(context.own === true ? applyOwn(draft, call, planner) : apply(draft, call, planner));
+  const own = context.own === true;
+  const options = given.options ?? {};
+  const call: Call = {
+    args: given.args ?? [],
+    kwargs: given.kwargs ?? {},
+    options: own ? ownOptions(options) : options,
+  };
+  const draft = readDraft(signature, own);
+  return planner.finish(own ? applyOwn(draft, call, planner) : apply(draft, call, planner));
 }
 
 /** Null for an empty chain: nothing is sent and there is no result. */

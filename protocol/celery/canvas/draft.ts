@@ -129,7 +129,7 @@ export function isEmptyChain(draft: Draft): boolean {
 /** What a signature read as a chain, group, chord or plain task becomes; throws `InvalidTaskError` for what is none. */
 export function readDraft(value: unknown, own = false): Draft {
   const wire = readSignature(value);
-  const options = { ...wire.options };
+  const options = own ? ownOptions(wire.options) : { ...wire.options };
   switch (wire.subtask_type) {
     case "chain":
       return newChain(readMembers(wire.kwargs.tasks, own), options);
@@ -152,6 +152,15 @@ export function readDraft(value: unknown, own = false): Draft {
     default:
       throw new InvalidTaskError(`a signature of ${wire.task} has the unknown subtask_type ${wire.subtask_type}`);
   }
+}
+
+/** The caller's own callbacks are signatures, not data: that decides which are equal. */
+export function ownOptions(options: Readonly<Options>): Options {
+  const own = { ...options };
+  for (const key of ["link", "link_error"] as const) {
+    if (!isNothing(own[key])) own[key] = listed(own[key]).map((item) => readDraft(item, true));
+  }
+  return own;
 }
 
 function readChord(wire: WireSignature, options: Options, own: boolean): Draft {

@@ -3,7 +3,7 @@
  * wire: celery-wire 2.2, 2.3; celery/canvas.py `Signature.freeze`, `group.freeze`, `_chord.freeze`, `_chain.freeze`.
  */
 import { InvalidTaskError } from "../../errors.ts";
-import { asDraft, type Draft, isEmptyChain, newGroup, textOption } from "./draft.ts";
+import { asDraft, type Draft, isEmptyChain, isEmptyGroup, newGroup, textOption } from "./draft.ts";
 import { clone } from "./merge.ts";
 import type { PlanContext } from "./plan.ts";
 import { prepareSteps } from "./prepare-steps.ts";
@@ -19,7 +19,7 @@ export interface Place {
   groupIndex?: number | null;
 }
 
-/** Writes ids into the signature itself; what already has an id or a group keeps it. */
+/** Writes ids into the signature itself; what already has an id or a group keeps it. An empty group as body is none: false in Python. */
 export function freeze(draft: Draft, place: Place, context: PlanContext): Promised {
   switch (draft.kind) {
     case "chain":
@@ -43,7 +43,7 @@ function freezeTask(draft: Draft, place: Place, context: PlanContext): Promised 
   if (place.parentId) options.parent_id = place.parentId;
   if (!("reply_to" in options)) options.reply_to = context.replyTo;
   if (place.groupId && !("group_id" in options)) options.group_id = place.groupId;
-  if (place.chord) options.chord = place.chord;
+  if (place.chord && !isEmptyGroup(place.chord)) options.chord = place.chord;
   if (place.groupIndex !== null && place.groupIndex !== undefined) options.group_index = place.groupIndex;
   return new Promised(id);
 }
@@ -54,7 +54,7 @@ export function freezeGroup(group: Draft, place: Place, context: PlanContext): {
   const id = textOption(options, "task_id") ?? context.newId();
   options.task_id = id;
   if (place.groupId) options.group_id = place.groupId;
-  if (place.chord) options.chord = place.chord;
+  if (place.chord && !isEmptyGroup(place.chord)) options.chord = place.chord;
   if (place.groupIndex !== null && place.groupIndex !== undefined) options.group_index = place.groupIndex;
   if (!("root_id" in options)) options.root_id = place.rootId ?? null;
   if (!("parent_id" in options)) options.parent_id = place.parentId ?? null;

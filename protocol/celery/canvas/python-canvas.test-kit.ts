@@ -18,7 +18,7 @@ export interface PythonCase {
   unlock?: boolean;
   events?: Record<string, unknown>[];
   result?: unknown;
-  children?: unknown;
+  children?: [[string, unknown], unknown][];
   frozen?: unknown;
   error?: string;
   answer?: unknown;
@@ -63,8 +63,13 @@ export function theirs(one: PythonCase): Answered {
   if (one.error !== undefined) return REFUSED;
   if (one.op === "freeze") return numbered(one, { result: one.result, signature: one.frozen });
   if (one.op === "apply") {
-    const { children, result } = one;
-    return numbered(one, { steps: pythonSteps(one.events ?? []), result, children });
+    const { events = [], result } = one;
+    // Each `celery.chord_unlock` is a child too, added by whoever sends it.
+    const unlocks = new Set(
+      events.filter((event) => event.message === "celery.chord_unlock").map((event) => idIn(event)),
+    );
+    const children = one.children?.filter(([[id]]) => !unlocks.has(id));
+    return numbered(one, { steps: pythonSteps(events), result, children });
   }
   return numbered(one, one.answer);
 }
@@ -130,6 +135,10 @@ function ourMessage(step: PlannedTask): unknown {
 
 function list(value: unknown): unknown {
   return value === undefined || value === null || Array.isArray(value) ? (value ?? null) : [value];
+}
+
+function idIn(message: Record<string, unknown>): unknown {
+  return isRecord(message.headers) ? message.headers.id : undefined;
 }
 
 /** `apply_chord` and its messages come before the header; the plan has one step, where the size is set. */
