@@ -7,6 +7,9 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
+import * as lovage from "../../src/index.ts";
+import { Celery } from "../../src/index.ts";
+import { silentLog } from "../../src/runtime/log.ts";
 import {
   assertDrained,
   HarnessError,
@@ -21,6 +24,7 @@ import {
   tempVhost,
   testService,
 } from "../../src/testing/index.ts";
+import { canvasTasks } from "./fixtures/canvas-tasks.mjs";
 
 export const fleetNames = ["python", "typescript", "mixed"] as const;
 export type FleetName = (typeof fleetNames)[number] | "old";
@@ -40,6 +44,7 @@ export class Fleet implements AsyncDisposable {
   readonly settings: Readonly<Record<string, unknown>>;
   readonly workers: readonly PeerProcess[];
   readonly python: PythonClient;
+  readonly typescript: Celery;
   /** In front of every key of the result store. */
   readonly prefix: string;
   readonly #vhost: TempVhost | null;
@@ -61,6 +66,7 @@ export class Fleet implements AsyncDisposable {
     this.settings = parts.settings;
     this.workers = parts.workers;
     this.python = parts.python;
+    this.typescript = parts.typescript;
     this.prefix = parts.prefix;
     this.#vhost = parts.vhost;
     this.#stack = parts.cleanup;
@@ -97,6 +103,7 @@ interface FleetParts {
   settings: Record<string, unknown>;
   workers: PeerProcess[];
   python: PythonClient;
+  typescript: Celery;
   prefix: string;
   vhost: TempVhost | null;
   cleanup: Cleanup;
@@ -173,7 +180,16 @@ async function openFleet(name: FleetName, stores: StoreName, cleanup: Cleanup): 
     ),
     ...starts[name](),
   ]);
-  return new Fleet({ name, stores, settings, workers, python, prefix, vhost, cleanup });
+  const typescript = cleanup.use(makeTypescriptClient(settings));
+  return new Fleet({ name, stores, settings, workers, python, typescript, prefix, vhost, cleanup });
+}
+
+/** It knows the tasks, as a program that shares its definitions with the workers does. */
+function makeTypescriptClient(settings: object): Celery {
+  const made: { app?: Celery } = {};
+  const tasks = canvasTasks(lovage, () => made.app as Celery);
+  made.app = new Celery("canvas-client", { tasks, settings, log: silentLog, env: {} });
+  return made.app;
 }
 
 const common = {

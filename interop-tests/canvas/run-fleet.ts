@@ -6,9 +6,10 @@ import { isRecord } from "../../protocol/records.ts";
 import { HarnessError } from "../../src/testing/index.ts";
 import { type Fleet, service } from "./fleet.ts";
 import { type NormalForm, type Note, normalForm } from "./normal-form.ts";
-import { placed, type Shape, type Workflow } from "./shape.ts";
+import { placed, type Sending, type Workflow } from "./shape.ts";
+import { type Answer, sendFromTypescript } from "./typescript-client.ts";
 
-export const clientNames = ["python"] as const;
+export const clientNames = ["python", "typescript"] as const;
 export type ClientName = (typeof clientNames)[number];
 
 /** The name under which a report says what belongs to no workflow. */
@@ -18,19 +19,6 @@ export const unclaimed = "what belongs to no workflow";
 export type FleetReport = ReadonlyMap<string, NormalForm>;
 export const reportKey = (client: ClientName, workflow: string) => `${client} | ${workflow}`;
 
-/** One workflow from one client. */
-export interface Sending {
-  readonly run: string;
-  readonly shape: Shape;
-  readonly apply: NonNullable<Workflow["apply"]>;
-  readonly endless: boolean;
-}
-
-interface Answer {
-  tuple?: unknown;
-  outcome?: unknown;
-}
-
 const getMs = 25_000;
 
 export async function runFleet(
@@ -39,7 +27,11 @@ export async function runFleet(
   workflows: readonly Workflow[],
 ): Promise<FleetReport> {
   const sendings = clients.map((client) => ({ client, all: workflows.map(sendingOf) }));
-  const answers = await Promise.all(sendings.map(({ all }) => sendFromPython(fleet, all)));
+  const answers = await Promise.all(
+    sendings.map(({ client, all }) =>
+      client === "python" ? sendFromPython(fleet, all) : sendFromTypescript(fleet.typescript, all, getMs),
+    ),
+  );
   await fleet.drained(10_000).catch((error: unknown) => {
     fleet.assertAlive();
     throw error;

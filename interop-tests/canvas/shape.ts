@@ -51,6 +51,14 @@ export interface Workflow {
   readonly counting?: true;
 }
 
+/** One workflow from one client. */
+export interface Sending {
+  readonly run: string;
+  readonly shape: Shape;
+  readonly apply: NonNullable<Workflow["apply"]>;
+  readonly endless: boolean;
+}
+
 /** Chords are unlocked by polling there: what needs a counter stays away, and of the rest every kind of chord is enough. */
 export function runsOn(workflow: Workflow, stores: string): boolean {
   if (stores !== "filesystem+file") return true;
