@@ -181,8 +181,8 @@ export class RunningContext implements TaskContext {
   }
 
   /** Sends any signature as a child of this task. */
-  async apply(signature: WireSignature, args: readonly unknown[] = []): Promise<ResultTuple | null> {
-    const { result, children } = await this.#host.outbox.apply(signature, { ...this.#given(), args });
+  async apply(signature: WireSignature, given: ApplyGiven = {}): Promise<ResultTuple | null> {
+    const { result, children } = await this.#host.outbox.apply(signature, { ...this.#given(), ...given });
     for (const child of children) this.#addChild(child);
     return result;
   }

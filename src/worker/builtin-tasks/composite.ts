@@ -21,7 +21,7 @@ export function chunks(): AnyTask {
     const { args, kwargs } = context.exactly();
     const size = argument("n", 2, args, kwargs);
     const parts = { task: argument("task", 0, args, kwargs), it: argument("it", 1, args, kwargs), n: size };
-    return context.apply(signatureOf("celery.chunks", parts, "chunks"));
+    return context.apply(signatureOf("celery.chunks", parts, null), { own: true });
   });
 }
 
@@ -36,7 +36,9 @@ export function legacyGroup(): AnyTask {
     const partial = listOf(argument("partial_args", 3, args, kwargs), "partial_args");
     const shared = { group_id: groupId, add_to_parent: false };
     await Promise.all(
-      members.map((member) => context.apply({ ...member, options: { ...member.options, ...shared } }, partial)),
+      members.map((member) =>
+        context.apply({ ...member, options: { ...member.options, ...shared } }, { args: partial }),
+      ),
     );
     if (argument("add_to_parent", 4, args, kwargs, true) === true) context[childSent](result[0][0]);
     return result;
@@ -52,7 +54,7 @@ export function legacyChord(): AnyTask {
     const body = argument("body", 1, args, kwargs);
     if (!isRecord(body)) throw new TaskArgumentError("the body of a chord must be a signature");
     const partial = listOf(argument("partial_args", 2, args, kwargs, []), "partial_args");
-    return context.apply(signatureOf("celery.chord", { kwargs: {}, header, body }, "chord"), partial);
+    return context.apply(signatureOf("celery.chord", { kwargs: {}, header, body }, "chord"), { args: partial });
   });
 }
 

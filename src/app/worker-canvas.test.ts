@@ -1,0 +1,273 @@
+/** Workflows from sending to the last result, on one worker and a store that counts. */
+import { randomUUID } from "node:crypto";
+import { afterEach, describe, expect, test } from "vitest";
+import { z } from "zod";
+import type { WireSignature } from "../../protocol/celery/signature.ts";
+import { Celery } from "../app.ts";
+import { chain } from "../canvas/chain.ts";
+import { chord } from "../canvas/chord.ts";
+import { group } from "../canvas/group.ts";
+import { signatureFrom } from "../canvas/signature-from.ts";
+import { silentLog } from "../runtime/log.ts";
+import { currentTask } from "../tasks/context.ts";
+import { type AnyTask, task } from "../tasks/definition.ts";
+import { Ignore, Reject } from "../tasks/signals.ts";
+import { Worker } from "./worker.ts";
+
+const add = task("add", (x: number, y: number) => x + y);
+const total = task("total", (numbers: readonly number[]) => numbers.reduce((sum, one) => sum + one, 0));
+const echo = task("echo", (value: unknown) => value);
+const fail = task("fail", (): number => {
+  throw new RangeError("no");
+});
+const ignored = task("ignored", (): number => {
+  throw new Ignore("not today");
+});
+const rejected = task("rejected", (): number => {
+  throw new Reject("never", { requeue: true });
+});
+
+const open: { worker: Worker; app: Celery }[] = [];
+afterEach(async () => {
+  for (const { worker, app } of open.splice(0)) {
+    await worker.stop("cold");
+    await app.close();
+  }
+});
+
+async function running(tasks: readonly AnyTask[] = [], settings: Record<string, unknown> = {}, backend = "memory://") {
+  const app = new Celery(`workflow-${randomUUID()}`, {
+    tasks: [add, total, echo, fail, ignored, rejected, ...tasks],
+    broker: "memory://",
+    backend,
+    settings: { result_chord_retry_interval: 0.05, ...settings },
+    log: silentLog,
+    env: {},
+  });
+  const worker = await new Worker(app, { concurrency: 8 }).start();
+  open.push({ worker, app });
+  return { app, worker };
+}
+
+const timeout = { timeout: 5_000 };
+
+describe("a chord", () => {
+  test("gives its body the results in the order of the header", async () => {
+    const slowFirst = task("slow", async (value: number) => {
+      if (value === 0) await new Promise((resolve) => setTimeout(resolve, 30));
+      return value;
+    });
+    const { app } = await running([slowFirst]);
+    const header = [0, 1, 2, 3].map((value) => slowFirst.s(value));
+    const result = await app.apply(chord(header, echo.s()));
+    expect(await result.get(timeout)).toEqual([0, 1, 2, 3]);
+  });
+
+  test("with one failed part fails its body with the part's error in Python's words", async () => {
+    const { app } = await running();
+    const result = await app.apply(chord([add.s(1, 2), fail.s().set({ taskId: "part" })], total.s()));
+    await expect(result.get(timeout)).rejects.toMatchObject({
+      name: "ChordError",
+      message: "Dependency part raised ValueError('no')",
+    });
+  });
+
+  test("in a chord, at the end of a chain, is a part as its body ends", async () => {
+    const { app } = await running();
+    const inner = chain(add.s(1, 1), chord([add.s(1), add.s(2)], total.s()));
+    const result = await app.apply(chord([inner, add.s(5, 5)], total.s()));
+    expect(await result.get(timeout)).toBe(17);
+  });
+
+  test("that fails inside another chord fails that one too", async () => {
+    const { app } = await running();
+    const inner = chord([fail.s(), add.s(1, 1)], total.s());
+    const result = await app.apply(chord([inner, add.s(5, 5)], total.s()));
+    await expect(result.get(timeout)).rejects.toMatchObject({ name: "ChordError" });
+  });
+
+  test("whose header member ends in a group gets that group's results as a list", async () => {
+    const { app } = await running();
+    const result = await app.apply(chord([chain(add.s(1, 1), group([add.s(1), add.s(2)])), add.s(7, 7)], echo.s()));
+    expect(await result.get(timeout)).toEqual([[3, 4], 14]);
+  });
+
+  test("of a thousand parts runs its body once", async () => {
+    let bodies = 0;
+    const body = task("body", (numbers: readonly number[]) => {
+      bodies++;
+      return numbers.length;
+    });
+    const { app } = await running([body]);
+    const header = Array.from({ length: 1000 }, (_, index) => add.s(index, 1));
+    const result = await app.apply(chord(header, body.s()));
+    expect(await result.get(timeout)).toBe(1000);
+    expect(bodies).toBe(1);
+  });
+
+  test("with a group as body fails every member with the part's own error", async () => {
+    const { app } = await running();
+    const result = await app.apply(chord([add.s(1, 2), fail.s()], group([total.s(), echo.s()])));
+    await expect(result.get(timeout)).rejects.toMatchObject({ type: "ValueError", args: ["no"] });
+  });
+});
+
+describe("a chord with a part that will never return", () => {
+  const lost: [string, WireSignature][] = [
+    ["ignored", ignored.s().toJSON()],
+    ["rejected after its early ack", rejected.s().toJSON()],
+    ["not registered", { ...add.s(1, 1).toJSON(), task: "unheard.of" }],
+    ["behind an ignored one", chain(ignored.s(), add.s(1)).toJSON()],
+    ["behind one that is not registered", chain(task("unheard.of").s(), add.s(1)).toJSON()],
+  ];
+  test.each(lost)("(%s) fails its body", async (_how, part) => {
+    const { app } = await running();
+    const result = await app.apply(chord([add.s(1, 1), signatureFrom(part)], echo.s()));
+    await expect(result.get(timeout)).rejects.toMatchObject({ name: "ChordError" });
+  });
+
+  test("hangs as in Celery when the settings say so", async () => {
+    const { app } = await running([], { lovage_fail_unreachable: false });
+    const result = await app.apply(chord([add.s(1, 1), ignored.s()], total.s()));
+    await expect(result.get({ timeout: 200 })).rejects.toMatchObject({ code: "TIMEOUT" });
+  });
+});
+
+describe("errbacks", () => {
+  test("that take more than one argument are called here; others are sent with the failed id", async () => {
+    const heard: unknown[] = [];
+    const here = task("here", (request: { id: string }, error: Error, traceback: string) => {
+      heard.push([request.id, error.message, typeof traceback, currentTask()?.id]);
+    });
+    const told = task("told", (id: string) => {
+      heard.push(id);
+    });
+    const { app } = await running([here, told]);
+    await app.apply(fail.s().set({ taskId: "one", linkError: [here.s().toJSON(), told.s().toJSON()] }));
+    await expect.poll(() => heard).toEqual([["one", "no", "string", "one"], "one"]);
+  });
+
+  test("of a chord's body are told before the body has failed", async () => {
+    const told = task("told", (id: string) => id);
+    const heard: unknown[] = [];
+    const here = task("here", (request: { id: string }, error: Error, _traceback: string) => {
+      heard.push([request.id, String(error)]);
+    });
+    const { app } = await running([here, told]);
+    const body = total.s().set({ taskId: "body", linkError: [here.s().toJSON()] });
+    const result = await app.apply(chord([add.s(1, 2), fail.s().set({ taskId: "part" })], body));
+    await expect(result.get(timeout)).rejects.toMatchObject({ name: "ChordError" });
+    expect(heard).toEqual([["body", expect.stringContaining("Dependency part raised ValueError('no')")]]);
+  });
+});
+
+describe("replace", () => {
+  const twice = task("twice", { params: { x: z.number() } }, ({ x }, ctx) => ctx.replace(add.s(x, x)));
+  const fan = task("fan", { params: { x: z.number() } }, ({ x }, ctx) =>
+    ctx.replace(group([add.s(x, 1), add.s(x, 2)])),
+  );
+  const steps = task("steps", { params: { x: z.number() } }, ({ x }, ctx) =>
+    ctx.replace(chain(add.s(x, 1), add.s(10))),
+  );
+
+  test.each([
+    ["a task", twice, 8],
+    ["a group, whose results it collects", fan, [5, 6]],
+    ["a chain", steps, 15],
+  ])("by %s gives its result under the same id", async (_what, one, value) => {
+    const { app } = await running([one]);
+    const result = await app.apply(one.s({ x: 4 }));
+    expect(await result.get(timeout)).toEqual(value);
+  });
+
+  test("keeps the place in a chain and in a chord", async () => {
+    const { app } = await running([twice, fan, steps]);
+    const result = await app.apply(
+      chord([chain(twice.s({ x: 1 }), add.s(1)), steps.s({ x: 1 }), twice.s({ x: 3 })], total.s()),
+    );
+    expect(await result.get(timeout)).toBe(3 + 12 + 6);
+  });
+
+  test("refuses an empty chain", async () => {
+    const empty = task("empty", { params: {} }, (_params, ctx) =>
+      ctx.replace({ ...add.s(1, 1).toJSON(), subtask_type: "chain", kwargs: { tasks: [] } }),
+    );
+    const { app } = await running([empty]);
+    const result = await app.apply(empty.s({}));
+    await expect(result.get(timeout)).rejects.toMatchObject({ args: ["Cannot replace with an empty chain"] });
+  });
+});
+
+test("a part may add another to its chord", async () => {
+  const more = task("more", { params: { x: z.number() } }, async ({ x }, ctx) => {
+    await ctx.addToChord(add.s(x, 100));
+    return x;
+  });
+  const { app } = await running([more]);
+  const result = await app.apply(chord([more.s({ x: 1 }), add.s(1, 1)], total.s()));
+  expect(await result.get(timeout)).toBe(1 + 2 + 101);
+});
+
+test("a retry inside a chord keeps its place", async () => {
+  const second = task("second", { params: { x: z.number() }, maxRetries: 3 }, ({ x }, ctx) =>
+    ctx.retries === 0 ? ctx.retry({ countdown: 0 }) : x,
+  );
+  const { app } = await running([second]);
+  const result = await app.apply(chord([second.s({ x: 1 }), chain(second.s({ x: 2 }), add.s(3))], echo.s()));
+  expect(await result.get(timeout)).toEqual([1, 5]);
+});
+
+describe("built-in tasks", () => {
+  test("are not listed", async () => {
+    const { worker } = await running();
+    expect(worker.taskNames.filter((name) => name.startsWith("celery."))).toEqual([]);
+  });
+
+  test("map and starmap call the task for each item", async () => {
+    const { app } = await running();
+    const starmap = await app.sendTask("celery.starmap", [
+      add.s().toJSON(),
+      [
+        [1, 2],
+        [3, 4],
+      ],
+    ]);
+    expect(await starmap.get(timeout)).toEqual([3, 7]);
+    const map = await app.sendTask("celery.map", [], { task: echo.s().toJSON(), it: [1, "two"] });
+    expect(await map.get(timeout)).toEqual([1, "two"]);
+    const unknown = await app.sendTask("celery.map", [{ task: "unheard.of" }, [1]]);
+    await expect(unknown.get(timeout)).rejects.toMatchObject({ name: "NotRegistered" });
+  });
+
+  test("accumulate gives its arguments, or one of them", async () => {
+    const { app } = await running();
+    expect(await (await app.sendTask("celery.accumulate", [1, 2])).get(timeout)).toEqual([1, 2]);
+    expect(await (await app.sendTask("celery.accumulate", [1, 2], { index: 1 })).get(timeout)).toBe(2);
+  });
+
+  test("chunks is a group of starmaps", async () => {
+    const { app } = await running();
+    const sent = await app.sendTask("celery.chunks", [
+      add.s().toJSON(),
+      [
+        [1, 1],
+        [2, 2],
+        [3, 3],
+      ],
+      2,
+    ]);
+    const tuple = (await sent.get(timeout)) as [[string, null], [[string, null], null][]];
+    const values = await Promise.all(tuple[1].map(([[id]]) => app.result(id).get(timeout)));
+    expect(values).toEqual([[2, 4], [6]]);
+  });
+
+  test("chord starts a chord, chain is no task, cleanup has nothing to do", async () => {
+    const { app } = await running();
+    const sent = await app.sendTask("celery.chord", [[add.s(1).toJSON(), add.s(2).toJSON()], total.s().toJSON(), [10]]);
+    const [[body]] = (await sent.get(timeout)) as [[string, null], null];
+    expect(await app.result(body).get(timeout)).toBe(23);
+    const none = await app.sendTask("celery.chain", []);
+    await expect(none.get(timeout)).rejects.toMatchObject({ type: "NotImplementedError" });
+    expect(await (await app.sendTask("celery.backend_cleanup", [])).get(timeout)).toBeNull();
+  });
+});
