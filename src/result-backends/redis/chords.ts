@@ -18,7 +18,7 @@ import type {
   GroupCodec,
   GroupStore,
 } from "../chord-counter.ts";
-import { BackendError, BackendGetMetaError } from "../errors.ts";
+import { BackendError, BackendGetMetaError, ResultLost } from "../errors.ts";
 import { readGroup, readPart } from "../group-values.ts";
 import { openValue, sealValue, type ValueCompression } from "../stored-value.ts";
 import { RedisScript, runScript, type ScriptArgument } from "./script.ts";
@@ -152,7 +152,8 @@ export class RedisChords implements ChordCounter {
     this.#ordered = options.ordered ?? true;
     this.#expires = Math.trunc(options.expires ?? daySeconds);
     this.#groupExpires = Math.trunc(options.groupExpires ?? daySeconds);
-    this.claimSeconds = Math.max(5, Math.trunc((options.joinTimeout || unboundedJoin) * 2));
+    const { joinTimeout = 3 } = options;
+    this.claimSeconds = Math.max(5, Math.trunc((joinTimeout || unboundedJoin) * 2));
   }
 
   /** The group's record is there, and an earlier run's claim is gone, before anybody can find the size. */
@@ -231,7 +232,8 @@ export class RedisChords implements ChordCounter {
       try {
         return await act(await this.#host.connection());
       } catch (error) {
-        if (this.#host.closing.aborted || !isPassing(error)) throw error;
+        if (this.#host.closing.aborted) throw new ResultLost("", "the result backend is closed", { cause: error });
+        if (!isPassing(error)) throw error;
         if (attempt === 0) {
           const reason = error instanceof Error ? error.message : String(error);
           this.#host.log.warn({ reason }, "the parts of a chord cannot be counted yet; trying again");

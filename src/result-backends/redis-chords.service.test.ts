@@ -1,0 +1,191 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { compress, decompress } from "../runtime/compression.ts";
+import { connectRedis, parseRedisUrl, type Redis, whenReady } from "../runtime/redis-connection.ts";
+import { testService } from "../testing/services.ts";
+import { TcpProxy } from "../testing/tcp-proxy.ts";
+import { countingCodec, testChordCounter } from "./chord-counter.contract.ts";
+import type { ChordPart } from "./chord-counter.ts";
+import type { RedisChordOptions } from "./redis/chords.ts";
+import { createRedisBackend, type RedisBackend } from "./redis.ts";
+import type { ContractRecord } from "./result-backend.contract.ts";
+
+const url = testService("LOVAGE_TEST_REDIS_URL");
+
+describe.skipIf(url === undefined)("chords on Redis", () => {
+  const redisUrl = url ?? "";
+  let admin: Redis;
+  beforeAll(async () => {
+    admin = connectRedis(parseRedisUrl(redisUrl), { purpose: "test" });
+    await whenReady(admin);
+  });
+  afterAll(() => admin.disconnect());
+
+  const open: RedisBackend<ContractRecord>[] = [];
+  afterEach(async () => {
+    for (const backend of open.splice(0)) await backend.close();
+  });
+  function counter(prefix: string, chords: RedisChordOptions = {}, urls = redisUrl) {
+    const backend = createRedisBackend({ codec: countingCodec(prefix), urls, chords });
+    open.push(backend);
+    return backend.chords ?? expect.fail("it does not count");
+  }
+  const fresh = () => ({ prefix: `${randomUUID()}_`, group: "g" });
+  const part = (index: number | null, result: unknown = index, taskId = `task-${index}`): ChordPart => ({
+    taskId,
+    groupIndex: index,
+    state: "SUCCESS",
+    result,
+  });
+  const key = (prefix: string, suffix: string) => `${prefix}celery-taskset-meta-g${suffix}`;
+
+  testChordCounter("redis", async () => {
+    const { prefix } = fresh();
+    const codec = countingCodec(prefix);
+    return {
+      ours: createRedisBackend({ codec, urls: redisUrl }),
+      theirs: createRedisBackend({ codec, urls: redisUrl }),
+    };
+  });
+
+  test("the keys, members, scores and lifetimes are Celery's", async () => {
+    const { prefix, group } = fresh();
+    const chords = counter(prefix, { expires: 1000, groupExpires: 2000 });
+    await chords.start(group, { size: 2, header: null });
+    await chords.returned(group, part(1));
+    expect(await admin.get(key(prefix, ".s"))).toBe("2");
+    expect(await admin.zrange(key(prefix, ".j"), "0", "-1", "WITHSCORES")).toEqual(['[1,"task-1","SUCCESS",1]', "1"]);
+    expect(await admin.smembers(key(prefix, ".d"))).toEqual(["task-1:1"]);
+    for (const suffix of [".s", ".j", ".d"]) expect(await admin.ttl(key(prefix, suffix))).toBeGreaterThan(990);
+    const claim = await chords.returned(group, part(null));
+    expect(await admin.smembers(key(prefix, ".d"))).toContain("task-null:+inf");
+    expect(await admin.get(key(prefix, ".c"))).toMatch(/^[0-9a-f]{32}$/);
+    expect(await admin.ttl(key(prefix, ".c"))).toBe(6);
+    await claim?.extend(21);
+    expect(await admin.ttl(key(prefix, ".c"))).toBe(21);
+    await claim?.done();
+    expect(await admin.keys(`${prefix}*`)).toEqual([key(prefix, ".c")]);
+    expect(await admin.get(key(prefix, ".c"))).toBe("done");
+    expect(await admin.ttl(key(prefix, ".c"))).toBe(300);
+  });
+
+  test("in list mode the parts are in the order of their return", async () => {
+    const { prefix, group } = fresh();
+    const chords = counter(prefix, { ordered: false });
+    await chords.start(group, { size: 2, header: null });
+    await chords.returned(group, part(1));
+    const claim = await chords.returned(group, part(0));
+    expect(await admin.type(key(prefix, ".j"))).toBe("list");
+    expect(await claim?.collect()).toMatchObject({ parts: [{ result: 1 }, { result: 0 }] });
+  });
+
+  test("compressed parts and headers are read by whoever can decompress", async () => {
+    const { prefix, group } = fresh();
+    const compression = {
+      compress: (bytes: Uint8Array) => compress("gzip", bytes),
+      decompress: (mime: string, bytes: Uint8Array) => decompress(mime, bytes, { maxBytes: 1e6 }),
+    };
+    const packing = createRedisBackend({ codec: countingCodec(prefix), urls: redisUrl, compression });
+    const reading = createRedisBackend({
+      codec: countingCodec(prefix),
+      urls: redisUrl,
+      compression: { decompress: compression.decompress },
+    });
+    open.push(packing, reading);
+    await packing.chords?.start(group, { size: 2, header: null });
+    await packing.chords?.returned(group, part(0, "x".repeat(1000)));
+    const [stored] = await admin.zrangeBuffer(key(prefix, ".j"), "0", "-1");
+    expect(stored?.subarray(0, 19).toString()).toBe("\0celery-compressed\0");
+    const claim = await reading.chords?.returned(group, part(1));
+    expect(await claim?.collect()).toMatchObject({ parts: [{ result: "x".repeat(1000) }, { result: 1 }] });
+  });
+
+  test("a claim that its owner let lapse goes to whoever returns a part again", async () => {
+    const { prefix, group } = fresh();
+    const chords = counter(prefix);
+    await chords.start(group, { size: 1, header: null });
+    const first = await chords.returned(group, part(0));
+    await admin.del(key(prefix, ".c"));
+    const second = await chords.returned(group, part(0));
+    expect(second).not.toBeNull();
+    expect(await first?.extend(30)).toBe(false);
+    expect(await second?.extend(30)).toBe(true);
+    await second?.done();
+    expect(await first?.done()).toBe(false);
+  });
+
+  test("a lapsed claim that nobody took is taken back for publishing", async () => {
+    const { prefix, group } = fresh();
+    const chords = counter(prefix);
+    await chords.start(group, { size: 1, header: null });
+    const claim = await chords.returned(group, part(0));
+    await admin.del(key(prefix, ".c"));
+    expect(await claim?.extend(30)).toBe(true);
+    expect(await chords.returned(group, part(0))).toBeNull();
+  });
+
+  /** What a worker of 5.2 to 5.6 does with a part: no `.d`, no `.c`. Says whether it would send the body. */
+  async function returnedBy56(prefix: string, index: number): Promise<boolean> {
+    const names = [key(prefix, ".j"), key(prefix, ".t"), key(prefix, ".s")] as const;
+    const replies = await admin
+      .multi()
+      .zadd(names[0], index, `[1, "task-${index}", "SUCCESS", ${index}]`)
+      .zcount(names[0], "-inf", "+inf")
+      .get(names[1])
+      .get(names[2])
+      .expire(names[0], 86400)
+      .expire(names[1], 86400)
+      .expire(names[2], 86400)
+      .exec();
+    const [, ready, more, size] = (replies ?? []).map(([, reply]) => reply);
+    const sends = size !== null && Number(ready) === Number(size) + Number(more ?? 0);
+    if (sends) await admin.del(...names);
+    return sends;
+  }
+
+  test.each([0, 1, 2])("together with workers of 5.6 one body is sent, whoever is last (%i)", async (last) => {
+    const { prefix, group } = fresh();
+    const chords = counter(prefix);
+    await chords.start(group, { size: 3, header: null });
+    let bodies = 0;
+    const order = [0, 1, 2].filter((index) => index !== last).concat(last);
+    for (const index of order) {
+      if (index === 1) {
+        if (await returnedBy56(prefix, index)) bodies++;
+        continue;
+      }
+      const claim = await chords.returned(group, part(index));
+      if (claim === null) continue;
+      bodies++;
+      expect(await claim.collect()).toMatchObject({ parts: [{ result: 0 }, { result: 1 }, { result: 2 }] });
+      await claim.done();
+    }
+    expect(bodies).toBe(1);
+    // Copies that come once more start nothing, whoever sent the body.
+    for (const index of [0, 2]) expect(await chords.returned(group, part(index))).toBeNull();
+    expect(await returnedBy56(prefix, 1)).toBe(false);
+  });
+
+  test("while the store is away a part waits, and is counted when it is back", async () => {
+    const { prefix, group } = fresh();
+    await using proxy = await TcpProxy.start({ target: redisUrl });
+    const chords = counter(prefix, {}, proxy.url);
+    await chords.start(group, { size: 1, header: null });
+    proxy.refuse();
+    proxy.cut();
+    const returned = chords.returned(group, part(0));
+    proxy.resume();
+    const claim = await returned;
+    expect(claim).not.toBeNull();
+    expect(await claim?.done()).toBe(true);
+  });
+
+  test("a part that waits for its store ends when the backend is closed", async () => {
+    const { prefix, group } = fresh();
+    const backend = createRedisBackend({ codec: countingCodec(prefix), urls: "redis://127.0.0.1:1/0", graceMs: 10 });
+    const returned = backend.chords?.returned(group, part(0));
+    const ended = expect(returned).rejects.toMatchObject({ name: "ResultLost" });
+    await backend.close();
+    await ended;
+  });
+});
