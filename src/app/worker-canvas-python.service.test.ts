@@ -1,0 +1,215 @@
+/** Workflows whose tasks run in either language, on one queue and one Redis, sent by either. */
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Celery } from "../app.ts";
+import { chain } from "../canvas/chain.ts";
+import { chord } from "../canvas/chord.ts";
+import { group } from "../canvas/group.ts";
+import { silentLog } from "../runtime/log.ts";
+import { connectRedis, parseRedisUrl, type Redis, whenReady } from "../runtime/redis-connection.ts";
+import { currentTask } from "../tasks/context.ts";
+import { task } from "../tasks/definition.ts";
+import { Ignore } from "../tasks/signals.ts";
+import { type PythonClient, startPythonClient } from "../testing/python-client.ts";
+import { type PythonWorker, startPythonWorker } from "../testing/python-worker.ts";
+import { testService } from "../testing/services.ts";
+import { Worker } from "./worker.ts";
+
+const url = testService("LOVAGE_TEST_REDIS_URL");
+const python = testService("LOVAGE_TEST_PYTHON_5_7_0");
+
+const queue = `workflow-${randomUUID()}`;
+const ours = `${queue}-ours`;
+const pythons = `${queue}-theirs`;
+const ran: string[] = [];
+
+const add = task("fixture.add", (x: number, y: number) => {
+  ran.push("fixture.add");
+  return x + y;
+});
+const mul = task("fixture.mul", (x: number, y: number) => x * y);
+const xsum = task("fixture.xsum", (numbers: readonly number[]) => {
+  ran.push("fixture.xsum");
+  return numbers.reduce((sum, one) => sum + one, 0);
+});
+const echo = task("ours.echo", (value: unknown) => value);
+const fail = task("ours.fail", (): number => {
+  throw new RangeError("no leaves");
+});
+const ignored = task("ours.ignored", (): number => {
+  throw new Ignore();
+});
+const twice = task("ours.twice", (x: number): number => currentTask()?.replace(chain(add.s(x, x), add.s(0))) ?? 0);
+
+describe.skipIf(url === undefined || python === undefined)("workflows across languages", () => {
+  const redis = url ?? "";
+  let app: Celery;
+  let worker: Worker;
+  let theirs: PythonWorker;
+  let client: PythonClient;
+  let admin: Redis;
+
+  beforeAll(async () => {
+    admin = connectRedis(parseRedisUrl(redis), { purpose: "test" });
+    await whenReady(admin);
+    const options = {
+      python: python as string,
+      broker: redis,
+      backend: redis,
+      settings: { task_queues: [queue, pythons], task_default_queue: queue, worker_prefetch_multiplier: 1 },
+    };
+    app = new Celery(`workflow-${queue}`, {
+      tasks: [add, mul, xsum, echo, fail, ignored, twice],
+      broker: redis,
+      backend: redis,
+      settings: { task_default_queue: queue, worker_prefetch_multiplier: 1 },
+      log: silentLog,
+      env: {},
+    });
+    worker = new Worker(app, { queues: [queue, ours], concurrency: 2 });
+    [theirs, client] = await Promise.all([startPythonWorker(options), startPythonClient(options)]);
+    await worker.start();
+  });
+  afterAll(async () => {
+    await client?.[Symbol.asyncDispose]();
+    await theirs?.[Symbol.asyncDispose]();
+    await worker?.stop("cold");
+    await app?.close();
+    await admin?.flushdb();
+    admin?.disconnect();
+  });
+
+  const here = { queue: ours };
+  const there = { queue: pythons };
+  const timeout = { timeout: 20_000 };
+
+  test("chords sent by Python, with parts wherever they run, complete exactly once each", async () => {
+    const sent = await Promise.all(
+      Array.from({ length: 30 }, (_, index) =>
+        client.apply({
+          chord: [
+            { task: "fixture.add", args: [index, 1] },
+            {
+              chain: [
+                { task: "fixture.add", args: [index, 2] },
+                { task: "fixture.mul", args: [10] },
+              ],
+            },
+            { task: "fixture.add", args: [1.5, 0.5] },
+          ],
+          body: { task: "fixture.xsum" },
+        }),
+      ),
+    );
+    const values = await Promise.all(sent.map(async (one) => (await client.get(one, timeout)) as { repr: string }));
+    expect(values.map(({ repr }) => Number(repr))).toEqual(
+      Array.from({ length: 30 }, (_, index) => index + 1 + (index + 2) * 10 + 2),
+    );
+    expect(new Set(ran)).toEqual(new Set(["fixture.add", "fixture.xsum"]));
+    const keys = await admin.keys("celery-taskset-meta-*");
+    expect(keys.filter((key) => !key.endsWith(".c"))).toEqual([]);
+    for (const key of keys) expect(await admin.get(key)).toBe("done");
+  });
+
+  test("a chain through both languages, sent by each", async () => {
+    const fromPython = await client.apply({
+      chain: [
+        { task: "fixture.add", args: [1, 2] },
+        { task: "ours.echo", options: here },
+        { task: "fixture.identity", options: there },
+        { task: "fixture.mul", args: [7], options: here },
+        {
+          group: [
+            { task: "fixture.identity", options: there },
+            { task: "ours.echo", options: here },
+          ],
+        },
+      ],
+    });
+    expect(await client.get(fromPython, timeout)).toMatchObject({ value: [21, 21] });
+    const identity = task("fixture.identity", { queue: pythons }, (value: number) => value);
+    const fromHere = await app.apply(chain(add.s(1, 2), identity.s(), add.s(4)));
+    expect(await fromHere.get(timeout)).toBe(7);
+  });
+
+  test("a part that failed here is named in the ChordError that Python sees, and its body's errback is told", async () => {
+    const sent = await client.apply({
+      chord: [
+        { task: "fixture.add", args: [1, 1] },
+        { task: "ours.fail", options: { ...here, task_id: `${queue}-part` } },
+      ],
+      body: { task: "fixture.xsum", link_error: [{ task: "ours.echo", options: here }] },
+    });
+    // By its id alone: with its parents Python would raise the part's own error.
+    const { raised } = await client.get(sent.id, timeout);
+    expect(raised).toMatchObject({
+      type: "ChordError",
+      module: "celery.exceptions",
+      args: [`Dependency ${queue}-part raised ValueError('no leaves')`],
+    });
+  });
+
+  test("a part that failed in Python is named by us in Python's words", async () => {
+    const failing = task("fixture.fail", { queue: pythons }, (_type: string, _text: string) => 0);
+    const header = [add.s(1, 1).set(here), failing.s("KeyError", "it's").set({ taskId: `${queue}-theirs` })];
+    const result = await app.apply(chord(header, echo.s().set(here)));
+    await expect(result.get(timeout)).rejects.toMatchObject({
+      name: "ChordError",
+      message: `Dependency ${queue}-theirs raised KeyError("it's")`,
+    });
+  });
+
+  test("a part ignored here fails a chord that Python has sent", async () => {
+    const sent = await client.apply({
+      chord: [
+        { task: "fixture.add", args: [1, 1] },
+        { task: "ours.ignored", options: here },
+      ],
+      body: { task: "fixture.xsum" },
+    });
+    expect((await client.get(sent.id, timeout)).raised).toMatchObject({ type: "ChordError" });
+  });
+
+  test("a replacement made here keeps its place in Python's chain and chord", async () => {
+    const sent = await client.apply({
+      chord: [
+        {
+          chain: [
+            { task: "ours.twice", args: [3], options: here },
+            { task: "fixture.add", args: [1] },
+          ],
+        },
+        { task: "ours.twice", args: [5], options: here },
+        { task: "fixture.add", args: [1, 1] },
+      ],
+      body: { task: "fixture.xsum" },
+    });
+    expect(await client.get(sent, timeout)).toMatchObject({ value: 7 + 10 + 2 });
+  });
+
+  test("chords in chords, groups in headers and groups as bodies, sent from here", async () => {
+    const inner = chord([add.s(1, 1), add.s(2, 2)], xsum.s());
+    const outer = await app.apply(chord([inner, chain(add.s(1, 0), group([add.s(1), add.s(2)]))], echo.s().set(here)));
+    expect(await outer.get(timeout)).toEqual([6, [2, 3]]);
+    const spread = await app.apply(chord([add.s(1, 1), add.s(2, 2)], group([xsum.s(), echo.s().set(here)])));
+    expect(await spread.get(timeout)).toEqual([6, [2, 4]]);
+  });
+
+  test("built-in tasks that Python sends run here", async () => {
+    const starmap = await client.send(
+      "celery.starmap",
+      [
+        { task: "fixture.add", args: [], kwargs: {}, options: {}, subtask_type: null, immutable: false },
+        [
+          [1, 2],
+          [3, 4],
+        ],
+      ],
+      {},
+      here,
+    );
+    expect(await client.get(starmap, timeout)).toMatchObject({ value: [3, 7] });
+    const accumulate = await client.send("celery.accumulate", [1.0, 2], { index: 0 }, here);
+    expect(await client.get(accumulate, timeout)).toMatchObject({ repr: "1" });
+  });
+});
