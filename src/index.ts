@@ -56,7 +56,13 @@ export {
   WorkerLostError,
 } from "./tasks/errors.ts";
 export { Ignore, Reject, Retry } from "./tasks/signals.ts";
-export { type CloneParts, Signature, type SignatureOptions } from "./tasks/signature.ts";
+export {
+  type CloneParts,
+  Signature,
+  type SignatureOptions,
+  type StampingVisitor,
+  type StampOptions,
+} from "./tasks/signature.ts";
 export type { AnySignature } from "./tasks/signature-types.ts";
 export {
   ConnectionLost,

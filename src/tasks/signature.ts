@@ -4,6 +4,7 @@
  */
 import { cloned, piped } from "../../protocol/celery/canvas/compose.ts";
 import { errorLinked, linked, madeImmutable } from "../../protocol/celery/canvas/links.ts";
+import { type Stamps, stamped, type WireVisitor } from "../../protocol/celery/canvas/stamp.ts";
 import { encodeSignature, type WireSignature } from "../../protocol/celery/signature.ts";
 import { type ApplyAsyncOptions, checkOptions } from "./call-options.ts";
 import { wireOptionsOf } from "./signature-options.ts";
@@ -19,6 +20,30 @@ export interface CloneParts {
   args?: readonly unknown[];
   kwargs?: Readonly<Record<string, unknown>>;
   options?: ApplyAsyncOptions;
+}
+
+/**
+ * Gives each part of a workflow stamps of its own, on the way from the outside in. `stamps` are those that the part has already;
+ * an answer is added to them. Only names in `stamped_headers` become stamps, if the answer has that; others are mere options.
+ */
+export interface StampingVisitor {
+  onSignature?(signature: AnySignature, stamps: Stamps): Stamps | null | undefined;
+  onGroupStart?(group: AnySignature, stamps: Stamps): Stamps | null | undefined;
+  onGroupEnd?(group: AnySignature, stamps: Stamps): void;
+  onChainStart?(chain: AnySignature, stamps: Stamps): Stamps | null | undefined;
+  onChainEnd?(chain: AnySignature, stamps: Stamps): void;
+  /** Without it a chord's header is visited as a group. */
+  onChordHeaderStart?(chord: AnySignature, stamps: Stamps): Stamps | null | undefined;
+  onChordHeaderEnd?(chord: AnySignature, stamps: Stamps): void;
+  /** A chord's body is stamped by visitors only. */
+  onChordBody?(chord: AnySignature, stamps: Stamps): Stamps | null | undefined;
+  onCallback?(callback: AnySignature, stamps: Stamps): Stamps | null | undefined;
+  onErrback?(errback: AnySignature, stamps: Stamps): Stamps | null | undefined;
+}
+
+export interface StampOptions {
+  /** Values of one name are gathered in a list; otherwise the first stands. @default false */
+  append?: boolean;
 }
 
 /**
@@ -106,6 +131,16 @@ export class Signature<Takes extends readonly unknown[] = never, Result = unknow
     return this.linkError(errback);
   }
 
+  /** Stamps every task in it, and their callbacks and errbacks, with these values. */
+  stamp(stamps: Stamps, { append = false }: StampOptions = {}): this {
+    return this.#like(stamped(this.#wire, stamps, { visitor: null, append }));
+  }
+
+  /** Stamps every part with what the visitor answers, beside `stamps`. */
+  stampWith(visitor: StampingVisitor, { stamps = {}, append = false }: StampOptions & { stamps?: Stamps } = {}): this {
+    return this.#like(stamped(this.#wire, stamps, { visitor: wireVisitor(visitor), append }));
+  }
+
   /** As it travels. */
   toJSON(): WireSignature {
     return this.#wire;
@@ -120,6 +155,29 @@ export class Signature<Takes extends readonly unknown[] = never, Result = unknow
     return new Signature(wire) as this;
   }
 }
+
+/** Only what the visitor has: what it lacks has a meaning. */
+function wireVisitor(visitor: StampingVisitor): WireVisitor {
+  const wire: Record<string, unknown> = {};
+  for (const name of VISITS) {
+    if (visitor[name] === undefined) continue;
+    wire[name] = (part: WireSignature, stamps: Stamps) => visitor[name]?.(new Signature(part), stamps);
+  }
+  return wire;
+}
+
+const VISITS = [
+  "onSignature",
+  "onGroupStart",
+  "onGroupEnd",
+  "onChainStart",
+  "onChainEnd",
+  "onChordHeaderStart",
+  "onChordHeaderEnd",
+  "onChordBody",
+  "onCallback",
+  "onErrback",
+] as const;
 
 /** Arguments may be signatures: they travel as data. */
 export function plain(value: unknown): unknown {

@@ -3,6 +3,7 @@
  * one-member groups as their member, empty groups as nothing. wire: celery-behaviour 2.1; celery/canvas.py `__or__` of each class,
  * `_fold_chain`, `_merge_chain_step`.
  */
+import { isRecord } from "../../records.ts";
 import { encodeSignature, readSignature, readSignatureList, type WireSignature } from "../signature.ts";
 import { canvasType, demandBody, errorLinked, linked, listOption, membersOf, withBody, withMembers } from "./links.ts";
 
@@ -72,15 +73,16 @@ function chainThen(chain: WireSignature, next: WireSignature): WireSignature {
   if (isEmptyGroup(next)) return chain;
   switch (canvasType(next)) {
     case "group": {
+      // Once only: a group in a group of one stays a group, even an empty one.
       const other = unrolled(next);
-      if (other !== next) return chainThen(chain, other);
+      if (canvasType(other) !== "group") return chainThen(chain, other);
       const tasks = unchained(chain);
       const last = tasks.at(-1);
-      if (last === undefined) return next;
+      if (last === undefined) return other;
       return chainOf(
         canvasType(last) === "chord"
-          ? [...tasks.slice(0, -1), withBody(last, piped(demandBody(last), next))]
-          : [...tasks, next],
+          ? [...tasks.slice(0, -1), withBody(last, piped(demandBody(last), other))]
+          : [...tasks, other],
       );
     }
     case "chain":
@@ -126,10 +128,10 @@ function mergeStep(steps: WireSignature[], next: WireSignature): WireSignature |
   switch (canvasType(next)) {
     case "group": {
       const other = unrolled(next);
-      if (other !== next) return mergeStep(steps, other);
-      if (last === undefined) return next;
-      if (canvasType(last) === "chord") steps[steps.length - 1] = withBody(last, piped(demandBody(last), next));
-      else steps.push(next);
+      if (canvasType(other) !== "group") return mergeStep(steps, other);
+      if (last === undefined) return other;
+      if (canvasType(last) === "chord") steps[steps.length - 1] = withBody(last, piped(demandBody(last), other));
+      else steps.push(other);
       return null;
     }
     case "chain": {
@@ -175,7 +177,8 @@ export function unchained(chain: WireSignature): WireSignature[] {
 
 /**
  * A copy with arguments put in front, keywords and options over those it has: Celery's `clone`. An immutable signature takes
- * options only, and its group and stamps stay.
+ * options only, and its group and stamps stay. Arguments for a chain go to its first member, those for a group to all: Celery
+ * forgets them there, unless they are given when the signature is sent.
  */
 export function cloned(
   signature: WireSignature,
@@ -188,20 +191,33 @@ export function cloned(
   if (Array.isArray(stamps)) for (const name of stamps) fixed.add(String(name));
   const kept = Object.entries(options).filter(([name]) => !(fixed.has(name) && Object.hasOwn(signature.options, name)));
   const merged = { ...signature.options, ...Object.fromEntries(kept) };
-  if (signature.immutable) return { ...signature, options: merged };
-  return {
-    ...signature,
-    args: [...args, ...signature.args],
-    kwargs: { ...signature.kwargs, ...kwargs },
-    options: merged,
-  };
+  return { ...withArguments(signature, args, kwargs), options: merged };
 }
 
-/** The parts in which `celery.chunks` runs: a group of `celery.starmap`. */
-export function chunkGroup(task: WireSignature, items: readonly unknown[], size: number): WireSignature {
-  const parts: WireSignature[] = [];
-  for (let at = 0; at < items.length; at += size) parts.push(mapOf("celery.starmap", task, items.slice(at, at + size)));
-  return groupOf(parts);
+function withArguments(
+  signature: WireSignature,
+  args: readonly unknown[],
+  kwargs: Readonly<Record<string, unknown>>,
+): WireSignature {
+  if (signature.immutable || (args.length === 0 && Object.keys(kwargs).length === 0)) return signature;
+  switch (canvasType(signature)) {
+    case "chain": {
+      const [first, ...rest] = membersOf(signature);
+      return first === undefined ? signature : withMembers(signature, [withArguments(first, args, kwargs), ...rest]);
+    }
+    case "group":
+      return withMembers(
+        signature,
+        membersOf(signature).map((member) => withArguments(member, args, kwargs)),
+      );
+    case "chord": {
+      const own = signature.kwargs.kwargs;
+      const header = isRecord(own) ? { ...own, ...kwargs } : kwargs;
+      return { ...signature, args: [...args, ...signature.args], kwargs: { ...signature.kwargs, kwargs: header } };
+    }
+    default:
+      return { ...signature, args: [...args, ...signature.args], kwargs: { ...signature.kwargs, ...kwargs } };
+  }
 }
 
 /** `celery.map` or `celery.starmap` over items. */
