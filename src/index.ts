@@ -14,6 +14,7 @@ export { chord } from "./canvas/chord.ts";
 export { Graph } from "./canvas/graph.ts";
 export { group } from "./canvas/group.ts";
 export { type LooseSignature, signature, signatureFrom } from "./canvas/signature-from.ts";
+export { workflowGraph } from "./canvas/workflow-graph.ts";
 export { type AnyResult, AsyncResult, type GetOptions } from "./client/async-result.ts";
 export { type Finished, GroupResult } from "./client/group-result.ts";
 export type { MappedErrorClass } from "./client/remote-errors.ts";

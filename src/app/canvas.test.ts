@@ -1,16 +1,23 @@
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { afterEach, describe, expect, test } from "vitest";
 import { z } from "zod";
+import { EncodeError } from "../../protocol/errors.ts";
+import { encodeJson } from "../../protocol/json.ts";
 import { Celery } from "../app.ts";
 import { chain } from "../canvas/chain.ts";
 import { chord } from "../canvas/chord.ts";
 import { group } from "../canvas/group.ts";
+import { signatureFrom } from "../canvas/signature-from.ts";
 import { AsyncResult } from "../client/async-result.ts";
 import { GroupResult } from "../client/group-result.ts";
+import { resultGraph } from "../client/result-tree.ts";
+import { ChordsNotSupported } from "../result-backends/chord-counter.ts";
 import { silentLog } from "../runtime/log.ts";
 import { currentTask } from "../tasks/context.ts";
-import { task } from "../tasks/definition.ts";
+import { type AnyTask, task } from "../tasks/definition.ts";
 import type { Delivery } from "../transports/transport.ts";
+import { Worker } from "./worker.ts";
 
 const add = task("add", (x: number, y: number) => x + y);
 const total = task("total", (numbers: readonly number[]) => numbers.reduce((sum, one) => sum + one, 0));
@@ -36,6 +43,12 @@ function appWith(settings: Record<string, unknown> = {}): Celery {
   });
   apps.push(app);
   return app;
+}
+
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const gathered: T[] = [];
+  for await (const item of items) gathered.push(item);
+  return gathered;
 }
 
 interface Sent {
@@ -120,9 +133,188 @@ describe("apply", () => {
     expect(sent.map(({ embed }) => embed.chord)).toMatchObject([{ task: "total" }, { task: "total" }]);
   });
 
-  test("becomes children of the task it is called in", async () => {
+  test("makes all messages before it sends the first", async () => {
     const app = appWith();
-    expect(currentTask()).toBe(undefined);
-    await app.apply(add.si(1, 2));
+    const bad = add.signature({ args: [() => undefined, 1] });
+    await expect(app.apply(group([add.s(1, 2), bad]))).rejects.toThrow(EncodeError);
+    await app.apply(add.s(7, 8));
+    const [sent] = await taken(app, 1);
+    expect(sent?.args).toEqual([7, 8]);
+  });
+
+  test("refuses a chord when results are not stored, and sends nothing", async () => {
+    const app = new Celery("no-results", { broker: "memory://", log: silentLog, env: {}, settings: {} });
+    apps.push(app);
+    await expect(app.apply(chord([add.s(1, 2)], total.s()))).rejects.toThrow(ChordsNotSupported);
+    await expect(app.apply(chain(add.s(1, 2), group(add.s(1), add.s(2)), total.s()))).rejects.toThrow(
+      "requires a result backend to be configured",
+    );
+    await expect(app.apply(add.s(1, 2))).resolves.toBeInstanceOf(AsyncResult);
+  });
+
+  test("refuses an empty chain, and gives an empty group at once", async () => {
+    const app = appWith();
+    await expect(app.apply(chain())).rejects.toThrow("an empty chain");
+    expect(await (await app.apply(group())).get()).toEqual([]);
+  });
+
+  test("passes on a signature of Python's with all that it holds", async () => {
+    const app = appWith();
+    const json = {
+      task: "add",
+      args: [1, 2],
+      kwargs: {},
+      options: { queue: "celery", unheard_of: 3, priority: 4 },
+      subtask_type: null,
+      immutable: true,
+      chord_size: null,
+    };
+    const signature = signatureFrom(json);
+    expect(encodeJson(signature)).toBe(encodeJson(json));
+    await app.apply(signature);
+    expect(await taken(app, 1)).toMatchObject([{ task: "add", args: [1, 2] }]);
+  });
+});
+
+const double = task("double", (x: number) => x * 2);
+const fail = task("fail", (): number => {
+  throw new RangeError("no");
+});
+const checked = task(
+  "checked",
+  { params: { text: z.string() }, returns: z.object({ at: z.coerce.date() }) },
+  ({ text }) => ({
+    at: text,
+  }),
+);
+
+describe("with a worker", () => {
+  const workers: Worker[] = [];
+  afterEach(async () => {
+    for (const worker of workers.splice(0)) await worker.stop("cold");
+  });
+
+  async function running(...tasks: readonly AnyTask[]): Promise<Celery> {
+    const app = appWith();
+    app.register(double, fail, checked, ...tasks);
+    workers.push(await new Worker(app, { concurrency: 8 }).start());
+    return app;
+  }
+  const timeout = { timeout: 5_000 };
+
+  test("a chain gives the last value, and its parents the others", async () => {
+    const app = await running();
+    const result = await app.apply(chain(add.s(1, 2), add.s(3), double.s()));
+    expect(await result.get(timeout)).toBe(12);
+    expect(await result.parent?.get(timeout)).toBe(6);
+    expect(await result.parent?.parent?.get(timeout)).toBe(3);
+  });
+
+  test("a chain that ends in a group gives the group's values", async () => {
+    const app = await running();
+    const result = await app.apply(chain(add.s(1, 2), group(add.s(1), double.s())));
+    const [sum, twice] = await result.get(timeout);
+    expect([sum, twice]).toEqual([4, 6]);
+    expect(await result.completedCount()).toBe(2);
+  });
+
+  test("values at the end of a workflow are checked like those of a task", async () => {
+    const app = await running();
+    const result = await app.apply(group(checked.s({ text: "2030-01-02" }), checked.s({ text: "2031-01-02" })));
+    const [first] = await result.get(timeout);
+    expect(first.at).toEqual(new Date("2030-01-02"));
+  });
+
+  test("members of a group come as they end", async () => {
+    const gates = [0, 1, 2].map(() => new EventTarget());
+    const opened = gates.map((gate) => once(gate, "open"));
+    const openGate = (index: number) => gates[index]?.dispatchEvent(new Event("open"));
+    const gated = task("gated", async (index: number) => {
+      await opened[index];
+      return index;
+    });
+    const app = await running(gated);
+    const result = await app.apply(group([0, 1, 2].map((index) => gated.s(index))));
+    const seen: unknown[] = [];
+    openGate(2);
+    for await (const { index, value } of result) {
+      seen.push([index, value]);
+      openGate(seen.length === 1 ? 0 : 1);
+    }
+    expect(seen).toEqual([
+      [2, 2],
+      [0, 0],
+      [1, 1],
+    ]);
+  });
+
+  test("a member that fails ends the wait for the others, unless errors are values", async () => {
+    const app = await running();
+    const result = await app.apply(group(add.s(1, 2), fail.s()));
+    await expect(result.get(timeout)).rejects.toThrow("no");
+    const values = await result.get({ ...timeout, propagate: false });
+    expect(values).toEqual([3, expect.any(Error)]);
+    await expect(all(result.finished(timeout))).rejects.toThrow("no");
+    const finished = await all(result.finished({ ...timeout, propagate: false }));
+    expect(finished.map(({ index }) => index).sort()).toEqual([0, 1]);
+  });
+
+  test("a group that is saved can be found again by its id", async () => {
+    const app = await running();
+    const result = await app.apply(group(add.s(1, 2), add.s(3, 4)));
+    await result.save();
+    const restored = await app.restoreGroup(result.id);
+    expect(restored?.toTuple()).toEqual(result.toTuple());
+    expect(await restored?.get(timeout)).toEqual([3, 7]);
+    await restored?.delete();
+    expect(await app.restoreGroup(result.id)).toBe(null);
+  });
+
+  test("what a task applies becomes its child: the group as a group, the chain as its first step", async () => {
+    const parent = task("parent", async () => {
+      const inner = currentTask();
+      const sums = await app.apply(group(add.s(1, 2), add.s(3, 4)));
+      const line = await app.apply(chain(add.s(1, 1), double.s()));
+      return [inner?.id, sums.id, line.parent?.id];
+    });
+    const app = await running(parent);
+    const result = await app.apply(parent.s());
+    const [id, group1, first] = (await result.get(timeout)) as string[];
+    expect(id).toBe(result.id);
+    const children = await result.children();
+    expect(children.map((child) => child.id)).toEqual([group1, first]);
+    expect(children[0]).toBeInstanceOf(GroupResult);
+    const values = await all(result.collect(timeout));
+    expect(values.length).toBe(6);
+    expect(values.find(([one]) => one.id === group1)?.[1]).toEqual([3, 7]);
+    const graph = await resultGraph(result);
+    expect(graph.edges).toContainEqual([result.id, group1]);
+    expect(graph.toText().split("\n").length).toBe(6);
+  });
+
+  test("map, starmap and chunks run inside one task or a few", async () => {
+    const app = await running();
+    expect(await (await app.apply(double.map([1, 2, 3]))).get(timeout)).toEqual([2, 4, 6]);
+    expect(
+      await (
+        await app.apply(
+          add.starmap([
+            [1, 2],
+            [3, 4],
+          ]),
+        )
+      ).get(timeout),
+    ).toEqual([3, 7]);
+    const chunked = await app.apply(
+      add.chunks(
+        [
+          [1, 2],
+          [3, 4],
+          [5, 6],
+        ],
+        2,
+      ),
+    );
+    expect(await chunked.get(timeout)).toEqual([[3, 7], [11]]);
   });
 });

@@ -26,7 +26,10 @@ type Last<S> = S extends readonly [...unknown[], infer Step] ? Step : S extends 
 /** A group that stands alone in a chain stays a group; after something it is the chain's end. */
 type EndOf<Step> = ShapeOf<Unrolled<Step>> extends "task" ? "task" : "grouped";
 
-export type Chained<S> = Signature<TakesOf<First<S>>, SignatureResult<Unrolled<Last<S>>>, EndOf<Last<S>>>;
+/** A chain of nothing can be made, not sent. */
+export type Chained<S> = S extends readonly []
+  ? Signature<[], null>
+  : Signature<TakesOf<First<S>>, SignatureResult<Unrolled<Last<S>>>, EndOf<Last<S>>>;
 
 /**
  * A chain of signatures. Each gets the result of the one before it in front of its own arguments; a group that something follows

@@ -47,7 +47,7 @@ export class Graph {
     return `${lines.join("\n")}\n}\n`;
   }
 
-  /** A tree with one line for each node; what has appeared already is only named again. */
+  /** One line for each node: `→` comes after the line above, branches are indented; what has appeared already is only named again. */
   toText(): string {
     const lines: string[] = [];
     const seen = new Set<string>();
@@ -56,16 +56,26 @@ export class Graph {
     return lines.join("\n");
   }
 
-  #write(node: Node, lead: string, below: string, lines: string[], seen: Set<string>): void {
-    const again = seen.has(node.id);
-    lines.push(`${lead}${node.label}${again ? " (above)" : ""}`);
-    if (again) return;
-    seen.add(node.id);
-    // A line without branches is written downwards, however long it is.
-    const next = [...node.next].map((id) => this.#nodes.get(id)).filter((one) => one !== undefined);
-    for (const [index, child] of next.entries()) {
-      const last = index === next.length - 1;
-      this.#write(child, `${below}${last ? "└─ " : "├─ "}`, `${below}${last ? "   " : "│  "}`, lines, seen);
+  /** What follows alone stands below at the same depth, however long the line is; what branches is indented. */
+  #write(start: Node, lead: string, below: string, lines: string[], seen: Set<string>): void {
+    let node = start;
+    let before = lead;
+    for (;;) {
+      const again = seen.has(node.id);
+      lines.push(`${before}${node.label}${again ? " (above)" : ""}`);
+      if (again) return;
+      seen.add(node.id);
+      const next = [...node.next].map((id) => this.#nodes.get(id)).filter((one) => one !== undefined);
+      const [only] = next;
+      if (only === undefined || next.length > 1) {
+        for (const [index, child] of next.entries()) {
+          const last = index === next.length - 1;
+          this.#write(child, `${below}${last ? "└─ " : "├─ "}`, `${below}${last ? "   " : "│  "}`, lines, seen);
+        }
+        return;
+      }
+      node = only;
+      before = `${below}→ `;
     }
   }
 }

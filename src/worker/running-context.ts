@@ -216,8 +216,8 @@ export class RunningContext implements TaskContext {
     return sent;
   }
 
-  [childSent](id: string): void {
-    this.#addChild([[id, null], null]);
+  [childSent](child: string | ResultTuple): void {
+    this.#addChild(typeof child === "string" ? [[child, null], null] : child);
   }
 }
 
