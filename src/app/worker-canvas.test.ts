@@ -12,6 +12,7 @@ import { silentLog } from "../runtime/log.ts";
 import { currentTask } from "../tasks/context.ts";
 import { type AnyTask, task } from "../tasks/definition.ts";
 import { Ignore, Reject } from "../tasks/signals.ts";
+import { type TempFolder, tempFolder } from "../testing/temp-folder.ts";
 import { Worker } from "./worker.ts";
 
 const add = task("add", (x: number, y: number) => x + y);
@@ -48,6 +49,11 @@ async function running(tasks: readonly AnyTask[] = [], settings: Record<string, 
   open.push({ worker, app });
   return { app, worker };
 }
+
+const folders: TempFolder[] = [];
+afterEach(async () => {
+  for (const folder of folders.splice(0)) await folder[Symbol.asyncDispose]();
+});
 
 const timeout = { timeout: 5_000 };
 
@@ -269,5 +275,33 @@ describe("built-in tasks", () => {
     const none = await app.sendTask("celery.chain", []);
     await expect(none.get(timeout)).rejects.toMatchObject({ type: "NotImplementedError" });
     expect(await (await app.sendTask("celery.backend_cleanup", [])).get(timeout)).toBeNull();
+  });
+});
+
+describe("where results are files, which nobody counts", () => {
+  async function inFiles(settings: Record<string, unknown> = {}) {
+    const folder = await tempFolder("unlock");
+    folders.push(folder);
+    return running([], settings, `file://${folder.path}`);
+  }
+
+  test("a chord is unlocked when its header has ended", async () => {
+    const { app } = await inFiles();
+    const result = await app.apply(chord([add.s(1, 1), chain(add.s(1, 1), group([add.s(1), add.s(2)]))], echo.s()));
+    expect(await result.get(timeout)).toEqual([2, [3, 4]]);
+  });
+
+  test("a failed part fails the body with its own error's text", async () => {
+    const { app } = await inFiles();
+    const result = await app.apply(chord([add.s(1, 1), fail.s()], echo.s()));
+    await expect(result.get(timeout)).rejects.toMatchObject({ name: "ChordError", message: "ValueError('no')" });
+  });
+
+  test("an ignored part fails the body, and nobody looks at the chord any more", async () => {
+    const { app, worker } = await inFiles();
+    const result = await app.apply(chord([add.s(1, 1), ignored.s()], echo.s()));
+    await expect(result.get(timeout)).rejects.toMatchObject({ name: "ChordError" });
+    await expect.poll(() => worker.scheduled).toBe(0);
+    expect((await app.transport.inspectQueue("celery"))?.messages ?? 0).toBe(0);
   });
 });

@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { compress, decompress } from "../runtime/compression.ts";
+import { countingCodec } from "./chord-counter.contract.ts";
 import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
 import { createFileBackend, parseFileUrl } from "./file.ts";
 import { contractCodec, testResultBackend, until } from "./result-backend.contract.ts";
@@ -157,4 +158,18 @@ describe("cleanup", () => {
     expect(readdirSync(join(backend.directory, ".lovage"))).toEqual([]);
     await backend.close();
   });
+});
+
+test("groups are kept beside the records under their own name, and go with them", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "lovage-groups-"));
+  const backend = createFileBackend({ codec: countingCodec(), directory });
+  await backend.groups?.save([["g", null], [[["a", null], null]]]);
+  expect(readFileSync(join(directory, "celery-taskset-meta-g"), "utf8")).toBe(
+    '{"result":[["g",null],[[["a",null],null]]]}',
+  );
+  expect(await backend.groups?.restore("g")).toEqual([["g", null], [[["a", null], null]]]);
+  expect(await backend.cleanup(-1)).toBe(1);
+  expect(await backend.groups?.restore("g")).toBeNull();
+  await backend.close();
+  rmSync(directory, { recursive: true });
 });

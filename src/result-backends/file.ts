@@ -14,7 +14,9 @@ import { ImproperlyConfigured, ProtocolError } from "../../protocol/errors.ts";
 import { backoffMs, pause } from "../runtime/backoff.ts";
 import { FolderWatch } from "../runtime/folder-watch.ts";
 import { type Log, silentLog } from "../runtime/log.ts";
+import type { GroupStore } from "./chord-counter.ts";
 import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
+import { FileGroups } from "./file/groups.ts";
 import { isPassing, isRefusal, RecordFiles } from "./file/record-files.ts";
 import type { RecordCodec, ResultBackend, WatchOptions } from "./result-backend.ts";
 import { ValueCodec, type ValueCompression } from "./stored-value.ts";
@@ -44,7 +46,7 @@ export interface FileBackend<R> extends ResultBackend<R> {
   readonly waiting: number;
   /**
    * Removes records last written more than `expires` seconds ago and says how many (Celery's `backend_cleanup`; nothing else
-   * expires here). `prefixes` are beginnings of keys. @default those of the codec's task keys
+   * expires here). `prefixes` are beginnings of keys. @default those of the codec's task and group keys
    */
   cleanup(expires: number, prefixes?: readonly string[]): Promise<number>;
 }
@@ -71,6 +73,7 @@ interface PendingStore<R> {
 class FileResultBackend<R> implements FileBackend<R> {
   readonly name = "file";
   readonly can = { sharedReads: true, persistent: true };
+  readonly groups?: GroupStore;
   readonly directory: string;
   readonly #values: ValueCodec<R>;
   readonly #files: RecordFiles<R>;
@@ -100,6 +103,8 @@ class FileResultBackend<R> implements FileBackend<R> {
     this.directory = resolve(path);
     this.#values = new ValueCodec(options.codec, options.compression);
     this.#files = new RecordFiles(this.directory, this.#values);
+    const { group } = options.codec;
+    if (group !== undefined) this.groups = new FileGroups(this.#files, group, options.compression);
     this.#log = options.log ?? silentLog;
     this.#events = options.events ?? true;
     this.#recheckMs = options.recheckMs ?? 2_000;

@@ -205,7 +205,7 @@ export class Effects {
   ): Promise<void> {
     const { chords } = this.#options;
     if (chords === null) return;
-    if (chord !== null) await chords.returnPart(head, failedPart(error), () => chord, origin);
+    if (chord !== null) await chords.losePart(head, error, () => chord, origin);
     if (chain !== null) await chords.failures.returnParts(chain, error, origin);
   }
 

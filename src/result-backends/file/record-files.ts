@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from "
 import { readdir, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { ImproperlyConfigured, ProtocolError } from "../../../protocol/errors.ts";
+import type { GroupCodec } from "../chord-counter.ts";
 import type { ValueCodec } from "../stored-value.ts";
 
 const ownFolder = ".lovage";
@@ -23,17 +24,28 @@ export class RecordFiles<R> {
 
   /** Throws `UnusableName`. */
   fileName(id: string): string {
-    const key = this.#values.codec.key(id);
-    // Python would follow a path out of the folder; we do not
-    if (/[/\\\0]/.test(key) || key === "." || key === "..") {
-      throw new UnusableName(`the task id ${JSON.stringify(id)} cannot be a file name`);
-    }
-    if (Buffer.byteLength(key) > longestName) throw new UnusableName("the task id is too long for a file name");
-    return key;
+    return fileNameOf(this.#values.codec.key(id), id);
   }
 
   #path(id: string): string {
     return join(this.directory, this.fileName(id));
+  }
+
+  #groupPath(id: string, group: GroupCodec): string {
+    return join(this.directory, fileNameOf(group.key(id), id));
+  }
+
+  /** Null: no such group. */
+  readGroup(id: string, group: GroupCodec): Uint8Array | null {
+    return readOrNull(this.#groupPath(id, group));
+  }
+
+  writeGroup(id: string, value: Uint8Array, group: GroupCodec): void {
+    this.#replace(this.#groupPath(id, group), value);
+  }
+
+  removeGroup(id: string, group: GroupCodec): void {
+    removeIfThere(this.#groupPath(id, group));
   }
 
   makeFolders(): void {
@@ -42,12 +54,7 @@ export class RecordFiles<R> {
 
   /** Null: no such file. */
   read(id: string): Uint8Array | null {
-    try {
-      return readFileSync(this.#path(id));
-    } catch (error) {
-      if (codeOf(error) === "ENOENT") return null;
-      throw error;
-    }
+    return readOrNull(this.#path(id));
   }
 
   /** Writes a record whole, unless a final one is there. */
@@ -56,6 +63,11 @@ export class RecordFiles<R> {
     const value = this.#values.encode(id, record);
     const stored = this.read(id);
     if (stored !== null && stored.length > 0 && this.#values.isFinal(id, stored)) return;
+    this.#replace(path, value);
+  }
+
+  /** Nobody meets a part of it. */
+  #replace(path: string, value: Uint8Array): void {
     const temporary = join(
       this.directory,
       ownFolder,
@@ -72,15 +84,11 @@ export class RecordFiles<R> {
   }
 
   remove(id: string): void {
-    try {
-      unlinkSync(this.#path(id));
-    } catch (error) {
-      if (codeOf(error) !== "ENOENT") throw error;
-    }
+    removeIfThere(this.#path(id));
   }
 
   /** Removes records last written more than `expires` seconds ago, and what a writer left that died before it renamed. */
-  async cleanup(expires: number, prefixes: readonly string[] = [keyPrefix(this.#values.codec)]): Promise<number> {
+  async cleanup(expires: number, prefixes: readonly string[] = keyPrefixes(this.#values.codec)): Promise<number> {
     const matches = (name: string) => prefixes.some((prefix) => name.startsWith(prefix));
     const removed = await removeOlder(this.directory, Date.now() - expires * 1000, matches);
     const abandoned = join(this.directory, ownFolder);
@@ -102,8 +110,35 @@ export function isRefusal(error: unknown): boolean {
   return ["EACCES", "EPERM", "EROFS"].includes(codeOf(error) ?? "");
 }
 
-function keyPrefix(codec: { key(id: string): string }): string {
-  return codec.key("-").slice(0, -1); // a codec may refuse an empty id
+function keyPrefixes(codec: { key(id: string): string; group?: GroupCodec }): string[] {
+  const keys = [codec.key("-"), ...(codec.group === undefined ? [] : [codec.group.key("-")])];
+  return keys.map((key) => key.slice(0, -1)); // a codec may refuse an empty id
+}
+
+function fileNameOf(key: string, id: string): string {
+  // Python would follow a path out of the folder; we do not
+  if (/[/\\\0]/.test(key) || key === "." || key === "..") {
+    throw new UnusableName(`the task id ${JSON.stringify(id)} cannot be a file name`);
+  }
+  if (Buffer.byteLength(key) > longestName) throw new UnusableName("the task id is too long for a file name");
+  return key;
+}
+
+function readOrNull(path: string): Uint8Array | null {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return null;
+    throw error;
+  }
+}
+
+function removeIfThere(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (codeOf(error) !== "ENOENT") throw error;
+  }
 }
 
 async function removeOlder(folder: string, beforeMs: number, matches: (name: string) => boolean): Promise<number> {

@@ -4,6 +4,7 @@
  */
 import type { ResultMeta } from "../../../protocol/celery/result-meta.ts";
 import type { WireSignature } from "../../../protocol/celery/signature.ts";
+import { isReady } from "../../../protocol/celery/states.ts";
 import { isRecord } from "../../../protocol/records.ts";
 import type { ChordClaim } from "../../result-backends/chord-counter.ts";
 import { ResultLost } from "../../result-backends/errors.ts";
@@ -15,7 +16,8 @@ import { TransportClosed } from "../../transports/errors.ts";
 import type { Outbox } from "../outbox.ts";
 import { JoinFailure, join, valuesOf } from "./chord-results.ts";
 import { errorRepr } from "./error-text.ts";
-import { type FailureOptions, Failures, type Origin } from "./failures.ts";
+import { type FailureOptions, Failures, failedPart, type Origin } from "./failures.ts";
+import { resultId } from "./links.ts";
 
 /** Whose part it is. Without an id and a group nothing is counted. */
 export interface PartOwner {
@@ -24,7 +26,7 @@ export interface PartOwner {
   readonly groupIndex: number | null;
 }
 
-export interface ChordsOptions extends Omit<FailureOptions, "returnPart"> {
+export interface ChordsOptions extends Omit<FailureOptions, "returnPart" | "losePart"> {
   backend: ResultBackend<ResultMeta>;
   outbox: Outbox;
   settings: Settings;
@@ -40,6 +42,7 @@ export class Chords {
     this.failures = new Failures({
       ...options,
       returnPart: (owner, part, chord, origin) => this.returnPart(owner, part, chord, origin),
+      losePart: (owner, error, chord, origin) => this.losePart(owner, error, chord, origin),
     });
   }
 
@@ -61,6 +64,22 @@ export class Chords {
       const body = chord();
       return body === null ? undefined : this.#finish(claim, body, origin);
     });
+  }
+
+  /**
+   * A part that ended without a result of its own, and will never have one. Where nothing counts, `celery.chord_unlock` would wait
+   * for it for ever: the body fails at once.
+   */
+  async losePart(owner: PartOwner, error: unknown, chord: () => WireSignature | null, origin: Origin): Promise<void> {
+    const { backend } = this.#options;
+    if (backend.chords !== undefined) return this.returnPart(owner, failedPart(error), chord, origin);
+    const body = backend.can.sharedReads ? chord() : null;
+    const id = body === null ? null : resultId(body);
+    if (body === null || id === null) return undefined;
+    const record = await backend.get(id);
+    if (record !== null && isReady(record.status)) return undefined;
+    const failure = new ChordError(`Dependency ${owner.id} raised ${errorRepr(error)}`, { cause: error });
+    await this.failures.failBody(body, failure, origin);
   }
 
   async #finish(claim: ChordClaim, body: WireSignature, origin: Origin): Promise<void> {

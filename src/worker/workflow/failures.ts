@@ -41,6 +41,12 @@ export interface FailureOptions {
     chord: () => WireSignature | null,
     origin: Origin,
   ): Promise<void> | undefined;
+  losePart(
+    owner: PartOwner,
+    error: unknown,
+    chord: () => WireSignature | null,
+    origin: Origin,
+  ): Promise<void> | undefined;
 }
 
 export class Failures {
@@ -57,7 +63,10 @@ export class Failures {
 
   /** Only the parts: for a task that ended without a result of its own. */
   async returnParts(chain: readonly WireSignature[], error: unknown, origin: Origin): Promise<void> {
-    await this.#failLinks(linksOf(chain, true), error, origin, false);
+    for (const link of linksOf(chain, true)) {
+      if (link.options.chord === undefined) continue;
+      await this.#options.losePart(ownerOf(link), error, () => chordOf(link), origin);
+    }
   }
 
   async #failLinks(links: readonly WireSignature[], error: unknown, origin: Origin, store: boolean): Promise<void> {
@@ -86,13 +95,7 @@ export class Failures {
   }
 
   #returnPart(member: WireSignature, error: unknown, origin: Origin): Promise<void> | undefined {
-    const { task_id: id, group_id: group, group_index: index } = member.options;
-    const owner: PartOwner = {
-      id: typeof id === "string" ? id : null,
-      group: typeof group === "string" ? group : null,
-      groupIndex: typeof index === "number" ? index : null,
-    };
-    return this.#options.returnPart(owner, failedPart(error), () => chordOf(member), origin);
+    return this.#options.returnPart(ownerOf(member), failedPart(error), () => chordOf(member), origin);
   }
 
   #storeLink(link: WireSignature, error: unknown, origin: Origin): Promise<void> | undefined {
@@ -187,6 +190,15 @@ export class Failures {
 /** A failure as a part of a chord. */
 export function failedPart(error: unknown, state: string = FAILURE): { state: string; result: unknown } {
   return { state, result: encodeException(toRemoteException(error)) };
+}
+
+function ownerOf({ options }: WireSignature): PartOwner {
+  const index = options.group_index;
+  return {
+    id: textOption(options, "task_id"),
+    group: textOption(options, "group_id"),
+    groupIndex: typeof index === "number" ? index : null,
+  };
 }
 
 function originalOf(error: ChordError): unknown {
