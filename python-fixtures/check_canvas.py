@@ -309,12 +309,13 @@ def revive(options, live):
     return options if live else {k: plain(v) for k, v in options.items()}
 
 
-def apply_case(name, sig, given, live, inside, backend):
+def apply_case(name, sig, given, live, inside, backend, on_header=False):
     events.clear()
+    app.conf.task_allow_error_cb_on_chord_header = on_header
     app._local.backend = backend
     wire = plain(sig)
     line = {"op": "apply", "name": name, "live": live, "inside": inside, "signature": wire,
-            "given": plain(given), "unlock": backend is unlocking}
+            "given": plain(given), "unlock": backend is unlocking, "on_header": on_header}
     target = sig if live else signature(plain(wire), app=app)
     got = {}
 
@@ -352,6 +353,163 @@ def freeze_case(name, sig):
     return line
 
 
+def compose_case(name):
+    """`|`, `chain()` and links, between signatures that were read from JSON."""
+    kind = rng.choice(["or", "fold", "link", "link_error"])
+    parts = [plain(canvas(rng.randint(0, 3))) for _ in range(rng.randint(1, 5) if kind == "fold" else 2)]
+    app.conf.task_allow_error_cb_on_chord_header = on_header = kind == "link_error" and chance(0.4)
+    line = {"op": kind, "name": name, "parts": parts, "signature": parts[0], "on_header": on_header}
+    sigs = [live_signature(part) for part in parts]
+    try:
+        if kind == "or":
+            answer = sigs[0] | sigs[1]
+        elif kind == "fold":
+            answer = chain(sigs)
+        else:
+            getattr(sigs[0], kind)(sigs[1])
+            answer = sigs[0]
+        line["answer"] = plain(answer)
+    except Exception as exc:
+        line["error"] = f"{type(exc).__name__}: {exc}"
+    return line
+
+
+def live_signature(wire):
+    """With tuples and signature objects where a program that makes it has them."""
+    sig = signature(plain(wire), app=app).clone()
+    for key in ("link", "link_error"):
+        if sig.options.get(key):
+            sig.options[key] = [live_signature(one) for one in sig.options[key]]
+    kwargs = sig.kwargs
+    if sig.subtask_type in ("chain", "group"):
+        kwargs["tasks"] = [live_signature(plain(one)) for one in wire["kwargs"]["tasks"]]
+    elif sig.subtask_type == "chord":
+        header = wire["kwargs"]["header"]
+        kwargs["header"] = [live_signature(plain(one)) for one in (header if isinstance(header, list) else header["kwargs"]["tasks"])]
+        kwargs["body"] = live_signature(plain(wire["kwargs"]["body"]))
+    return sig
+
+
+def told_apart(part):
+    """Celery calls an errback twice that comes both from a request (a list of args) and from a program (a tuple)."""
+    if isinstance(part, dict):
+        return {key: [98] if key == "args" and part.get("task") == "t.err" else told_apart(value) for key, value in part.items()}
+    return [told_apart(one) for one in part] if isinstance(part, list) else part
+
+
+def request_fields():
+    """A running task: where it stands in a chain, group and chord."""
+    fields = {"id": "self-id", "root_id": "self-root", "called_directly": False, "delivery_info": {}, "callbacks": None,
+              "errbacks": None, "chain": None, "chord": None, "group": None, "group_index": None, "replaced_task_nesting": 0}
+    if chance(0.3):
+        fields["callbacks"] = [plain(callback(1)) for _ in range(rng.randint(1, 2))]
+    if chance(0.3):
+        fields["errbacks"] = [plain(err.s(99))]
+    if chance(0.5):
+        try:
+            rest = _chain([add.s(0), *[canvas(rng.randint(0, 2)) for _ in range(rng.randint(1, 4))]])
+            tasks, _ = rest.prepare_steps((), {}, rest.tasks, None, None, None, app)
+            fields["chain"] = told_apart(plain(tasks[:-1]))
+        except Exception:
+            pass
+    if chance(0.4):
+        body = add.s(77)
+        body.freeze(group_id="self-group")
+        fields.update(chord=plain(body), group="self-group", group_index=1)
+    if chance(0.2):
+        fields["replaced_task_nesting"] = 2
+    return fields
+
+
+def replace_case(name, what):
+    app._local.backend = counting
+    wire = plain(canvas(rng.randint(0, 3)))
+    fields = request_fields()
+    line = {"op": what, "name": name, "signature": wire, "request": plain(fields), "inside": True, "live": True}
+    app.conf.task_allow_error_cb_on_chord_header = False
+    sig = live_signature(wire)
+    events.clear()
+    add.push_request(**{k: plain(v) for k, v in fields.items() if k not in ("called_directly",)}, called_directly=False)
+    add.request._children = []
+    _task_stack.push(add)
+    try:
+        if what == "replace":
+            try:
+                add.replace(sig)
+            except Ignore:
+                pass
+        else:
+            line["result"] = plain(add.add_to_chord(sig).as_tuple())
+        line["children"] = [plain(r.as_tuple()) for r in add.request.children]
+    except Exception as exc:
+        line["error"] = f"{type(exc).__name__}: {exc}"
+    finally:
+        _task_stack.pop()
+        add.pop_request()
+    line["events"] = list(events)
+    return line
+
+
+class Everything(StampingVisitor):
+    """Says at each part which part it is, under one of the names given or all under one."""
+
+    def __init__(self, parts, one_name):
+        self.parts, self.one_name = parts, one_name
+
+    def say(self, part):
+        return {"st" if self.one_name else f"st_{part}": part} if part in self.parts else None
+
+    def on_signature(self, sig, **headers):
+        return self.say("signature")
+
+    def on_group_start(self, group, **headers):
+        return self.say("group")
+
+    def on_chain_start(self, chain, **headers):
+        return self.say("chain")
+
+    def on_chord_body(self, sig, **headers):
+        return self.say("body")
+
+    def on_callback(self, callback, **headers):
+        return self.say("callback")
+
+    def on_errback(self, errback, **headers):
+        return self.say("errback")
+
+
+class HeaderToo(Everything):
+    def on_chord_header_start(self, sig, **headers):
+        return self.say("header")
+
+
+PARTS = ["signature", "group", "chain", "body", "callback", "errback", "header"]
+
+
+def without_stamp_lists(part):
+    """Lists of stamps slip to siblings in Celery: they would be compared with an accident."""
+    if isinstance(part, dict):
+        return {key: "v" if key == "st" else without_stamp_lists(value) for key, value in part.items()}
+    return [without_stamp_lists(one) for one in part] if isinstance(part, list) else part
+
+
+def stamp_case(name):
+    wire = without_stamp_lists(plain(canvas(rng.randint(0, 3))))
+    parts = [part for part in PARTS if chance(0.5)]
+    one_name, append, visits, header = chance(0.3), chance(0.3), chance(0.85), chance(0.3)
+    stamps = {"given": "g"} if chance(0.4) else {}
+    line = {"op": "stamp", "name": name, "signature": wire, "parts": parts, "one_name": one_name, "append": append,
+            "visits": visits, "header": header, "stamps": stamps}
+    sig = live_signature(wire)
+    visitor = (HeaderToo if header else Everything)(parts, one_name)
+    try:
+        sig.stamp(visitor if visits else None, append, **stamps)
+        line["answer"] = plain(sig)
+    except Exception as exc:
+        line["error"] = f"{type(exc).__name__}: {exc}"
+    return line
+
+
 def main(seed, count):
     rng.seed(seed)
     for name, sig in written():
@@ -363,6 +521,10 @@ def main(seed, count):
         yield apply_case(name, signature(plain(wire), app=app), {"args": [50], "kwargs": {}, "options": {}}, False, True, counting)
         yield apply_case(name, signature(plain(wire), app=app), {"args": [], "kwargs": {}, "options": {}}, False, False, unlocking)
         yield freeze_case(name, signature(plain(wire), app=app))
+    for number in range(count // 3):
+        yield compose_case(f"composed {number}")
+        yield stamp_case(f"stamped {number}")
+        yield replace_case(f"replaced {number}", "replace" if chance(0.7) else "add_to_chord")
     for number in range(count):
         sig = canvas(rng.randint(1, 4))
         kind = rng.randint(0, 9)
@@ -375,7 +537,8 @@ def main(seed, count):
                 sig.freeze()
             except Exception:
                 continue
-        yield apply_case(f"random {number}", sig, given, kind >= 8, chance(0.5), unlocking if chance(0.15) else counting)
+        yield apply_case(f"random {number}", sig, given, kind >= 8, chance(0.5), unlocking if chance(0.15) else counting,
+                         chance(0.2))
 
 
 if __name__ == "__main__":

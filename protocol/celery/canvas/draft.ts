@@ -81,12 +81,12 @@ function wholeMembers(members: Partial<Members> | undefined): Members {
   };
 }
 
-export function newGroup(tasks: Draft[], options: Options = {}): Draft {
-  return new Draft("group", "celery.group", { members: { tasks }, options });
+export function newGroup(tasks: Draft[], options: Options = {}, immutable = false): Draft {
+  return new Draft("group", "celery.group", { members: { tasks }, options }, immutable);
 }
 
-export function newChain(tasks: Draft[], options: Options = {}): Draft {
-  return new Draft("chain", "celery.chain", { members: { tasks }, options });
+export function newChain(tasks: Draft[], options: Options = {}, immutable = false): Draft {
+  return new Draft("chain", "celery.chain", { members: { tasks }, options }, immutable);
 }
 
 /** `chord(header, body, **options)`: of a group or chain given as header only the tasks are kept, in a list of the chord's own. */
@@ -132,7 +132,8 @@ export function readDraft(value: unknown, own = false): Draft {
   const options = own ? ownOptions(wire.options) : { ...wire.options };
   switch (wire.subtask_type) {
     case "chain":
-      return newChain(readMembers(wire.kwargs.tasks, own), options);
+      // Read from a message, a chain forgets that it is immutable.
+      return newChain(readMembers(wire.kwargs.tasks, own), options, own && wire.immutable);
     case "group":
       return newGroup(readMembers(wire.kwargs.tasks, own), options);
     case "chord":

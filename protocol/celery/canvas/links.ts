@@ -69,14 +69,18 @@ export function linked(signature: WireSignature, callback: WireSignature): WireS
  */
 export function errorLinked(signature: WireSignature, errback: WireSignature, onHeader = false): WireSignature {
   switch (canvasType(signature)) {
-    case "group":
+    case "group": {
+      // Each member gets a clone, and a cloned chain or group forgets that it is immutable.
+      const type = canvasType(errback);
+      const copy = type === "chain" || type === "group" ? { ...errback, immutable: false } : errback;
       return withMembers(
         signature,
-        membersOf(signature).map((member) => errorLinked(member, errback, onHeader)),
+        membersOf(signature).map((member) => errorLinked(member, copy, onHeader)),
       );
+    }
     case "chord": {
       const header = headerOf(signature).map((member) => {
-        const marked = onHeader ? errorLinked(member, { ...errback, immutable: true }, onHeader) : member;
+        const marked = onHeader ? errorLinked(member, markedImmutable(errback), onHeader) : member;
         return canvasType(member) === "chord" ? errorLinked(marked, errback, onHeader) : marked;
       });
       return withBody(withHeader(signature, header), errorLinked(demandBody(signature), errback, onHeader));
@@ -84,6 +88,13 @@ export function errorLinked(signature: WireSignature, errback: WireSignature, on
     default:
       return withListOption(signature, "link_error", errback);
   }
+}
+
+/** What Celery's `clone(immutable=True)` makes: of a task or chord an option of that name, which changes nothing. */
+function markedImmutable(errback: WireSignature): WireSignature {
+  const type = canvasType(errback);
+  if (type === "chain" || type === "group") return { ...errback, immutable: true };
+  return { ...errback, options: { ...errback.options, immutable: true } };
 }
 
 /** Immutable signatures take no results: for a group its members, for a chord those of its header. */

@@ -48,12 +48,13 @@ export function clone(draft: Draft, partials: Partials = {}, copies: Copies = ne
   const members = draft.members;
   switch (draft.kind) {
     case "chain":
-      return newChain(
-        members.tasks.map((task) => clone(task, undefined, copies)),
-        options,
-      );
-    case "group":
-      return newGroup([...members.tasks], options);
+    case "group": {
+      // An option of that name, if there is one, is the flag.
+      const { immutable, ...others } = options;
+      if (draft.kind === "group") return newGroup([...members.tasks], others, immutable === true);
+      const tasks = members.tasks.map((task) => clone(task, undefined, copies));
+      return newChain(tasks, others, immutable === true);
+    }
     case "chord":
       return cloneChord(draft, partials, options, copies);
     case "task": {

@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual } from "node:util";
 import { beforeAll, describe, expect, test } from "vitest";
-import { type Answered, ours, type PythonCase, theirs } from "./python-canvas.test-kit.ts";
+import { type Answered, brokenInPython, ours, type PythonCase, theirs } from "./python-canvas.test-kit.ts";
 
 const python = process.env.LOVAGE_TEST_PYTHON;
 const seed = Number(process.env.LOVAGE_TEST_SEED ?? 20300102);
@@ -33,12 +33,14 @@ describe.skipIf(python === undefined)(`canvases as Celery sends them (seed ${see
       .map((line) => JSON.parse(line) as PythonCase);
   });
 
-  const ops = ["apply", "freeze"] as const;
+  const ops = ["apply", "freeze", "or", "fold", "link", "link_error", "replace", "add_to_chord", "stamp"] as const;
   test.each(ops)("%s", (op) => {
     const asked = cases.filter((one) => one.op === op);
     expect(asked.length).toBeGreaterThan(20);
     const differing: { name: string; case: PythonCase; ours: Answered; theirs: Answered }[] = [];
     for (const one of asked) {
+      // Where Celery breaks by accident, a plan is as good as a refusal.
+      if (brokenInPython(one)) continue;
       const answers = { ours: ours(one), theirs: theirs(one) };
       if (!isDeepStrictEqual(answers.ours, answers.theirs)) differing.push({ name: one.name, case: one, ...answers });
     }

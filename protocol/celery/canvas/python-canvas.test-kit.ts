@@ -3,9 +3,25 @@ import { LovageError } from "../../errors.ts";
 import { isRecord } from "../../records.ts";
 import type { WireSignature } from "../signature.ts";
 import { planApply } from "./apply.ts";
+import { foldedChain, piped } from "./compose.ts";
 import { planFreeze } from "./freeze-plan.ts";
+import { errorLinked, linked } from "./links.ts";
 import type { CanvasPlan, PlanContext, PlannedStep, PlannedTask } from "./plan.ts";
+import { planAddToChord, planReplace, type Replaced } from "./replace.ts";
+import { stamped, type WireVisitor } from "./stamp.ts";
 import { planChordUnlock } from "./unlock.ts";
+
+interface PythonRequest {
+  id: string;
+  root_id: string;
+  callbacks: WireSignature[] | null;
+  errbacks: WireSignature[] | null;
+  chain: WireSignature[] | null;
+  chord: WireSignature | null;
+  group: string | null;
+  group_index: number | null;
+  replaced_task_nesting: number;
+}
 
 export interface PythonCase {
   op: string;
@@ -16,12 +32,22 @@ export interface PythonCase {
   live?: boolean;
   inside?: boolean;
   unlock?: boolean;
+  /** `task_allow_error_cb_on_chord_header` */
+  on_header?: boolean;
   events?: Record<string, unknown>[];
   result?: unknown;
   children?: [[string, unknown], unknown][];
   frozen?: unknown;
   error?: string;
   answer?: unknown;
+  /** Signatures that are put together, or the parts at which a visitor speaks. */
+  parts?: unknown[];
+  request?: PythonRequest;
+  one_name?: boolean;
+  append?: boolean;
+  visits?: boolean;
+  header?: boolean;
+  stamps?: Record<string, unknown>;
 }
 
 export type Answered = unknown;
@@ -46,7 +72,8 @@ export function context(one: PythonCase): PlanContext {
     newId: () => `ts-${++last}`,
     replyTo: "py-oid",
     own: one.live === true,
-    parent: one.inside === true ? { id: "parent-id", rootId: "parent-root" } : null,
+    errbacksOnChordHeader: one.on_header === true,
+    parent: one.request !== undefined ? null : one.inside === true ? { id: "parent-id", rootId: "parent-root" } : null,
   };
 }
 
@@ -59,23 +86,43 @@ export function ours(one: PythonCase): Answered {
   }
 }
 
+/** Not an error that Celery raises, but one that happens to it: an empty list's last item, a list's options. */
+export function brokenInPython(one: PythonCase): boolean {
+  return one.error !== undefined && /^(AttributeError|IndexError)/.test(one.error);
+}
+
 export function theirs(one: PythonCase): Answered {
   if (one.error !== undefined) return REFUSED;
   if (one.op === "freeze") return numbered(one, { result: one.result, signature: one.frozen });
-  if (one.op === "apply") {
+  if (one.op === "apply" || one.op === "replace" || one.op === "add_to_chord") {
     const { events = [], result } = one;
     // Each `celery.chord_unlock` is a child too, added by whoever sends it.
     const unlocks = new Set(
       events.filter((event) => event.message === "celery.chord_unlock").map((event) => idIn(event)),
     );
     const children = one.children?.filter(([[id]]) => !unlocks.has(id));
+    // A replacement ends its task: there is no result to compare.
     return numbered(one, { steps: pythonSteps(events), result, children });
   }
-  return numbered(one, one.answer);
+  return numbered(one, one.op === "stamp" ? withKnownStamps(one.answer) : one.answer);
 }
 
 function ourAnswer(one: PythonCase): unknown {
   const ids = context(one);
+  if (one.op === "stamp")
+    return withKnownStamps(
+      stamped(one.signature, one.stamps ?? {}, { visitor: visitorOf(one), append: one.append ?? false }),
+    );
+  if (one.op === "replace" && one.request !== undefined) {
+    const { plan } = planReplace(one.signature, requestOf(one.request), ids);
+    return { ...planned(one, plan, ids), result: undefined };
+  }
+  if (one.op === "add_to_chord" && one.request !== undefined) {
+    const { groupId, added, plan } = planAddToChord(one.signature, requestOf(one.request), ids);
+    const answer = planned(one, plan, ids);
+    return { ...answer, steps: [{ extended: [groupId, added] }, ...answer.steps] };
+  }
+  if (one.op !== "apply" && one.op !== "freeze") return composed(one, (one.parts ?? []) as WireSignature[]);
   if (one.op === "freeze") return planFreeze(one.signature, placeOf(one.place ?? {}), ids);
   return planned(one, planApply(one.signature, one.given ?? {}, ids), ids);
 }
@@ -90,7 +137,54 @@ function placeOf(place: Record<string, unknown>) {
   };
 }
 
-function planned(one: PythonCase, plan: CanvasPlan, ids: PlanContext): unknown {
+function composed({ op, on_header }: PythonCase, parts: readonly WireSignature[]): unknown {
+  const [first, second] = parts as [WireSignature, WireSignature];
+  if (op === "fold") return foldedChain(parts);
+  if (op === "or") return piped(first, second);
+  return op === "link" ? linked(first, second) : errorLinked(first, second, on_header);
+}
+
+function requestOf(request: PythonRequest): Replaced {
+  const { callbacks, errbacks, chain, chord } = request;
+  return {
+    id: request.id,
+    rootId: request.root_id,
+    group: request.group,
+    groupIndex: request.group_index,
+    replacedTaskNesting: request.replaced_task_nesting,
+    embed: { callbacks, errbacks, chain, chord },
+  };
+}
+
+function visitorOf(one: PythonCase): WireVisitor | null {
+  if (one.visits !== true) return null;
+  const say = (part: string) => () =>
+    one.parts?.includes(part) ? { [one.one_name === true ? "st" : `st_${part}`]: part } : undefined;
+  return {
+    onSignature: say("signature"),
+    onGroupStart: say("group"),
+    onChainStart: say("chain"),
+    onChordBody: say("body"),
+    onCallback: say("callback"),
+    onErrback: say("errback"),
+    ...(one.header === true ? { onChordHeaderStart: say("header") } : {}),
+  };
+}
+
+/** Celery lets names of stamps slip to siblings, without a value (protocol/NOTES.md). */
+function withKnownStamps(part: unknown): unknown {
+  if (Array.isArray(part)) return part.map(withKnownStamps);
+  if (!isRecord(part)) return part;
+  const known = Object.entries(part).map(([key, value]) => [
+    key,
+    key === "stamped_headers" && Array.isArray(value)
+      ? value.filter((name: unknown) => Object.hasOwn(part, String(name))).sort()
+      : withKnownStamps(value),
+  ]);
+  return Object.fromEntries(known);
+}
+
+function planned(one: PythonCase, plan: CanvasPlan, ids: PlanContext) {
   const steps = plan.steps.map((step) => ourStep(one, step, ids));
   return { steps, result: plan.result, children: one.inside === true ? plan.children : undefined };
 }
@@ -165,7 +259,7 @@ function pythonSteps(events: readonly Record<string, unknown>[]): unknown[] {
 /** Ids made on the way become their number; those that the signature came with stay. */
 function numbered(one: PythonCase, value: unknown): unknown {
   const given = new Set<string>();
-  visitTexts([one.signature, one.given, one.place], (text) => given.add(text));
+  visitTexts([one.signature, one.given, one.place, one.request, one.parts], (text) => given.add(text));
   const numbers = new Map<string, string>();
   const walk = (part: unknown): unknown => {
     if (typeof part === "string") {

@@ -7,7 +7,7 @@ import { encodeSignature, type WireSignature } from "../signature.ts";
 import type { TaskRequest } from "../task-message.ts";
 import { planApply } from "./apply.ts";
 import { chainOf, piped } from "./compose.ts";
-import { Draft, isEmptyChain, isEmptyGroup, newChord, type Options, readDraft } from "./draft.ts";
+import { Draft, isEmptyChain, newChord, type Options, readDraft } from "./draft.ts";
 import { freeze } from "./freeze.ts";
 import { extendOption, link, linkError } from "./link.ts";
 import { canvasType, membersOf } from "./links.ts";
@@ -98,6 +98,8 @@ function withRest(signature: WireSignature, chain: readonly WireSignature[], nes
 export interface ChordAddition {
   /** The chord that gets one more part (`add_to_chord` of the backend), before anything is sent. */
   groupId: string;
+  /** Id of the result that is added. */
+  added: string;
   /** Frozen: with `lazy`, the caller sends it. */
   signature: WireSignature;
   plan: CanvasPlan;
@@ -111,9 +113,9 @@ export function planAddToChord(signature: WireSignature, request: Replaced, cont
   }
   const draft = readDraft(signature, true);
   Object.assign(draft.options, placeOf(request));
-  if (!isEmptyGroup(draft)) freeze(draft, {}, context);
+  const added = freeze(draft, {}, context).id;
   const frozen = toWire(draft);
   const parent = { id: request.id, rootId: request.rootId };
   const plan = planApply(frozen, {}, { ...context, own: true, parent: context.parent ?? parent });
-  return { groupId: group, signature: frozen, plan };
+  return { groupId: group, added, signature: frozen, plan };
 }
