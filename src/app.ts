@@ -25,6 +25,7 @@ import { parseSettings, type Settings, type SettingsInput } from "./settings/set
 import { type Zone, zoneOf } from "./settings/timezone.ts";
 import { callArguments } from "./tasks/call-arguments.ts";
 import { type AnyTask, task as defineTask, type TaskType } from "./tasks/definition.ts";
+import { Signature } from "./tasks/signature.ts";
 import { callOptionsOf, wireOptionsOf } from "./tasks/signature-options.ts";
 import type { AnySignature, MustBeComplete, ShapeOf, SignatureResult } from "./tasks/signature-types.ts";
 import type { Transport, TransportEvents } from "./transports/transport.ts";
@@ -201,6 +202,19 @@ export class Celery {
       client.results,
       returnsOf(wire, (name) => this.#taskOf(name)),
     );
+  }
+
+  /**
+   * Gives ids to all parts of a signature, so that its result can be stored or handed on before anything is sent. Applying the
+   * frozen signature sends it under these ids, once.
+   */
+  async freeze<S extends AnySignature>(signature: S): Promise<{ signature: S; result: Applied<S> }> {
+    const { client } = this;
+    const frozen = await client.freeze(signature.toJSON());
+    const returns = returnsOf(signature.toJSON(), (name) => this.#taskOf(name));
+    const made: AnySignature = new Signature(frozen.signature);
+    const result: AnyResult = resultFromTuple(frozen.result, client.results, returns);
+    return { signature: made as S, result: result as Applied<S> };
   }
 
   /** A group that was kept with `save()`, by any client; null when there is none of that id. */

@@ -292,6 +292,14 @@ describe("with a worker", () => {
     expect(graph.toText().split("\n").length).toBe(6);
   });
 
+  test("a frozen workflow is sent under the ids it was given", async () => {
+    const app = await running();
+    const frozen = await app.freeze(chain(add.s(1, 2), group(add.s(1), double.s())));
+    const result = await app.apply(frozen.signature);
+    expect(result.toTuple()).toEqual(frozen.result.toTuple());
+    expect(await frozen.result.get(timeout)).toEqual([4, 6]);
+  });
+
   test("map, starmap and chunks run inside one task or a few", async () => {
     const app = await running();
     expect(await (await app.apply(double.map([1, 2, 3]))).get(timeout)).toEqual([2, 4, 6]);

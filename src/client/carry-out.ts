@@ -4,6 +4,7 @@
  * wire: celery-behaviour 2.1, 2.5; celery/canvas.py `_apply_tasks`, celery/backends/base.py `apply_chord`, `fallback_chord_unlock`.
  */
 import { planApply } from "../../protocol/celery/canvas/apply.ts";
+import { planFreeze } from "../../protocol/celery/canvas/freeze-plan.ts";
 import type { CanvasPlan, PlanContext, PlannedChord, PlannedTask } from "../../protocol/celery/canvas/plan.ts";
 import { planAddToChord, planReplace, type Replaced } from "../../protocol/celery/canvas/replace.ts";
 import { planChordUnlock } from "../../protocol/celery/canvas/unlock.ts";
@@ -54,6 +55,18 @@ export interface PlanHost {
   /** The queue that tasks of this name go to when nobody says. */
   defaultQueue(task: string): string;
   exchangeType(queue: string): string | null;
+}
+
+export interface Frozen {
+  readonly signature: WireSignature;
+  readonly result: ResultTuple;
+}
+
+/** Ids for all that has none, so that results are known before anything is sent. */
+export async function freezeCanvas(signature: WireSignature, host: PlanHost): Promise<Frozen> {
+  const { errbacksOnChordHeader } = host;
+  const context = { newId: () => host.newId(), replyTo: await host.replyTo(), own: true, errbacksOnChordHeader };
+  return planFreeze(signature, {}, context);
 }
 
 export async function applyCanvas(signature: WireSignature, parts: ApplyParts, host: PlanHost): Promise<CanvasSent> {

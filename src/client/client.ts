@@ -21,7 +21,15 @@ import { callOptionsOf } from "../tasks/signature-options.ts";
 import type { Transport } from "../transports/transport.ts";
 import type { Anticipation } from "./anticipation.ts";
 import { AsyncResult, type ResultOptions } from "./async-result.ts";
-import { type ApplyParts, applyCanvas, type CanvasSent, type Outgoing, type PlanHost } from "./carry-out.ts";
+import {
+  type ApplyParts,
+  applyCanvas,
+  type CanvasSent,
+  type Frozen,
+  freezeCanvas,
+  type Outgoing,
+  type PlanHost,
+} from "./carry-out.ts";
 import { Publisher, type PublishHow, type PublishTarget } from "./publisher.ts";
 import { Queues } from "./queues.ts";
 import { ErrorRegistry } from "./remote-errors.ts";
@@ -87,6 +95,8 @@ export interface Client {
    * Throws `ChordsNotSupported` for chords on a result backend that has none, before anything is sent.
    */
   apply(signature: WireSignature, parts?: ApplyParts): Promise<CanvasSent>;
+  /** The signature with ids for all of its parts, and the result that it will have. Sends nothing. */
+  freeze(signature: WireSignature): Promise<Frozen>;
   /** The result of a task sent before, here or elsewhere. */
   result<T = unknown>(id: string, options?: ResultOptions): AsyncResult<T>;
   /** Ends publishes that still wait for a broker, and timeouts. Transport and backend stay open. Twice is fine. */
@@ -154,6 +164,10 @@ class CeleryClient implements Client, PlanHost {
 
   apply(signature: WireSignature, parts: ApplyParts = {}): Promise<CanvasSent> {
     return applyCanvas(signature, parts, this);
+  }
+
+  freeze(signature: WireSignature): Promise<Frozen> {
+    return freezeCanvas(signature, this);
   }
 
   // What a plan needs (`PlanHost`).
