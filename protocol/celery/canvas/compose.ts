@@ -220,6 +220,13 @@ function withArguments(
   }
 }
 
+/** The parts in which `celery.chunks` runs: a group of `celery.starmap`. */
+export function chunkGroup(task: WireSignature, items: readonly unknown[], size: number): WireSignature {
+  const parts: WireSignature[] = [];
+  for (let at = 0; at < items.length; at += size) parts.push(mapOf("celery.starmap", task, items.slice(at, at + size)));
+  return groupOf(parts);
+}
+
 /** `celery.map` or `celery.starmap` over items. */
 export function mapOf(
   name: "celery.map" | "celery.starmap",
