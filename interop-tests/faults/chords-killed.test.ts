@@ -1,0 +1,157 @@
+/** Chords over a fleet of both languages whose workers are killed and replaced: every body runs, and twice only where late acks say so. */
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { type AsyncResult, type Celery, chord, signature } from "../../src/index.ts";
+import type { SettingsInput } from "../../src/settings/settings.ts";
+import { type PeerProcess, waitFor } from "../../src/testing/index.ts";
+import { clientOf, kinds, openSite, type Run, type Site, startPython, startWorker } from "./support.ts";
+
+const chordCount = 500;
+const headerSize = 4;
+const queue = "chords";
+/** In each wave one worker is killed after that many runs; Python and TypeScript die in turn. */
+const waves = 10;
+const runsBeforeKill = 60;
+const pythonPath = ["../../python-fixtures", "./fixtures"].map((path) => fileURLToPath(new URL(path, import.meta.url)));
+
+/** Bodies go to the default queue of whoever sends them. */
+const common: SettingsInput = { task_default_queue: queue };
+/** Celery's alone: the module with the tasks. */
+const pythonImports: object = { imports: ["chord_tasks"] };
+
+type Language = "python" | "node";
+
+interface Member {
+  readonly language: Language;
+  worker: PeerProcess;
+}
+
+async function startMember(site: Site, language: Language): Promise<PeerProcess> {
+  const settings: SettingsInput = { ...common, task_acks_late: true, worker_prefetch_multiplier: 2 };
+  if (language === "node") return startWorker(site, { queues: [queue], concurrency: 4, settings });
+  return startPython(site, {
+    queues: [queue],
+    concurrency: 2,
+    settings: { ...settings, ...pythonImports },
+    env: { PYTHONPATH: pythonPath.join(":") },
+  });
+}
+
+const bodyKey = (index: number) => `body-${index}`;
+const partKey = (index: number, part: number) => `part-${index}-${part}`;
+
+function sendChord(app: Celery, index: number): Promise<AsyncResult> {
+  const header = Array.from({ length: headerSize }, (_, part) =>
+    signature("fault.part", { args: [partKey(index, part), index + part] }),
+  );
+  return app.apply(chord(header, signature("fault.gather", { args: [bodyKey(index)] })));
+}
+
+describe.each(kinds)("chords of a fleet whose workers are killed, on %s", (kind) => {
+  test(`of ${chordCount} none loses its body, and none runs it again without a part that ran again`, async () => {
+    await using site = await openSite(kind);
+    await using app = clientOf(site, common);
+    await using fleet = new Fleet(site);
+    await Promise.all([fleet.add("node"), fleet.add("python"), fleet.add("node"), fleet.add("python")]);
+
+    const results: AsyncResult[] = [];
+    for (let wave = 0; wave < waves; wave++) {
+      const reached = fleet.afterRuns(runsBeforeKill);
+      const size = chordCount / waves;
+      const sent = Array.from({ length: size }, (_, index) => sendChord(app, wave * size + index));
+      await reached;
+      await fleet.replaceNext();
+      results.push(...(await Promise.all(sent)));
+    }
+
+    const wrong: string[] = [];
+    await Promise.all(
+      results.map(async (result, index) => {
+        const got = await result.get({ timeout: 30_000 }).catch((error: unknown) => error);
+        if (got !== headerSize * index + 6) wrong.push(`${bodyKey(index)}: ${String(got)}`);
+      }),
+    );
+    const runs = byKey(site.ledger.read("start"));
+    const describeLost = wrong.map((line) => {
+      const index = Number(/\d+/.exec(line)?.[0]);
+      const parts = Array.from({ length: headerSize }, (_, part) => runs.get(partKey(index, part)) ?? []);
+      return `${line} ${JSON.stringify(parts.map((all) => all.map(({ lang, pid }) => `${lang} ${pid}`)))}`;
+    });
+    expect(describeLost, `killed: ${JSON.stringify(fleet.killed)}`).toEqual([]);
+
+    for (let index = 0; index < chordCount; index++) {
+      const bodies = runs.get(bodyKey(index)) ?? [];
+      expect(bodies.length, bodyKey(index)).toBeGreaterThan(0);
+      if (bodies.length === 1) continue;
+      const parts = Array.from({ length: headerSize }, (_, part) => runs.get(partKey(index, part))?.length ?? 0);
+      const redelivered = fleet.hasKilled(bodies.slice(0, -1)) || parts.some((count) => count > 1);
+      expect(redelivered, `${bodyKey(index)} ran ${bodies.length} times, its parts ${parts}`).toBe(true);
+    }
+    await site.endDrained(fleet.workers, queue);
+  }, 150_000);
+});
+
+function byKey(runs: readonly Run[]): Map<string, Run[]> {
+  const map = new Map<string, Run[]>();
+  for (const run of runs) map.set(run.key, [...(map.get(run.key) ?? []), run]);
+  return map;
+}
+
+/** Process ids of a process's children. */
+async function childrenOf(pid: number): Promise<number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
+  return text.split(" ").filter(Boolean).map(Number);
+}
+
+class Fleet implements AsyncDisposable {
+  /** Process ids, of Python the main process. */
+  readonly killed: { language: Language; pid: number }[] = [];
+  /** Whose runs may have gone unacknowledged: the pids in the ledger of those that were killed. */
+  readonly #gone = new Set<number>();
+  readonly #site: Site;
+  readonly #members: Member[] = [];
+
+  constructor(site: Site) {
+    this.#site = site;
+  }
+
+  get workers(): PeerProcess[] {
+    return this.#members.map(({ worker }) => worker);
+  }
+
+  async add(language: Language): Promise<void> {
+    this.#members.push({ language, worker: await startMember(this.#site, language) });
+  }
+
+  /** Some of these runs were of a process that has been killed. */
+  hasKilled(runs: readonly Run[]): boolean {
+    return runs.some(({ pid }) => this.#gone.has(pid));
+  }
+
+  /** Resolves when so many more runs have begun. */
+  async afterRuns(count: number): Promise<void> {
+    const until = this.#site.ledger.read("start").length + count;
+    await waitFor(() => this.#site.ledger.read("start").length >= until, {
+      timeout: 20_000,
+      interval: 5,
+      describe: `${until} runs`,
+    });
+  }
+
+  /** Kills the next one, which has no time to say anything, and starts another in its place. */
+  async replaceNext(): Promise<void> {
+    const member = this.#members[this.killed.length % this.#members.length] as Member;
+    const { pid } = member.worker;
+    const family = await childrenOf(pid);
+    member.worker.killGroup("SIGKILL");
+    await member.worker.ended;
+    this.killed.push({ language: member.language, pid });
+    for (const one of [pid, ...family]) this.#gone.add(one);
+    member.worker = await startMember(this.#site, member.language);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.workers.map((worker) => worker[Symbol.asyncDispose]()));
+  }
+}
