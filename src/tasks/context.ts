@@ -53,6 +53,12 @@ export interface TaskContext {
   readonly deliveryInfo: TaskDeliveryInfo;
   /** Custom headers of the message. */
   readonly headers: Readonly<Record<string, unknown>>;
+  /** Stamps by name. */
+  readonly stamps: Readonly<Record<string, unknown>>;
+  /** How often the task was replaced before it came to run here. */
+  readonly replacedTaskNesting: number;
+  /** Its result is not stored. */
+  readonly ignoreResult: boolean;
   readonly rootId: string;
   readonly parentId: string | null;
   readonly group: string | null;

@@ -228,7 +228,8 @@ export class Effects {
   }
 }
 
-function originOf({ message, children, context }: Request): Origin {
-  const { id, rootId, replyTo, priority } = message;
-  return { id, rootId, replyTo, priority, children: children ?? [], context };
+function originOf(request: Request): Origin {
+  const { id, rootId, replyTo, priority } = request.message;
+  request.children ??= [];
+  return { id, rootId, replyTo, priority, children: request.children, context: request.context };
 }

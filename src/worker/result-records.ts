@@ -13,7 +13,8 @@ export type RecordHead = Pick<
 export interface RecordOptions {
   /** `result_extended` */
   extended: boolean;
-  hostname: string;
+  /** Null: it is not said (Celery, of links that will not run). */
+  hostname: string | null;
   /** Now, as Python's `isoformat` in the app's timezone. */
   isoNow: () => string;
 }
@@ -52,7 +53,7 @@ function extend(record: ResultMeta, head: RecordHead, input: RecordInput, option
     record.args = head.args;
     record.kwargs = head.kwargs;
   }
-  record.worker = options.hostname;
+  if (options.hostname !== null) record.worker = options.hostname;
   record.retries = head.retries;
   if (input.queue !== undefined) record.queue = input.queue;
   if (head.stampedHeaders !== null) {

@@ -81,6 +81,15 @@ export class RunningContext implements TaskContext {
   get headers(): Readonly<Record<string, unknown>> {
     return this.#request.message.headers;
   }
+  get stamps(): Readonly<Record<string, unknown>> {
+    return this.#request.message.stamps;
+  }
+  get replacedTaskNesting(): number {
+    return this.#request.message.replacedTaskNesting;
+  }
+  get ignoreResult(): boolean {
+    return this.#request.message.ignoreResult ?? this.#request.plan.ignoreResult;
+  }
   get rootId(): string {
     return this.#request.message.rootId;
   }

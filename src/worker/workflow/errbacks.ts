@@ -3,6 +3,7 @@
  * `(request, error, traceback)` and leaves no message; any other is sent with the failed id, all of them as one group.
  * wire: celery-behaviour 2.4; celery/backends/base.py `_call_task_errbacks`.
  */
+import type { ResultTuple } from "../../../protocol/celery/result-tuple.ts";
 import type { WireSignature } from "../../../protocol/celery/signature.ts";
 import type { TaskRequest } from "../../../protocol/celery/task-message.ts";
 import type { Log } from "../../runtime/log.ts";
@@ -32,13 +33,13 @@ export class Errbacks {
     this.#options = options;
   }
 
-  /** Rejects when a message could not be sent; what is called here only logs its trouble. */
+  /** Gives what becomes a child of the running task. Rejects when a message could not be sent; what is called here only logs. */
   async call(
     failed: FailedTask,
     errbacks: readonly WireSignature[],
     error: unknown,
     context: TaskContext | null,
-  ): Promise<void> {
+  ): Promise<readonly ResultTuple[]> {
     const others: WireSignature[] = [];
     for (const errback of errbacks) {
       const task = this.#options.plans.get(errback.task)?.task;
@@ -46,7 +47,7 @@ export class Errbacks {
         await this.#callHere(task, errback, failed, error, context);
       } else others.push(errback);
     }
-    if (others.length === 0) return;
+    if (others.length === 0) return [];
     const group: WireSignature = {
       task: "celery.group",
       args: [],
@@ -56,7 +57,7 @@ export class Errbacks {
       immutable: false,
     };
     const options = { parent_id: failed.id, root_id: failed.rootId ?? failed.id };
-    await this.#options.outbox.apply(group, { args: [failed.id], options });
+    return (await this.#options.outbox.apply(group, { args: [failed.id], options })).children;
   }
 
   async #callHere(

@@ -24,7 +24,8 @@ export interface Origin {
   readonly rootId: string;
   readonly replyTo: string | null;
   readonly priority: number | null;
-  readonly children: readonly ResultTuple[];
+  /** What it has sent; errbacks of bodies are added. */
+  readonly children: ResultTuple[];
   readonly context: TaskContext | null;
 }
 
@@ -69,10 +70,16 @@ export class Failures {
     }
   }
 
-  async #failLinks(links: readonly WireSignature[], error: unknown, origin: Origin, store: boolean): Promise<void> {
+  async #failLinks(
+    links: readonly WireSignature[],
+    error: unknown,
+    origin: Origin,
+    store: boolean | "without traceback",
+  ): Promise<void> {
     const members = links.filter((link) => link.options.chord !== undefined);
     const failedBefore = await this.#alreadyFailed(members);
-    if (store) await Promise.all(links.map((link) => this.#storeLink(link, error, origin)));
+    const traceback = store === true ? tracebackText(error) : null;
+    if (store) await Promise.all(links.map((link) => this.#storeLink(link, error, traceback, origin)));
     for (const member of members) {
       const id = textOption(member.options, "task_id");
       if (id !== null && failedBefore.has(id)) continue;
@@ -98,7 +105,7 @@ export class Failures {
     return this.#options.returnPart(ownerOf(member), failedPart(error), () => chordOf(member), origin);
   }
 
-  #storeLink(link: WireSignature, error: unknown, origin: Origin): Promise<void> | undefined {
+  #storeLink(link: WireSignature, error: unknown, traceback: string | null, origin: Origin): Promise<void> | undefined {
     const { backend, records } = this.#options;
     const id = textOption(link.options, "task_id");
     if (id === null) return undefined;
@@ -113,22 +120,24 @@ export class Failures {
       stampedHeaders: null,
       stamps: {},
     };
-    const failure = { status: FAILURE, exception: toRemoteException(error), traceback: tracebackText(error) };
-    return backend.store(id, resultRecord(head, failure, records), route(link, id, origin));
+    const failure = { status: FAILURE, exception: toRemoteException(error), traceback };
+    const record = resultRecord(head, failure, { ...records, hostname: null });
+    return backend.store(id, record, route(link, id, origin));
   }
 
   /** The body of a chord will not run: its errbacks are told, then it fails, then what would have followed it. */
   async failBody(body: WireSignature, error: ChordError, origin: Origin): Promise<void> {
     const { thorough } = this.#options;
+    const failed = this.#bodyId(body);
     if (body.subtask_type === "group") await this.#failGroup(body, error, origin);
-    else await this.#failTask(body, error, origin);
+    else await this.#failTask(body, failed, error, origin);
     const following = linksOf(readSignatureList(body.options.chain) ?? [], thorough);
-    await this.#failLinks(following, error, origin, true);
+    await this.#failLinks(following, error, origin, "without traceback");
     if (!thorough) return;
     // Celery leaves pending what a body consists of, and does not tell the chord that the body is a part of.
     const inner = linksOf([body], true).slice(1);
     const cause = body.subtask_type === "group" ? originalOf(error) : error;
-    const own = body.subtask_type === "group" ? new Set(membersOf(body).map(resultId)) : new Set();
+    const own = body.subtask_type === "group" ? new Set(membersOf(body).map(resultId)) : new Set([failed]);
     await this.#failLinks(
       inner.filter((link) => !own.has(textOption(link.options, "task_id"))),
       cause,
@@ -140,12 +149,17 @@ export class Failures {
     }
   }
 
-  async #failTask(body: WireSignature, error: ChordError, origin: Origin): Promise<void> {
-    const id = textOption(body.options, "task_id") ?? newId();
+  /** Celery has a fresh id for a body without one, such as a chord, and leaves what waits for it waiting. */
+  #bodyId(body: WireSignature): string {
+    return textOption(body.options, "task_id") ?? (this.#options.thorough ? resultId(body) : null) ?? newId();
+  }
+
+  async #failTask(body: WireSignature, id: string, error: ChordError, origin: Origin): Promise<void> {
     const errbacks = readSignatureList(body.options.link_error) ?? [];
     let stored: unknown = error;
     try {
-      await this.#options.errbacks.call(failedTask(body, id), errbacks, error, origin.context);
+      const children = await this.#options.errbacks.call(failedTask(body, id), errbacks, error, origin.context);
+      origin.children.push(...children);
     } catch (trouble) {
       stored = trouble;
     }
@@ -162,24 +176,31 @@ export class Failures {
       if (id === null) continue;
       const all = distinct([...resultErrbacks(member), ...groupErrbacks]);
       try {
-        await errbacks.call({ ...failedTask(member, id), task: "unknown" }, all, original, origin.context);
+        const failed = { ...failedTask(member, id), task: "unknown" };
+        origin.children.push(...(await errbacks.call(failed, all, original, origin.context)));
       } catch (trouble) {
         log.error({ err: trouble, id }, "errbacks of a chord's body could not be sent");
       }
       await this.#fail(id, original, member, origin);
     }
     const groupId = textOption(body.options, "task_id");
-    if (groupId !== null) await this.#fail(groupId, original, body, origin);
+    if (groupId !== null) await this.#fail(groupId, original, body, origin, null);
   }
 
-  async #fail(id: string, error: unknown, signature: WireSignature, origin: Origin): Promise<void> {
+  async #fail(
+    id: string,
+    error: unknown,
+    signature: WireSignature,
+    origin: Origin,
+    traceback: string | null = tracebackText(error),
+  ): Promise<void> {
     const { backend, records } = this.#options;
     const record: ResultMeta = {
       status: FAILURE,
       result: null,
       exception: toRemoteException(error),
-      traceback: tracebackText(error),
-      children: origin.children,
+      traceback,
+      children: [...origin.children],
       dateDone: records.isoNow(),
       taskId: id,
     };
