@@ -6,7 +6,7 @@ import { InvalidTaskError } from "../../errors.ts";
 import { apply, type Call, NO_CALL } from "./apply.ts";
 import { applyGroup } from "./apply-group.ts";
 import { stripHeaderLinks, unrollChords } from "./chord-tail.ts";
-import { asDraft, type Draft, isNothing, newGroup, type Options, recordOf, textOption } from "./draft.ts";
+import { asDraft, type Draft, isNothing, newGroup, type Options, recordOf, setOption, textOption } from "./draft.ts";
 import { freeze, freezeGroup } from "./freeze.ts";
 import { withBodyCallbacks } from "./link.ts";
 import { clone } from "./merge.ts";
@@ -117,8 +117,4 @@ function taken(options: Options, keys: readonly string[], dismissed: (value: unk
     delete options[key];
   }
   return found;
-}
-
-function setOption(options: Options, key: string, value: unknown): void {
-  Object.defineProperty(options, key, { value, writable: true, enumerable: true, configurable: true });
 }

@@ -78,7 +78,7 @@ function applyOwn(draft: Draft, call: Call, planner: Planner): Promised | null {
     case "celery.chunks": {
       const group = chunkGroup(draft.kwargs);
       if (group === null)
-        throw new InvalidTaskError("celery.chunks needs a task, an array `it` and a whole number `n`");
+        throw new InvalidTaskError("celery.chunks needs a task, an array `it` and a whole number `n` from 1");
       return applyGroup(group, { ...call, options: { route_name: inner, ...call.options } }, planner);
     }
     default:

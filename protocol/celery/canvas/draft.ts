@@ -229,9 +229,17 @@ export function textOption(options: Options, key: string): string | null {
 }
 
 /** Options without those that are null: Celery's `apply_async` dismisses them. */
-export function withoutNulls(options: Readonly<Options>): Options {
-  const kept = Object.entries(options).filter(([, value]) => value !== null && value !== undefined);
-  return Object.fromEntries(kept);
+export function withoutNulls(options: Readonly<Options>): Readonly<Options> {
+  if (!Object.values(options).some(isNothing)) return options;
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => !isNothing(value)));
+}
+
+/** The options that hold signatures. */
+export const SIGNATURE_OPTIONS = ["link", "link_error", "chord", "chain"] as const;
+
+/** Sets an option whose name came from a peer. */
+export function setOption(options: Options, name: string, value: unknown): void {
+  Object.defineProperty(options, name, { value, writable: true, enumerable: true, configurable: true });
 }
 
 export function recordOf(value: unknown): Kwargs {

@@ -2,7 +2,17 @@
  * Partial arguments and options put together with those of a signature, and copies of signatures.
  * wire: celery-wire 2.1, celery-behaviour 2.1; celery/canvas.py `_merge`, `clone`, `__deepcopy__`, `_clone_with_members`.
  */
-import { Draft, type Kwargs, newChain, newChord, newGroup, type Options } from "./draft.ts";
+import {
+  Draft,
+  type Kwargs,
+  listed,
+  newChain,
+  newChord,
+  newGroup,
+  type Options,
+  SIGNATURE_OPTIONS,
+  setOption,
+} from "./draft.ts";
 
 const NONE: Kwargs = Object.freeze({});
 
@@ -14,11 +24,14 @@ export interface Partials {
 
 /** Given options over stored ones, but never over a stored `group_id`, `stamped_headers` or stamp: losing those stalls tasks. */
 export function mergeOptions(stored: Readonly<Options>, given: Readonly<Options>): Options {
-  const stamped = Array.isArray(stored.stamped_headers) ? stored.stamped_headers : [];
-  const fixed = new Set<unknown>(["group_id", "stamped_headers", ...stamped]);
-  const merged = { ...stored };
-  const changes = Object.entries(given).filter(([key]) => !(fixed.has(key) && Object.hasOwn(stored, key)));
-  return changes.length === 0 ? merged : { ...merged, ...Object.fromEntries(changes) };
+  const merged = { ...stored, ...given };
+  if ("group_id" in stored) merged.group_id = stored.group_id;
+  if ("stamped_headers" in stored) {
+    for (const name of ["stamped_headers", ...listed(stored.stamped_headers).map(String)]) {
+      if (Object.hasOwn(stored, name)) setOption(merged, name, stored[name]);
+    }
+  }
+  return merged;
 }
 
 /** Arguments to run with: given ones come first and given kwargs win, unless the signature is immutable. */
@@ -80,8 +93,13 @@ function cloneChord(draft: Draft, partials: Partials, options: Options, copies: 
   );
 }
 
+/** A copy of its own; what signatures it holds is under few names. */
 function copiedOptions(options: Readonly<Options>, copies: Copies): Options {
-  return Object.fromEntries(Object.entries(options).map(([key, value]) => [key, copied(value, copies)]));
+  const copy = { ...options };
+  for (const key of SIGNATURE_OPTIONS) {
+    if (copy[key] !== undefined) copy[key] = copied(copy[key], copies);
+  }
+  return copy;
 }
 
 /** Python's deepcopy of an option: data that nobody changes is shared, signatures become snapshots. */

@@ -2,10 +2,10 @@
  * The plan while it grows: messages and chord starts in the order of sending, every id settled.
  * wire: celery-wire 1.3, 2.3; celery/app/base.py `send_task`, celery/canvas.py `Signature.apply_async`.
  */
-import { Draft, type Kwargs, type Options, textOption } from "./draft.ts";
+import { type Kwargs, type Options, textOption } from "./draft.ts";
 import type { CanvasPlan, PlanContext, PlannedStep } from "./plan.ts";
 import { Promised, resultTuple } from "./results.ts";
-import { plainRecord, toWire, type Written } from "./wire.ts";
+import { type Written, wireOptions } from "./wire.ts";
 
 export class Planner {
   readonly context: PlanContext;
@@ -17,13 +17,11 @@ export class Planner {
     this.context = context;
   }
 
-  /** One message. `written` is for drafts in its options that do not change any more. */
+  /** One message. `written` is for a body in its options that does not change any more. */
   task(name: string, args: readonly unknown[], kwargs: Kwargs, given: Readonly<Options>, written?: Written): Promised {
     const parent = this.context.parent ?? null;
     const id = textOption(given, "task_id") ?? this.context.newId();
-    const { chord, ...others } = given;
-    const options = plainRecord(others);
-    if ("chord" in given) options.chord = chord instanceof Draft ? toWire(chord, written) : chord;
+    const options = wireOptions(given, written);
     options.task_id = id;
     options.root_id = textOption(given, "root_id") ?? (parent === null ? id : parent.rootId || parent.id);
     options.parent_id = textOption(given, "parent_id") ?? parent?.id ?? null;

@@ -4,7 +4,7 @@
  */
 import { isRecord } from "../../records.ts";
 import type { WireSignature } from "../signature.ts";
-import { Draft } from "./draft.ts";
+import { Draft, type Options, SIGNATURE_OPTIONS } from "./draft.ts";
 
 /** Remembers what has been written, for drafts that no longer change: many messages carry the same body. */
 export type Written = Map<Draft, WireSignature>;
@@ -16,7 +16,7 @@ export function toWire(draft: Draft, written?: Written): WireSignature {
     task: draft.task,
     args: plainValues(draft.args),
     kwargs: wireKwargs(draft),
-    options: plainRecord(draft.options),
+    options: wireOptions(draft.options),
     subtask_type: draft.kind === "task" ? null : draft.kind,
     immutable: draft.immutable,
   };
@@ -42,7 +42,7 @@ function wireKwargs(draft: Draft): Record<string, unknown> {
 }
 
 /** Data with every draft in it written out. Arrays without one are the same arrays. */
-export function plainValue(value: unknown): unknown {
+function plainValue(value: unknown): unknown {
   if (value instanceof Draft) return toWire(value);
   return Array.isArray(value) ? plainValues(value) : value;
 }
@@ -51,8 +51,15 @@ function plainValues(values: readonly unknown[]): readonly unknown[] {
   return values.some((value) => value instanceof Draft || Array.isArray(value)) ? values.map(plainValue) : values;
 }
 
-export function plainRecord(record: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, plainValue(value)]));
+/** Options as data, in an object of their own. `written` is for the body that they hold. */
+export function wireOptions(options: Readonly<Options>, written?: Written): Options {
+  const plain = { ...options };
+  for (const key of SIGNATURE_OPTIONS) {
+    const value = plain[key];
+    if (value instanceof Draft) plain[key] = toWire(value, written);
+    else if (Array.isArray(value)) plain[key] = plainValues(value);
+  }
+  return plain;
 }
 
 /** Python's `==` of two signatures or dicts: args in a tuple never equal those in a list. */
