@@ -105,8 +105,8 @@ export class WorkerCore {
     const inheritPriority = settings.task_inherit_parent_priority;
     const exactly = (request: Request) => readExactly(request.message, request.delivery.message, this.#rules);
     const validate = settings.lovage_validate_params;
-    const errbacks = new Errbacks({ outbox, plans, validate, log });
     const thorough = settings.lovage_fail_unreachable;
+    const errbacks = new Errbacks({ outbox, plans, validate, thorough, log });
     const chords =
       backend === null
         ? null

@@ -23,6 +23,8 @@ export interface ErrbackOptions {
   outbox: Outbox;
   plans: ReadonlyMap<string, TaskPlan>;
   validate: boolean;
+  /** `lovage_fail_unreachable`: an errback that is a chain is told; Celery calls it with what no message can hold. */
+  thorough: boolean;
   log: Log;
 }
 
@@ -45,7 +47,8 @@ export class Errbacks {
       const task = this.#options.plans.get(errback.task)?.task;
       if (task !== undefined && errback.subtask_type === null && freeArguments(task, errback) > 1) {
         await this.#callHere(task, errback, failed, error, context);
-      } else others.push(errback);
+      } else if (errback.subtask_type === "chain" && !this.#options.thorough) this.#sayUnsendable(errback, failed);
+      else others.push(errback);
     }
     if (others.length === 0) return [];
     const group: WireSignature = {
@@ -58,6 +61,13 @@ export class Errbacks {
     };
     const options = { parent_id: failed.id, root_id: failed.rootId ?? failed.id };
     return (await this.#options.outbox.apply(group, { args: [failed.id], options })).children;
+  }
+
+  #sayUnsendable(errback: WireSignature, { task, id }: FailedTask): void {
+    this.#options.log.error(
+      { errback: errback.task, task, id },
+      "an errback that is a chain is not sent, as in Celery",
+    );
   }
 
   async #callHere(
