@@ -59,7 +59,8 @@ export function encodeJson(value: unknown, options?: JsonEncodeOptions): string 
 }
 
 const ESCAPED_TAG_LETTER = /\\u00(?:5[fF]|65|7[049])/;
-const FLOAT = /\d[.eE]/;
+/** Where a value may stand: inside an id, as in `"3e…"`, a digit follows a quote. */
+const FLOAT = /(?:^|[[,:\s])-?\d+[.eE]/;
 
 /** The name of a tag may hide behind escapes of its letters. */
 function mayHoldTag(text: string): boolean {

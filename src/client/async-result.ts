@@ -149,7 +149,7 @@ export class AsyncResult<T = unknown> {
 
   /** The form in which results travel. */
   toTuple(): ResultTuple {
-    return [[this.id, this.parent?.toTuple() ?? null], null];
+    return tupleOf(this);
   }
 
   toJSON(): ResultTuple {
@@ -211,6 +211,17 @@ export class AsyncResult<T = unknown> {
   #unchecked(value: unknown): T {
     return value as T;
   }
+}
+
+/** The steps of a long chain are walked, not recursed into. */
+export function tupleOf(result: AnyResult): ResultTuple {
+  const line: AnyResult[] = [];
+  for (let node: AnyResult | null = result; node !== null; node = node.parent) line.push(node);
+  let tuple: ResultTuple | null = null;
+  for (const node of line.reverse()) {
+    tuple = [[node.id, tuple], node instanceof AsyncResult ? null : node.results.map(tupleOf)];
+  }
+  return tuple ?? [[result.id, null], null];
 }
 
 /** A result, or a tree of them, from the form in which it travels. `returns` are the schemas of its values. */

@@ -2,7 +2,7 @@
 import type { ResultTuple } from "../../protocol/celery/result-meta.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import type { GroupStore } from "../result-backends/chord-counter.ts";
-import type { AnyResult, GetOptions } from "./async-result.ts";
+import { type AnyResult, type GetOptions, tupleOf } from "./async-result.ts";
 import { collect, type ResultEntry } from "./result-tree.ts";
 import type { Results } from "./results.ts";
 
@@ -156,7 +156,7 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
   }
 
   toTuple(): ResultTuple {
-    return [[this.id, this.parent?.toTuple() ?? null], this.results.map((member) => member.toTuple())];
+    return tupleOf(this);
   }
 
   toJSON(): ResultTuple {
