@@ -90,7 +90,7 @@ export interface CeleryRecordCodec {
   /** Throws `EncodeError` before anything is stored. */
   encode(id: string, meta: ResultMeta): EncodedResult;
   /** Throws `DecodeError` or `ContentDisallowed`. */
-  decode(id: string, bytes: Uint8Array, contentType?: string): ResultMeta;
+  decode(id: string, bytes: Uint8Array, contentType?: string, exactly?: boolean): ResultMeta;
   isReady(meta: ResultMeta): boolean;
   isFinal(meta: ResultMeta): boolean;
   /** Compressed records, and those of other serialisers than JSON, do not begin with it: they must be decoded to be judged. */
@@ -124,7 +124,8 @@ export function celeryRecordCodec(options: CeleryRecordCodecOptions = {}): Celer
     return compress === null ? bytes : joinCompressionMarker(compress(bytes));
   }
 
-  function decodeValue(bytes: Uint8Array, contentType?: string): unknown {
+  const exactLimits: DecodeLimits = { ...limits, floats: "keep" };
+  function decodeValue(bytes: Uint8Array, contentType?: string, exactly = false): unknown {
     const compressed = splitCompressionMarker(bytes);
     const message: Message = {
       body: compressed === null ? bytes : compressed.bytes,
@@ -133,7 +134,8 @@ export function celeryRecordCodec(options: CeleryRecordCodecOptions = {}): Celer
       headers: compressed === null ? null : { compression: compressed.mime },
       properties: {},
     };
-    const payload = { accept, limits, serializers: options.serializers, decompress: options.decompress };
+    const { serializers, decompress } = options;
+    const payload = { accept, limits: exactly ? exactLimits : limits, serializers, decompress };
     return decodePayload(message, payload);
   }
   const form = { contentType: serializer.contentType, contentEncoding: serializer.contentEncoding };
@@ -142,15 +144,16 @@ export function celeryRecordCodec(options: CeleryRecordCodecOptions = {}): Celer
     finalPrefix: FINAL_PREFIX,
     key: (id) => keys.task(id),
     encode: (_id, meta) => ({ body: encodeBody(meta), ...form }),
-    decode(id, bytes, contentType) {
-      const meta = readResultDocument(decodeValue(bytes, contentType));
+    decode(id, bytes, contentType, exactly) {
+      const meta = readResultDocument(decodeValue(bytes, contentType, exactly));
       if (meta.taskId === "") meta.taskId = id;
       return meta;
     },
     group: {
       key: (groupId) => keys.group(groupId),
       encode: (value) => ({ body: packed(serializer.encode(value)), ...form }),
-      decode: (bytes) => decodeValue(bytes),
+      // Parts are sent on to the body, where 1.0 must not become 1.
+      decode: (bytes) => decodeValue(bytes, undefined, true),
     },
     isReady: (meta) => isReady(meta.status),
     isFinal: (meta) => meta.status === SUCCESS,

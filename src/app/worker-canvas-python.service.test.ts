@@ -127,8 +127,8 @@ describe.skipIf(url === undefined || python === undefined)("workflows across lan
       ],
     });
     expect(await client.get(fromPython, timeout)).toMatchObject({ value: [21, 21] });
-    const identity = task("fixture.identity", { queue: pythons }, (value: number) => value);
-    const fromHere = await app.apply(chain(add.s(1, 2), identity.s(), add.s(4)));
+    const identity = task("fixture.identity", (value: number) => value);
+    const fromHere = await app.apply(chain(add.s(1, 2), identity.s().set({ queue: pythons }), add.s(4)));
     expect(await fromHere.get(timeout)).toBe(7);
   });
 
@@ -193,6 +193,23 @@ describe.skipIf(url === undefined || python === undefined)("workflows across lan
     expect(await outer.get(timeout)).toEqual([6, [2, 3]]);
     const spread = await app.apply(chord([add.s(1, 1), add.s(2, 2)], group([xsum.s(), echo.s().set(here)])));
     expect(await spread.get(timeout)).toEqual([6, [2, 4]]);
+  });
+
+  test("whole floats stay floats on their way through a chord, counted or joined", async () => {
+    const one = { task: "fixture.identity", args: [1.0], options: there };
+    const [float, whole] = [`${queue}-float`, `${queue}-whole`];
+    const echoFloat = { task: "fixture.add", args: [0.5, 0.5], options: { ...there, task_id: float } };
+    const body = { task: "fixture.describe", options: there };
+    const counted = await client.apply({ chord: [echoFloat, { task: "ours.echo", args: [2], options: here }], body });
+    expect(JSON.stringify(await client.get(counted, timeout))).toMatch(/1\.0, 2\]/);
+    const joined = await client.apply({
+      chord: [
+        { ...echoFloat, options: { ...there, task_id: whole } },
+        { chain: [one, { group: [{ task: "ours.echo", options: here }] }] },
+      ],
+      body,
+    });
+    expect(JSON.stringify(await client.get(joined, timeout))).toMatch(/1\.0/);
   });
 
   test("built-in tasks that Python sends run here", async () => {

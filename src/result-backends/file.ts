@@ -166,14 +166,14 @@ class FileResultBackend<R> implements FileBackend<R> {
     });
   }
 
-  async get(id: string): Promise<R | null> {
+  async get(id: string, { exactly }: { exactly?: boolean } = {}): Promise<R | null> {
     for (let waited = 0, delayMs = 4; ; waited += delayMs, delayMs = Math.min(100, delayMs * 2)) {
       if (this.#closed) throw new BackendGetMetaError(id, "the result backend is closed", { retryable: false });
       const value = this.#readNow(id);
       if (value === null) return null;
       if (value.length > 0) {
         try {
-          return this.#values.decode(id, value);
+          return this.#values.decode(id, value, exactly);
         } catch (error) {
           if (!(error instanceof ProtocolError) || error.code !== "DECODE" || waited > unreadableMs / 2) throw error;
         }

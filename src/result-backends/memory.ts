@@ -88,10 +88,10 @@ class MemoryBackend<R> implements ResultBackend<R> {
     for (const listener of listeners) listener(key);
   }
 
-  async get(id: string): Promise<R | null> {
+  async get(id: string, { exactly }: { exactly?: boolean } = {}): Promise<R | null> {
     if (this.#closed) throw new BackendGetMetaError(id, "the result backend is closed", { retryable: false });
     const stored = this.#live(this.#codec.key(id));
-    return stored === undefined ? null : this.#codec.decode(id, stored.bytes, stored.contentType);
+    return stored === undefined ? null : this.#codec.decode(id, stored.bytes, stored.contentType, exactly);
   }
 
   watch(id: string, options: WatchOptions<R>): Promise<R> {

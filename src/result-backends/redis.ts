@@ -178,7 +178,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
     }
   }
 
-  async get(id: string): Promise<R | null> {
+  async get(id: string, { exactly }: { exactly?: boolean } = {}): Promise<R | null> {
     const key = this.#values.codec.key(id);
     await this.#up(id);
     const value = await new Promise<Buffer | null>((resolve, reject) => {
@@ -189,7 +189,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
           reject(new BackendGetMetaError(id, `cannot read the result of ${id}: ${text(cause)}`, { cause })),
       });
     });
-    return value === null ? null : this.#values.decode(id, value);
+    return value === null ? null : this.#values.decode(id, value, exactly);
   }
 
   watch(id: string, options: WatchOptions<R>): Promise<R> {

@@ -11,8 +11,11 @@ export interface RecordCodec<R> {
   /** Key, channel and file name of a task's record, such as `celery-task-meta-<id>`. */
   key(id: string): string;
   encode(id: string, record: R): EncodedRecord;
-  /** Throws `DecodeError`, or `ContentDisallowed` for a content type it does not accept. */
-  decode(id: string, bytes: Uint8Array, contentType?: string): R;
+  /**
+   * Throws `DecodeError`, or `ContentDisallowed` for a content type it does not accept. `exactly` keeps `1.0` and `1` apart, for
+   * what is sent on.
+   */
+  decode(id: string, bytes: Uint8Array, contentType?: string, exactly?: boolean): R;
   /** The task has ended: `watch` resolves. */
   isReady(record: R): boolean;
   /** Once stored it is never overwritten (Celery: SUCCESS, celery/backends/base.py `_store_result`). */
@@ -59,7 +62,7 @@ export interface ResultBackend<R> {
    */
   store(id: string, record: R, route?: ResultRoute): Promise<void>;
   /** Null: nothing is stored, which Celery reads as PENDING. Rejects with `BackendGetMetaError` when the store is away. */
-  get(id: string): Promise<R | null>;
+  get(id: string, options?: { exactly?: boolean }): Promise<R | null>;
   /**
    * Resolves with the first ready record, also when it was ready before the call; `onUpdate` sees the others (STARTED,
    * RETRY, PROGRESS, …). Subscribe, read once, wait: no polling where the store pushes. Rejects with the signal's reason,

@@ -76,8 +76,8 @@ export class ValueCodec<R> {
     return sealValue(encoded.body, this.compression);
   }
 
-  decode(id: string, value: Uint8Array): R {
-    return this.codec.decode(id, openValue(value, this.compression));
+  decode(id: string, value: Uint8Array, exactly?: boolean): R {
+    return this.codec.decode(id, openValue(value, this.compression), undefined, exactly);
   }
 
   /** Whether a whole stored value is final; one that cannot be read protects nothing. */

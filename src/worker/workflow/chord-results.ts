@@ -66,7 +66,9 @@ export async function join(
 }
 
 async function ready(backend: ResultBackend<ResultMeta>, id: string, late: AbortSignal | null): Promise<ResultMeta> {
-  const stored = await backend.get(id);
+  const exactly = { exactly: true };
+  const stored = await backend.get(id, exactly);
   if (stored !== null && isReady(stored.status)) return stored;
-  return backend.watch(id, late === null ? {} : { signal: late });
+  const seen = await backend.watch(id, late === null ? {} : { signal: late });
+  return (await backend.get(id, exactly)) ?? seen;
 }
