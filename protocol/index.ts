@@ -4,6 +4,20 @@
  */
 export * from "./binding.ts";
 export * from "./bytes.ts";
+export { planApply } from "./celery/canvas/apply.ts";
+export { chainOf, chordOf, chunksOf, cloned, foldedChain, groupOf, mapOf, piped } from "./celery/canvas/compose.ts";
+export { type FreezePlace, planFreeze } from "./celery/canvas/freeze-plan.ts";
+export { errorLinked, linked, madeImmutable } from "./celery/canvas/links.ts";
+export type * from "./celery/canvas/plan.ts";
+export {
+  type ChordAddition,
+  planAddToChord,
+  planReplace,
+  type Replaced,
+  type Replacement,
+} from "./celery/canvas/replace.ts";
+export { type StampHow, type Stamps, stamped, type WireVisitor } from "./celery/canvas/stamp.ts";
+export { planChordUnlock, type UnlockRoute } from "./celery/canvas/unlock.ts";
 export * from "./celery/exceptions.ts";
 export * from "./celery/result-codec.ts";
 export * from "./celery/result-keys.ts";

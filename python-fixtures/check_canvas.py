@@ -455,32 +455,41 @@ class Everything(StampingVisitor):
 
     def __init__(self, parts, one_name):
         self.parts, self.one_name = parts, one_name
+        self.calls = []
 
-    def say(self, part):
+    def say(self, part, sig):
+        # The end of a header that stayed a list is told with the list.
+        self.calls.append(f"{part} {'celery.group' if isinstance(sig, list) else sig['task']}")
         return {"st" if self.one_name else f"st_{part}": part} if part in self.parts else None
 
     def on_signature(self, sig, **headers):
-        return self.say("signature")
+        return self.say("signature", sig)
 
     def on_group_start(self, group, **headers):
-        return self.say("group")
+        return self.say("group", group)
 
     def on_chain_start(self, chain, **headers):
-        return self.say("chain")
+        return self.say("chain", chain)
+
+    def on_group_end(self, group, **headers):
+        self.say("group end", group)
+
+    def on_chain_end(self, chain, **headers):
+        self.say("chain end", chain)
 
     def on_chord_body(self, sig, **headers):
-        return self.say("body")
+        return self.say("body", sig)
 
     def on_callback(self, callback, **headers):
-        return self.say("callback")
+        return self.say("callback", callback)
 
     def on_errback(self, errback, **headers):
-        return self.say("errback")
+        return self.say("errback", errback)
 
 
 class HeaderToo(Everything):
     def on_chord_header_start(self, sig, **headers):
-        return self.say("header")
+        return self.say("header", sig)
 
 
 PARTS = ["signature", "group", "chain", "body", "callback", "errback", "header"]
@@ -504,7 +513,7 @@ def stamp_case(name):
     visitor = (HeaderToo if header else Everything)(parts, one_name)
     try:
         sig.stamp(visitor if visits else None, append, **stamps)
-        line["answer"] = plain(sig)
+        line["answer"] = [plain(sig), visitor.calls]
     except Exception as exc:
         line["error"] = f"{type(exc).__name__}: {exc}"
     return line

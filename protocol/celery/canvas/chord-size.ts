@@ -2,7 +2,7 @@
  * How many parts come back for a chord.
  * wire: celery-wire 8.5; celery/canvas.py `_chord._descend`.
  */
-import { type Draft, readDraft } from "./draft.ts";
+import type { Draft } from "./draft.ts";
 
 /** Completions that one member of a header gives: a group those of its tasks, a chain those of its last task, a chord those of its body. */
 export function partsOf(draft: Draft): number {
@@ -18,11 +18,4 @@ export function partsOf(draft: Draft): number {
     case "chord":
       return draft.members.body === null ? 0 : partsOf(draft.members.body);
   }
-}
-
-/** Parts that the header of a chord, or any other signature, returns; 0 for what can never complete a chord. */
-export function chordSize(header: unknown): number {
-  if (Array.isArray(header))
-    return header.reduce((sum: number, member: unknown) => sum + partsOf(readDraft(member)), 0);
-  return partsOf(readDraft(header));
 }

@@ -38,13 +38,7 @@ export class Draft {
   constructor(
     kind: Kind,
     task: string,
-    parts: {
-      args?: readonly unknown[];
-      tuple?: boolean;
-      kwargs?: Kwargs;
-      members?: Partial<Members>;
-      options?: Options;
-    },
+    parts: { args?: readonly unknown[]; tuple?: boolean; kwargs?: Kwargs; members?: Members; options?: Options },
     immutable = false,
     plain = false,
   ) {
@@ -53,7 +47,7 @@ export class Draft {
     this.args = parts.args ?? [];
     this.tuple = parts.tuple ?? true;
     this.kwargs = parts.kwargs ?? {};
-    this.members = wholeMembers(parts.members);
+    this.members = parts.members ?? NO_MEMBERS;
     this.options = parts.options ?? {};
     this.immutable = immutable;
     this.plain = plain;
@@ -62,31 +56,12 @@ export class Draft {
 
 const NO_MEMBERS: Members = Object.freeze({ tasks: [], header: [], body: null, rest: {} });
 
-function wholeMembers(members: Partial<Members> | undefined): Members {
-  if (members === undefined) return NO_MEMBERS;
-  // Snapshots pass whole members and must keep sharing them.
-  if (
-    members.tasks !== undefined &&
-    members.header !== undefined &&
-    members.body !== undefined &&
-    members.rest !== undefined
-  ) {
-    return members as Members;
-  }
-  return {
-    tasks: members.tasks ?? [],
-    header: members.header ?? [],
-    body: members.body ?? null,
-    rest: members.rest ?? {},
-  };
-}
-
 export function newGroup(tasks: Draft[], options: Options = {}, immutable = false): Draft {
-  return new Draft("group", "celery.group", { members: { tasks }, options }, immutable);
+  return new Draft("group", "celery.group", { members: { ...NO_MEMBERS, tasks }, options }, immutable);
 }
 
 export function newChain(tasks: Draft[], options: Options = {}, immutable = false): Draft {
-  return new Draft("chain", "celery.chain", { members: { tasks }, options }, immutable);
+  return new Draft("chain", "celery.chain", { members: { ...NO_MEMBERS, tasks }, options }, immutable);
 }
 
 /** `chord(header, body, **options)`: of a group or chain given as header only the tasks are kept, in a list of the chord's own. */
@@ -100,7 +75,7 @@ export function newChord(
     "celery.chord",
     {
       args: parts.args ?? [],
-      members: { header: headerTasks(header), body, rest: parts.rest ?? { kwargs: {} } },
+      members: { tasks: [], header: headerTasks(header), body, rest: parts.rest ?? { kwargs: {} } },
       options: parts.options ?? {},
     },
     parts.immutable ?? false,

@@ -3,7 +3,7 @@
  * wire: celery-wire 2.2, 2.3; celery/canvas.py `Signature.freeze`, `group.freeze`, `_chord.freeze`, `_chain.freeze`.
  */
 import { InvalidTaskError } from "../../errors.ts";
-import { asDraft, type Draft, isEmptyChain, isEmptyGroup, newGroup, textOption } from "./draft.ts";
+import { type Draft, isEmptyChain, isEmptyGroup, newGroup, textOption } from "./draft.ts";
 import { clone } from "./merge.ts";
 import type { PlanContext } from "./plan.ts";
 import { prepareSteps } from "./prepare-steps.ts";
@@ -128,11 +128,4 @@ function freezeChain(chain: Draft, place: Place, context: PlanContext): Promised
   const last = results[0];
   if (last === undefined) throw new InvalidTaskError("an empty chain has no result");
   return last;
-}
-
-/** The signature that a draft or data stands for, frozen in place when it is a draft. */
-export function frozenDraft(value: unknown, place: Place, context: PlanContext): { draft: Draft; result: Promised } {
-  const draft = asDraft(value);
-  if (draft === null) throw new InvalidTaskError("there is no signature to freeze");
-  return { draft, result: freeze(draft, place, context) };
 }

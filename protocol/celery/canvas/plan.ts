@@ -78,7 +78,10 @@ export interface CanvasPlan {
   readonly steps: readonly PlannedStep[];
   /** What the sender gets back, parents included (`Signature.apply_async(…).as_tuple()`). Null for an empty chain: Celery gives None. */
   readonly result: ResultTuple | null;
-  /** What becomes a child of the sending task, in order (`Task.add_trail`): the tasks and groups without `add_to_parent` false. */
+  /**
+   * What becomes a child of the sending task, in order (`Task.add_trail`): the tasks and groups without `add_to_parent` false. Each
+   * `celery.chord_unlock` that is sent is one more, in front of its header.
+   */
   readonly children: readonly ResultTuple[];
   /** There is a chord, here or in a later step of a chain: a backend that refuses chords refuses the whole plan. */
   readonly needsChords: boolean;

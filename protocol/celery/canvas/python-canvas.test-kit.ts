@@ -109,10 +109,11 @@ export function theirs(one: PythonCase): Answered {
 
 function ourAnswer(one: PythonCase): unknown {
   const ids = context(one);
-  if (one.op === "stamp")
-    return withKnownStamps(
-      stamped(one.signature, one.stamps ?? {}, { visitor: visitorOf(one), append: one.append ?? false }),
-    );
+  if (one.op === "stamp") {
+    const calls: string[] = [];
+    const how = { visitor: visitorOf(one, calls), append: one.append ?? false };
+    return withKnownStamps([stamped(one.signature, one.stamps ?? {}, how), calls]);
+  }
   if (one.op === "replace" && one.request !== undefined) {
     const { plan } = planReplace(one.signature, requestOf(one.request), ids);
     return { ...planned(one, plan, ids), result: undefined };
@@ -156,14 +157,18 @@ function requestOf(request: PythonRequest): Replaced {
   };
 }
 
-function visitorOf(one: PythonCase): WireVisitor | null {
+function visitorOf(one: PythonCase, calls: string[]): WireVisitor | null {
   if (one.visits !== true) return null;
-  const say = (part: string) => () =>
-    one.parts?.includes(part) ? { [one.one_name === true ? "st" : `st_${part}`]: part } : undefined;
+  const say = (part: string) => (signature: WireSignature) => {
+    calls.push(`${part} ${signature.task}`);
+    return one.parts?.includes(part) ? { [one.one_name === true ? "st" : `st_${part}`]: part } : undefined;
+  };
   return {
     onSignature: say("signature"),
     onGroupStart: say("group"),
+    onGroupEnd: say("group end"),
     onChainStart: say("chain"),
+    onChainEnd: say("chain end"),
     onChordBody: say("body"),
     onCallback: say("callback"),
     onErrback: say("errback"),

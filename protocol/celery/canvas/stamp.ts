@@ -8,6 +8,7 @@
 import { isRecord } from "../../records.ts";
 import { readSignatureList, type WireSignature } from "../signature.ts";
 import { groupOf } from "./compose.ts";
+import { setOption } from "./draft.ts";
 import { bodyOf, canvasType, headerOf, membersOf, withBody, withHeader, withMembers } from "./links.ts";
 
 /** Stamps by name. `stamped_headers`, where there are any, are the names that count; others are mere options. */
@@ -55,8 +56,11 @@ function stampedGroup(group: WireSignature, given: Stamps, how: StampHow): WireS
   const { visitor, append } = how;
   const own = visitor === null ? null : (visitor.onGroupStart?.(group, given) ?? {});
   const stamps = mergedStamps(group, own, append, true, given);
-  const tasks = membersOf(group).map((member) => stamped(member, stamps, how));
-  const done = withMembers(stampedLinks(group, stamps, how), tasks);
+  const withLinks = stampedLinks(group, stamps, how);
+  const done = withMembers(
+    withLinks,
+    membersOf(group).map((member) => stamped(member, stamps, how)),
+  );
   visitor?.onGroupEnd?.(done, stamps);
   return done;
 }
@@ -65,9 +69,12 @@ function stampedChain(chain: WireSignature, given: Stamps, how: StampHow): WireS
   const { visitor, append } = how;
   const own = visitor === null ? null : (visitor.onChainStart?.(chain, given) ?? {});
   const stamps = mergedStamps(chain, own, append, true, given);
-  const tasks = membersOf(chain).map((member) => stamped(member, stamps, how));
   // Celery does not pass on here that stamps are appended.
-  const done = withMembers(stampedLinks(chain, stamps, { visitor, append: false }), tasks);
+  const withLinks = stampedLinks(chain, stamps, { visitor, append: false });
+  const done = withMembers(
+    withLinks,
+    membersOf(chain).map((member) => stamped(member, stamps, how)),
+  );
   visitor?.onChainEnd?.(done, stamps);
   return done;
 }
@@ -142,7 +149,7 @@ function mergedStamps(
 function merged(first: Stamps, second: Stamps, append: boolean): Record<string, unknown> {
   const result: Record<string, unknown> = { ...first };
   for (const [name, added] of Object.entries(second)) {
-    result[name] = Object.hasOwn(first, name) ? mergedValue(first[name], added, append) : added;
+    setOption(result, name, Object.hasOwn(first, name) ? mergedValue(first[name], added, append) : added);
   }
   return result;
 }
