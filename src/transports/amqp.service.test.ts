@@ -423,11 +423,11 @@ describe.runIf(haveRabbit())("RabbitMQ", () => {
     test("an idle connection is kept alive by heartbeats", async () => {
       const { vhost: home, proxy } = await proxied();
       const lost: Error[] = [];
-      await open(proxy.url, { heartbeatS: 1, events: { onLost: (error) => lost.push(error) } });
-      const watched = await open(home.url, { heartbeatS: 1 });
-      // Four intervals: RabbitMQ ends a connection after two without a sign of life.
+      await open(proxy.url, { heartbeatS: 2, events: { onLost: (error) => lost.push(error) } });
+      const watched = await open(home.url, { heartbeatS: 2 });
+      // Three intervals: RabbitMQ ends a connection after two without a sign of life.
       const begin = Date.now();
-      await until(() => Date.now() - begin > 4_000, "four seconds");
+      await until(() => Date.now() - begin > 6_500, "three intervals");
       expect(lost).toEqual([]);
       expect(proxy.accepted).toBe(1);
       expect(watched.connected).toBe(true);
