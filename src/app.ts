@@ -5,6 +5,7 @@
 import type { ResultMeta } from "../protocol/celery/result-meta.ts";
 import { ImproperlyConfigured } from "../protocol/errors.ts";
 import type { Queue } from "../protocol/routing.ts";
+import { checkCeleryOptions, checkQueueNames, checkTaskId, definition, notAName } from "./app/options.ts";
 import { makeBackend, makeTransport, type PartsContext } from "./app/parts.ts";
 import type { AsyncResult, ResultOptions } from "./client/async-result.ts";
 import { type Client, createClient } from "./client/client.ts";
@@ -77,6 +78,7 @@ export class Celery {
 
   constructor(name: string, options: CeleryOptions = {}) {
     if (typeof name !== "string" || name === "") throw new ImproperlyConfigured("an app needs a name");
+    checkCeleryOptions(name, options);
     this.name = name;
     const code: SettingsInput = {
       ...options.settings,
@@ -107,7 +109,8 @@ export class Celery {
 
   /** Adds tasks. Two different ones of one name are an error. */
   register(...tasks: readonly AnyTask[]): this {
-    for (const task of tasks) {
+    for (const given of tasks) {
+      const task = definition(given, `app ${this.name}: what it registers`);
       const known = this.#tasks.get(task.name);
       if (known !== undefined && known !== task) {
         throw new ImproperlyConfigured(`two tasks are named ${JSON.stringify(task.name)}`);
@@ -121,11 +124,14 @@ export class Celery {
   task<Call, Result>(task: TaskDefinition<Call, Result>): BoundTask<Call, Result>;
   task(name: string): BoundTask<unknown[], unknown>;
   task(task: AnyTask | string): BoundTask<unknown[], unknown> {
-    const definition = typeof task === "string" ? (this.#tasks.get(task) ?? defineTask(task)) : task;
+    const bound =
+      typeof task === "string"
+        ? (this.#tasks.get(task) ?? defineTask(task))
+        : definition(task, "app.task(): the argument");
     return {
-      name: definition.name,
-      delay: (...args) => this.#send(definition, args, {}, definition.style === "params"),
-      applyAsync: (args?: unknown, options?: ApplyAsyncOptions) => this.#send(definition, args, options),
+      name: bound.name,
+      delay: (...args) => this.#send(bound, args, {}, bound.style === "params"),
+      applyAsync: (args?: unknown, options?: ApplyAsyncOptions) => this.#send(bound, args, options),
     };
   }
 
@@ -148,6 +154,7 @@ export class Celery {
     kwargs: Readonly<Record<string, unknown>> = {},
     options: ApplyAsyncOptions = {},
   ): Promise<AsyncResult<Result>> {
+    if (typeof name !== "string") return Promise.reject(notAName(name));
     return this.client.send<Result>({ name, args, kwargs, options, task: this.#tasks.get(name) ?? null, by: "name" });
   }
 
@@ -155,6 +162,8 @@ export class Celery {
   result<Result>(id: string, task: TaskDefinition<never, Result>): AsyncResult<Result>;
   result(id: string): AsyncResult<unknown>;
   result(id: string, task?: AnyTask): AsyncResult<unknown> {
+    checkTaskId(id);
+    if (task !== undefined) definition(task, "app.result(): the second argument");
     const options: ResultOptions = task?.returns ? { returns: task.returns } : {};
     return this.client.result(id, options);
   }
@@ -219,6 +228,7 @@ export class Celery {
 
   /** The queues of these names, or all configured ones. */
   selectQueues(names?: readonly string[]): readonly Queue[] {
+    if (names !== undefined) checkQueueNames(names);
     return names === undefined || names.length === 0
       ? this.queues.configured
       : names.map((name) => this.queues.get(name));
@@ -246,6 +256,7 @@ export class Celery {
     options: ApplyAsyncOptions = {},
     spread = false,
   ): Promise<AsyncResult<Result>> {
+    if (task?.behaviour === undefined) definition(task, "app.send(): the first argument");
     const passed = spread && Array.isArray(args) ? args[0] : args;
     const call = callArguments(task, passed, this.settings.lovage_validate_params);
     const { args: positional, kwargs } = call instanceof Promise ? await call : call;

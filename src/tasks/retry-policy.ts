@@ -51,6 +51,7 @@ function checkOptions(task: AnyTask, options: RetryOptions): void {
   if (maxRetries !== undefined) maxRetriesKind.parse(maxRetries, `${at} maxRetries of retry()`);
   if (args !== undefined && !Array.isArray(args)) throw mismatch(`${at} args of retry()`, "an array", args);
   if (kwargs !== undefined) dict.parse(kwargs, `${at} kwargs of retry()`);
+  if (options.options !== undefined) dict.parse(options.options, `${at} options of retry()`);
 }
 
 /**

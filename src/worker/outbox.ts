@@ -22,4 +22,6 @@ export interface Outbox {
   ): Promise<SentTask>;
   /** Sends to a task by its definition: one object of parameters or an array of arguments. */
   send(task: { readonly name: string }, args: unknown, options: Record<string, unknown>): Promise<SentTask>;
+  /** Throws `ImproperlyConfigured` for options that `sendTask` would refuse; `at` begins its sentence. */
+  checkOptions?(at: string, options: Readonly<Record<string, unknown>>): void;
 }

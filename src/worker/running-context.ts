@@ -1,8 +1,8 @@
 /** `ctx` of a running task. Everything costly (abort controller, logger, dates) is made when first asked for. */
-import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { parseIso } from "../../protocol/iso-time.ts";
 import type { Log } from "../runtime/log.ts";
 import { silentLog } from "../runtime/log.ts";
+import { mismatch } from "../settings/kinds.ts";
 import {
   type ContextSend,
   type ContextSendTask,
@@ -126,7 +126,11 @@ export class RunningContext implements TaskContext {
   }
 
   retry(options?: RetryOptions): never {
-    throw retryOutcome(this.#request.plan.task, this.#request.message, options);
+    const outcome = retryOutcome(this.#request.plan.task, this.#request.message, options);
+    if (options?.options !== undefined) {
+      this.#host.outbox.checkOptions?.(`${this.name}: options of retry()`, options.options);
+    }
+    throw outcome;
   }
 
   progress(meta: unknown): Promise<void> {
@@ -135,7 +139,7 @@ export class RunningContext implements TaskContext {
 
   async updateState(state: string, meta: unknown = null): Promise<void> {
     if (typeof state !== "string" || state === "") {
-      throw new ImproperlyConfigured(`${this.name}: a state is a text that is not empty, not ${String(state)}`);
+      throw mismatch(`${this.name}: the state`, "a text that is not empty", state);
     }
     await this.#host.updateState(this.#request, state, meta);
   }
