@@ -65,6 +65,7 @@ export function makeTransport(context: PartsContext, wants: TransportWants): Tra
       return createRedisTransport({
         ...common,
         ...tls,
+        ...milliseconds("connectTimeoutMs", settings.broker_connection_timeout),
         urls: picked.urls,
         transportOptions: picked.transportOptions,
         declareMode,
@@ -80,6 +81,13 @@ export function makeTransport(context: PartsContext, wants: TransportWants): Tra
     case "memory":
       return createMemoryTransport({ log, hub: context.hub });
   }
+}
+
+/** An option from a setting in seconds; nothing from null and 0, so that the part's own default holds. */
+function milliseconds<Name extends string>(name: Name, seconds: number | null): { [K in Name]?: number } {
+  const option: { [K in Name]?: number } = {};
+  if (seconds !== null && seconds > 0) Object.assign(option, { [name]: Math.ceil(seconds * 1000) });
+  return option;
 }
 
 /** A base64 body and its envelope around the longest body that is read. */
@@ -151,6 +159,8 @@ export function makeBackend(context: PartsContext, broker: () => SharedBroker): 
         transportOptions,
         log,
         compression: valueCompression,
+        ...milliseconds("connectTimeoutMs", settings.redis_socket_connect_timeout),
+        ...milliseconds("answerTimeoutMs", settings.redis_socket_timeout),
         ...(settings.redis_backend_use_ssl === null ? {} : { tls: settings.redis_backend_use_ssl }),
       });
     case "rpc": {

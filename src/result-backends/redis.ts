@@ -11,7 +11,9 @@ import { ImproperlyConfigured, ProtocolError } from "../../protocol/errors.ts";
 import { pause } from "../runtime/backoff.ts";
 import { type Log, silentLog } from "../runtime/log.ts";
 import {
+  connectionError,
   connectRedis,
+  endRedis,
   parseRedisUrl,
   type Redis,
   type RedisConnectionError,
@@ -38,6 +40,10 @@ export interface RedisBackendOptions<R> {
   log?: Log;
   /** Celery's `result_compression`, and how compressed values of peers are read. */
   compression?: ValueCompression;
+  /** Celery's `redis_socket_connect_timeout`. @default 10_000 */
+  connectTimeoutMs?: number;
+  /** How long Redis may be silent while an answer is due: Celery's `redis_socket_timeout`. @default 15_000 */
+  answerTimeoutMs?: number;
   /** How long `get` waits for a connection that is being made or has just gone. @default 1_000 */
   graceMs?: number;
   /** How long `close` waits for stores on their way. @default 5_000 */
@@ -110,7 +116,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
       values: this.#values,
       client: commands,
       onRetry: (error, records) =>
-        this.#log.warn({ reason: text(error), records }, "results cannot be stored yet; trying again"),
+        this.#log.warn({ err: connectionError(error), records }, "results cannot be stored yet; trying again"),
     });
     this.#reads = new ReadQueue(commands);
     this.#waits = new Waits({
@@ -230,8 +236,8 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
     }
     this.#stores.close();
     this.#reads.close(new BackendGetMetaError("", "the result backend is closed", { retryable: false }));
-    this.#commands?.disconnect();
-    this.#listener?.disconnect();
+    if (this.#commands !== null) endRedis(this.#commands);
+    if (this.#listener !== null) endRedis(this.#listener);
     for (const resolve of this.#whenUp.splice(0)) resolve();
   }
 
@@ -252,9 +258,11 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   }
 
   #connect(purpose: string, onConnected: () => void): Redis {
-    const { tls } = this.#options;
+    const { tls, connectTimeoutMs, answerTimeoutMs } = this.#options;
     return connectRedis(this.#target, {
       purpose,
+      ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+      ...(answerTimeoutMs === undefined ? {} : { answerTimeoutMs }),
       ...(tls === undefined ? {} : { tls }),
       onConnected: () => {
         this.#refusal = null;
@@ -262,13 +270,13 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
         if (readyOf(this.#commands) && (this.#listener === null || readyOf(this.#listener))) this.#waits.storeIsBack();
       },
       onLost: (error) => {
-        this.#log.warn({ reason: error.message, purpose }, "the connection to the result store has gone; reconnecting");
+        this.#log.warn({ err: error, purpose }, "the connection to the result store has gone; reconnecting");
         if (purpose === "results") this.#reads.rejectAll(error, (reader) => reader instanceof AwaitedRead);
         else this.#subscriptions.onLost();
         this.#waits.storeIsAway(error);
       },
       onRetry: (error, delayMs) => {
-        this.#log.warn({ reason: error.message, purpose, delayMs }, "the result store cannot be reached; trying again");
+        this.#log.warn({ err: error, purpose, delayMs }, "the result store cannot be reached; trying again");
         this.#waits.storeIsAway(error);
         if (error.refused) this.#onRefused(error);
       },

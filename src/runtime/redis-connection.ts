@@ -49,7 +49,7 @@ export interface ConnectRedisOptions {
   onConnected?(name: string): void;
   /** An established connection has gone. Called once per loss. */
   onLost?(error: RedisConnectionError): void;
-  /** An attempt failed; the next comes in `delayMs`. Call `client.disconnect()` to give up. */
+  /** An attempt failed; the next comes in `delayMs`. Call `endRedis(client)` to give up. */
   onRetry?(error: RedisConnectionError, delayMs: number): void;
 }
 
@@ -69,12 +69,15 @@ function uncork(stream: Redis["stream"]): void {
   stream.uncork();
 }
 
+export const ANSWER_TIMEOUT_MS = 15_000;
+/** How long a server that says nothing may take to hear that we leave. */
+const FAREWELL_MS = 250;
 const SHORT_LIFE_MS = 5_000;
 const SHORT_LIFE_PAUSE_MS = 1_000;
 
 /**
  * Starts connecting to `target`. The client speaks RESP2, so that replies are the same on every server. End it with
- * `client.disconnect()`; after that nothing of it keeps the process alive. Throws `ImproperlyConfigured` for unreadable
+ * `endRedis(client)`; after that nothing of it keeps the process alive. Throws `ImproperlyConfigured` for unreadable
  * certificate files.
  */
 export function connectRedis(target: RedisTarget, options: ConnectRedisOptions): Redis {
@@ -125,8 +128,8 @@ export function connectRedis(target: RedisTarget, options: ConnectRedisOptions):
     disableClientInfo: true,
     lazyConnect: options.lazy ?? false,
     connectTimeout: options.connectTimeoutMs ?? 10_000,
-    socketTimeout: options.answerTimeoutMs ?? 15_000,
-    disconnectTimeout: 1_000,
+    socketTimeout: options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS,
+    disconnectTimeout: FAREWELL_MS,
     keepAlive: options.keepAliveMs ?? 15_000,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
@@ -159,6 +162,20 @@ export function connectRedis(target: RedisTarget, options: ConnectRedisOptions):
   });
   client.on("close", () => clearInterval(pings));
   return client;
+}
+
+/**
+ * Ends `client` for good. A connection that does not stand is dropped: ioredis would keep the process alive for
+ * `disconnectTimeout`, also for a socket that has been closed long since.
+ */
+export function endRedis(client: Redis): void {
+  const { stream } = client;
+  const stands = client.status === "ready";
+  client.disconnect();
+  if (stands || stream === undefined || stream === null) return;
+  // Only ioredis's timer listens any more.
+  if (stream.closed) stream.emit("close");
+  else stream.destroy();
 }
 
 /** Resolves when `client` is ready; rejects with `RedisConnectionError` when it was disconnected for good or `signal` aborts. */

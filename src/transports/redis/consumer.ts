@@ -8,7 +8,7 @@ import { type DecodedEnvelope, decodeEnvelope, decodeUnacked } from "../../../pr
 import type { RedisKeys } from "../../../protocol/kombu/redis-keys.ts";
 import type { Message } from "../../../protocol/message.ts";
 import type { Log } from "../../runtime/log.ts";
-import { ConnectionLost, TransportClosed } from "../errors.ts";
+import { ConnectionLost, TransportClosed, TransportError } from "../errors.ts";
 import type { ConsumeOptions, Consumer, Delivery } from "../transport.ts";
 import { type DeliveryOwner, RedisDelivery } from "./delivery.ts";
 import type { Fanout } from "./fanout.ts";
@@ -222,7 +222,7 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
       this.#taking = null;
       if (error instanceof ConnectionLost && !this.#noAck) this.#unanswered.push(take);
       if (!(error instanceof ConnectionLost || error instanceof TransportClosed)) {
-        log.error({ error: String(error), queues }, "Redis refused to hand out messages");
+        log.error({ err: error, queues }, "Redis refused to hand out messages");
         this.#rest();
       }
       return;
@@ -230,7 +230,7 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
     this.#taking = null;
     const taken = Array.isArray(reply) ? reply : [];
     if (typeof taken[0] === "string") {
-      log.error({ error: taken[0], queues }, "a queue cannot be read");
+      log.error({ err: new TransportError("REDIS", taken[0]), queues }, "a queue cannot be read");
       this.#rest();
     }
     const count_ = (taken.length - 1) / 2;
@@ -297,7 +297,7 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
       this.#onDelivery(delivery);
     } catch (error) {
       this.#parts.log.error(
-        { error: String(error), queue: delivery.info.queue },
+        { err: error, queue: delivery.info.queue },
         "a delivery handler threw; the message stays held",
       );
     }
@@ -311,7 +311,7 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
       isAsleep = await waiting.sleep(this);
     } catch (error) {
       // The take on the same connection tells the same story.
-      this.#parts.log.debug({ error: String(error) }, "could not wait for messages");
+      this.#parts.log.debug({ err: error }, "could not wait for messages");
     }
     if (woken !== this.#woken) return;
     this.#sleep = isAsleep ? "asleep" : "awake";
