@@ -10,14 +10,17 @@ import { makeBackend, makeTransport, type PartsContext } from "./app/parts.ts";
 import type { AsyncResult, ResultOptions } from "./client/async-result.ts";
 import { type Client, createClient } from "./client/client.ts";
 import type { ApplyAsyncOptions } from "./client/publish-options.ts";
+import type { BrokerState } from "./client/publisher.ts";
 import { Queues } from "./client/queues.ts";
 import { ErrorRegistry, type MappedErrorClass } from "./client/remote-errors.ts";
 import type { ResultBackend } from "./result-backends/result-backend.ts";
 import "./runtime/bytes.ts";
 import { consoleLog, LOG_LEVELS, type LogLevel } from "./runtime/console-log.ts";
+import { maskUrl } from "./runtime/credentials.ts";
 import type { Log } from "./runtime/log.ts";
 import { parseSettings, type Settings, type SettingsInput } from "./settings/settings.ts";
 import { type Zone, zoneOf } from "./settings/timezone.ts";
+import { pickBroker } from "./settings/urls.ts";
 import { callArguments } from "./tasks/call-arguments.ts";
 import { type AnyTask, task as defineTask, type TaskDefinition } from "./tasks/definition.ts";
 import type { Transport, TransportEvents } from "./transports/transport.ts";
@@ -73,6 +76,8 @@ export class Celery {
   #backend: ResultBackend<ResultMeta> | null | undefined;
   /** Who else wants to know of the publishing connection: the rpc result backend. */
   #watching: TransportEvents = {};
+  /** The publishing connection, for errors. */
+  readonly #broker: BrokerState;
   #client: Client | null = null;
   #closing: Promise<void> | null = null;
 
@@ -96,6 +101,7 @@ export class Celery {
     this.notices = parsed.notices;
     for (const notice of parsed.notices) this.log.warn({}, notice);
     this.#errors = new ErrorRegistry(options.errors);
+    this.#broker = brokerState(this.settings);
     this.#context = { settings: this.settings, log: this.log, hub: name };
     this.queues = new Queues(this.settings);
     this.zone = zoneOf(this.settings);
@@ -178,6 +184,7 @@ export class Celery {
       log: this.log,
       queues: this.queues,
       errors: this.#errors,
+      broker: this.#broker,
     });
     return this.#client;
   }
@@ -189,10 +196,17 @@ export class Celery {
       purpose: "write",
       events: {
         onConnected: (url) => {
+          this.#broker.lastError = null;
           say.onConnected(url);
           this.#watching.onConnected?.(url);
         },
-        onLost: (error) => this.#watching.onLost?.(error),
+        onLost: (error) => {
+          this.#broker.lastError = error;
+          this.#watching.onLost?.(error);
+        },
+        onRetry: (error) => {
+          this.#broker.lastError = error;
+        },
       },
     });
     return this.#transport;
@@ -267,6 +281,17 @@ export class Celery {
   #sayEvents(what: string) {
     return { onConnected: (url: string) => this.log.debug({ url }, `connected for ${what}`) };
   }
+}
+
+/** Which URLs there are is asked when they are needed: an app may be there only to name its tasks. */
+function brokerState(settings: Settings): BrokerState {
+  return {
+    get url() {
+      const { urls } = pickBroker(settings, { purpose: "write" });
+      return urls.length === 0 ? "the broker" : urls.map(maskUrl).join(" or ");
+    },
+    lastError: null,
+  };
 }
 
 function logLevel(env: NodeJS.ProcessEnv): LogLevel {

@@ -127,6 +127,21 @@ describe("close() of an app whose Redis cannot be reached", () => {
   });
 });
 
+test.each([
+  ["amqp", "amqp://user:secret@127.0.0.1:1//"],
+  ["redis", "redis://:secret@127.0.0.1:1/0"],
+])("a publish that no broker took names the broker, the time and the last reason (%s)", async (scheme, broker_url) => {
+  const app = appOf({ broker_url, broker_connection_timeout: 0.3, task_publish_retry: false });
+  const error: unknown = await app.sendTask("x").catch((thrown: unknown) => thrown);
+  await app.close();
+  expect(String(error)).toMatch(
+    new RegExp(`^ConnectionLost: no connection to ${scheme}://.*@?127.0.0.1:1/.* within 0\\.\\d+ s: `),
+  );
+  expect(String(error)).toContain("ECONNREFUSED");
+  expect(String(error)).not.toContain("secret");
+  expect(error).toMatchObject({ cause: expect.any(Error) });
+});
+
 describe("a broker or store that cannot be reached", () => {
   test.each<[string, SettingsInput]>([
     ["AMQP", { broker_url: "amqp://user:secret@127.0.0.1:1//" }],

@@ -17,7 +17,7 @@ import type { Transport } from "../transports/transport.ts";
 import type { Anticipation } from "./anticipation.ts";
 import { AsyncResult, type ResultOptions } from "./async-result.ts";
 import { type ApplyAsyncOptions, type CheckedOptions, checkOptions } from "./publish-options.ts";
-import { Publisher, type PublishHow, type PublishTarget } from "./publisher.ts";
+import { type BrokerState, Publisher, type PublishHow, type PublishTarget } from "./publisher.ts";
 import { Queues } from "./queues.ts";
 import { ErrorRegistry } from "./remote-errors.ts";
 import { Results } from "./results.ts";
@@ -35,6 +35,8 @@ export interface ClientParts {
   /** @default `json` and `raw` */
   readonly serializers?: SerializerRegistry;
   readonly errors?: ErrorRegistry;
+  /** Named by the error of a publish that no broker took. */
+  readonly broker?: BrokerState;
   /** Unix milliseconds. @default Date.now */
   readonly now?: () => number;
   /** Task ids. @default UUID version 4 */
