@@ -5,6 +5,7 @@
  */
 import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
 import type { RecordCodec, ResultBackend, WatchOptions } from "./result-backend.ts";
+import { unreadable } from "./stored-value.ts";
 import { Waits } from "./waits.ts";
 
 interface StoredRecord {
@@ -81,7 +82,7 @@ class MemoryBackend<R> implements ResultBackend<R> {
   async get(id: string): Promise<R | null> {
     if (this.#closed) throw new BackendGetMetaError(id, "the result backend is closed", { retryable: false });
     const stored = this.#live(this.#codec.key(id));
-    return stored === undefined ? null : this.#codec.decode(id, stored.bytes, stored.contentType);
+    return stored === undefined ? null : this.#decode(id, stored);
   }
 
   watch(id: string, options: WatchOptions<R>): Promise<R> {
@@ -116,13 +117,21 @@ class MemoryBackend<R> implements ResultBackend<R> {
     if (stored === undefined) return;
     let record: R;
     try {
-      record = this.#codec.decode(id, stored.bytes, stored.contentType);
+      record = this.#decode(id, stored);
     } catch (error) {
       this.#waits.fail(id, error);
       return;
     }
     this.#waits.offer(id, record, stored.bytes);
   };
+
+  #decode(id: string, stored: StoredRecord): R {
+    try {
+      return this.#codec.decode(id, stored.bytes, stored.contentType);
+    } catch (error) {
+      throw unreadable(error, id, this.#codec.key(id));
+    }
+  }
 
   #live(key: string): StoredRecord | undefined {
     const { records } = this.#hub;

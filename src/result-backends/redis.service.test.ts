@@ -206,6 +206,30 @@ describe.skipIf(url === undefined)("redis", () => {
     expect(backend.pendingBytes).toBe(0);
   });
 
+  test("a key that holds no string is no PENDING result: reads and waits fail with the task's id", async () => {
+    const prefix = newPrefix();
+    const backend = open(prefix);
+    await admin.lpush(`${prefix}celery-task-meta-list`, "x");
+    const reads = await Promise.allSettled([backend.get("list"), backend.get("none"), backend.watch("list", {})]);
+    for (const read of [reads[0], reads[2]]) {
+      expect(read?.status === "rejected" && read.reason).toBeInstanceOf(BackendGetMetaError);
+      expect(read?.status === "rejected" && read.reason).toMatchObject({ taskId: "list", retryable: false });
+      expect(String(read?.status === "rejected" && read.reason)).toMatch(/task list \(key ".*meta-list"\): WRONGTYPE/);
+    }
+    expect(reads[1]).toEqual({ status: "fulfilled", value: null });
+    await backend.store("none", { status: "SUCCESS", value: 1 });
+    expect((await backend.get("none"))?.value).toBe(1);
+  });
+
+  test("bytes that are no record name the task and the key", async () => {
+    const prefix = newPrefix();
+    const backend = open(prefix);
+    await admin.set(`${prefix}celery-task-meta-odd`, "{");
+    const named = /the result of task odd \(key ".*celery-task-meta-odd"\) cannot be read/;
+    await expect(backend.get("odd")).rejects.toThrow(named);
+    await expect(backend.watch("odd", {})).rejects.toThrow(named);
+  });
+
   test("wrong credentials fail what waits instead of leaving it for ever", async () => {
     const wrong = new URL(redisUrl);
     wrong.username = "nobody";

@@ -173,8 +173,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
       this.#reads.push({
         key,
         onValue: resolve,
-        onError: (cause) =>
-          reject(new BackendGetMetaError(id, `cannot read the result of ${id}: ${text(cause)}`, { cause })),
+        onError: (cause) => reject(unreadableKey(id, key, cause)),
       });
     });
     return value === null ? null : this.#values.decode(id, value);
@@ -354,9 +353,11 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
     this.#offer(awaited, value, read.overtaken);
   }
 
-  onReadFailed(read: AwaitedRead): void {
+  onReadFailed(read: AwaitedRead, error: unknown): void {
     const { awaited } = read;
-    if (this.#awaited.get(awaited.channel) === awaited) this.#reads.push(new AwaitedRead(awaited, this));
+    if (this.#awaited.get(awaited.channel) !== awaited) return;
+    if (isWrongType(error)) this.#waits.fail(awaited.id, unreadableKey(awaited.id, awaited.channel, error));
+    else this.#reads.push(new AwaitedRead(awaited, this));
   }
 
   #offer(awaited: Awaited, value: Buffer, onlyIfReady = false): void {
@@ -377,7 +378,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
 /** What an `AwaitedRead` tells its backend. */
 interface AwaitedReads {
   onRead(read: AwaitedRead, value: Buffer | null): void;
-  onReadFailed(read: AwaitedRead): void;
+  onReadFailed(read: AwaitedRead, error: unknown): void;
 }
 
 /** The one read after subscribing. When its connection fails it is asked again with the next one. */
@@ -405,8 +406,8 @@ class AwaitedRead implements Reader {
     this.#owner.onRead(this, value);
   }
 
-  onError(): void {
-    this.#owner.onReadFailed(this);
+  onError(error: unknown): void {
+    this.#owner.onReadFailed(this, error);
   }
 }
 
@@ -416,6 +417,16 @@ export function createRedisBackend<R>(options: RedisBackendOptions<R>): RedisBac
 
 function readyOf(client: Redis | null): Redis | null {
   return client?.status === "ready" ? client : null;
+}
+
+/** Another program keeps something else under the key of a result. */
+function isWrongType(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("WRONGTYPE");
+}
+
+function unreadableKey(id: string, key: string, error: unknown): BackendGetMetaError {
+  const message = `cannot read the result of task ${id} (key ${JSON.stringify(key)}): ${text(error)}`;
+  return new BackendGetMetaError(id, message, { cause: connectionError(error), retryable: !isWrongType(error) });
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -16,6 +16,7 @@ import { PublishError, TransportClosed, TransportError } from "../transports/err
 import type { Consumer, Delivery, Transport } from "../transports/transport.ts";
 import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
 import type { RecordCodec, ResultBackend, ResultRoute, WatchOptions } from "./result-backend.ts";
+import { unreadable } from "./stored-value.ts";
 import { Waits } from "./waits.ts";
 
 export interface RpcBackendOptions<R> {
@@ -223,7 +224,8 @@ class RpcResultBackend<R> implements RpcBackend<R> {
     let record: R;
     try {
       record = this.#codec.decode(id, message.body, message.contentType);
-    } catch (error) {
+    } catch (thrown) {
+      const error = unreadable(thrown, id);
       this.#log.warn({ err: error, id }, "a reply could not be read");
       this.#waits.fail(id, error);
       return;
