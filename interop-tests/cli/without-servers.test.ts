@@ -179,11 +179,11 @@ describe("worker", () => {
     expect(state.stdout).toBe("RETRY\n");
   });
 
-  test("an error thrown where nobody catches it stops the worker with 1", async () => {
+  test("an error thrown where nobody catches it is logged with its task, and stops the worker with 1", async () => {
     const worker = await project.worker(["-Q", "w5"]);
     await project.lovage(["call", "shop.throws", "--queue", "w5"]);
     expect(await ended(worker)).toEqual({ code: 1, signal: null });
-    expect(worker.log()).toContain("thrown away");
+    expect(worker.log()).toMatch(/"level":60,.*"task":"shop\.throws","id":"[0-9a-f-]{36}".*thrown away/);
   });
 
   test("goes on when nobody reads what it and its tasks print", async () => {

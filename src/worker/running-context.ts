@@ -8,6 +8,7 @@ import {
   type ContextSendTask,
   childSent,
   type RetryOptions,
+  runInTask,
   type SentTask,
   type TaskContext,
   type TaskDeliveryInfo,
@@ -114,10 +115,14 @@ export class RunningContext implements TaskContext {
     return this.#log;
   }
 
-  /** Aborts `signal`. A task that never looked at it gets a signal that is aborted when it looks. */
+  /**
+   * Aborts `signal`. A task that never looked at it gets a signal that is aborted when it looks. Listeners run as part of the
+   * task: Node reports what one of them throws as uncaught, and `currentTask()` says there whose it was.
+   */
   abort(reason: unknown): void {
     this.#controller ??= new AbortController();
-    this.#controller.abort(reason);
+    const controller = this.#controller;
+    runInTask(this, () => controller.abort(reason));
   }
 
   /** The reason with which `signal` aborted; undefined while it has not. */

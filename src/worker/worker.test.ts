@@ -132,6 +132,39 @@ function watchDelivery(delivery: Delivery, order: string[]): void {
 
 const add = task("add", { params: { x: z.number(), y: z.number().default(10) } }, ({ x, y }) => x + y);
 
+test("an abort listener, a timer or a promise that throws is known by its task where Node reports it, and the task ends", async () => {
+  const kept = (["uncaughtException", "unhandledRejection"] as const).map((event) => {
+    const listeners = process.listeners(event as "uncaughtException");
+    process.removeAllListeners(event);
+    return { event, listeners };
+  });
+  const strays: string[] = [];
+  const note = (error: unknown) => void strays.push(`${String(error)} ${currentTask()?.name} ${currentTask()?.id}`);
+  process.on("uncaughtException", note).on("unhandledRejection", note);
+  try {
+    const stray = task("stray", { params: {}, softTimeLimit: 0.05 }, async (_params, ctx) => {
+      setTimeout(() => errorOf("timer"), 1);
+      setTimeout(() => void Promise.resolve().then(() => errorOf("promise")), 2);
+      ctx.signal.addEventListener("abort", () => errorOf("listener"));
+      await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
+      return "done";
+    });
+    const { send, end } = await fleet([stray]);
+    const id = await send({ task: "stray" });
+    expect(await end(id)).toMatchObject({ status: "SUCCESS", result: "done" });
+    await vi.waitUntil(() => strays.length === 3);
+    const who = ["timer", "promise", "listener"].map((what) => `TypeError: a stray ${what} stray ${id}`);
+    expect(strays).toEqual(who);
+  } finally {
+    process.off("uncaughtException", note).off("unhandledRejection", note);
+    for (const { event, listeners } of kept) for (const listener of listeners) process.on(event, listener);
+  }
+});
+
+function errorOf(what: string): never {
+  throw new TypeError(`a stray ${what}`);
+}
+
 function revokedProxy(): object {
   const { proxy, revoke } = Proxy.revocable({}, {});
   revoke();
