@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { celeryRecordCodec } from "../../protocol/celery/result-codec.ts";
 import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
 import { compress, decompress } from "../runtime/compression.ts";
-import { connectRedis, parseRedisUrl, type Redis, whenReady } from "../runtime/redis-connection.ts";
+import { connectRedis, loadRedis, parseRedisUrl, type Redis, whenReady } from "../runtime/redis-connection.ts";
 import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
 import { RedisScript } from "./redis/script.ts";
 import { createRedisBackend, type RedisBackend, type RedisBackendOptions } from "./redis.ts";
@@ -68,6 +68,7 @@ describe.skipIf(url === undefined)("redis", () => {
   const redisUrl = url ?? "";
   let admin: Redis;
   beforeAll(async () => {
+    await loadRedis();
     admin = connectRedis(parseRedisUrl(redisUrl), { purpose: "test" });
     await whenReady(admin);
   });

@@ -14,9 +14,11 @@ import {
   connectionError,
   connectRedis,
   endRedis,
+  isRedisLoaded,
+  loadRedis,
   parseRedisUrl,
   type Redis,
-  type RedisConnectionError,
+  RedisConnectionError,
   type RedisTarget,
 } from "../runtime/redis-connection.ts";
 import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
@@ -96,6 +98,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   #lateTimer: NodeJS.Timeout | null = null;
   #commands: Redis | null = null;
   #listener: Redis | null = null;
+  #loading: Promise<void> | null = null;
   /** Resolvers of those who wait for the command connection. */
   #whenUp: (() => void)[] = [];
   #refusal: RedisConnectionError | null = null;
@@ -243,6 +246,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   // ------------------------------------------------------------------------------------------------------- connections
 
   #connectCommands(): void {
+    if (!isRedisLoaded()) return this.#load();
     this.#commands ??= this.#connect("results", () => {
       this.#stores.wake();
       this.#reads.wake();
@@ -250,8 +254,23 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
     });
   }
 
+  /** What was asked for meanwhile waits as it does for a connection. */
+  #load(): void {
+    this.#loading ??= loadRedis().then(
+      () => {
+        if (this.#closing !== null) return;
+        this.#connectCommands();
+        if (this.#awaited.size > 0) this.#connectListener();
+      },
+      (error: unknown) => {
+        this.#loading = null;
+        this.#onRefused(new RedisConnectionError(text(error), true, { cause: error }));
+      },
+    );
+  }
+
   #connectListener(): void {
-    if (this.#listener !== null) return;
+    if (this.#listener !== null || !isRedisLoaded()) return;
     this.#listener = this.#connect("results-listener", () => this.#subscriptions.onConnected());
     this.#listener.on("messageBuffer", this.#onMessage);
   }

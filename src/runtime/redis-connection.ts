@@ -12,7 +12,7 @@
  */
 import { readFileSync } from "node:fs";
 import type { ConnectionOptions } from "node:tls";
-import { Redis, type RedisOptions } from "ioredis";
+import type { Redis, RedisOptions } from "ioredis";
 import { ImproperlyConfigured, LovageError } from "../../protocol/errors.ts";
 import { type BackoffOptions, backoffMs } from "./backoff.ts";
 import type { RedisEndpoint, RedisTarget } from "./redis-url.ts";
@@ -72,15 +72,33 @@ function uncork(stream: Redis["stream"]): void {
 export const ANSWER_TIMEOUT_MS = 15_000;
 /** How long a server that says nothing may take to hear that we leave. */
 const FAREWELL_MS = 250;
+let driver: typeof import("ioredis").Redis | null = null;
+
+/** Whether `connectRedis` may be called. */
+export function isRedisLoaded(): boolean {
+  return driver !== null;
+}
+
+/** Loads ioredis: a process that speaks no Redis starts sooner without it. Throws `ImproperlyConfigured` where it is missing. */
+export async function loadRedis(): Promise<void> {
+  if (driver !== null) return;
+  try {
+    driver = (await import("ioredis")).Redis;
+  } catch (cause) {
+    throw new ImproperlyConfigured("the package ioredis, which speaks to Redis, cannot be loaded", { cause });
+  }
+}
+
 const SHORT_LIFE_MS = 5_000;
 const SHORT_LIFE_PAUSE_MS = 1_000;
 
 /**
- * Starts connecting to `target`. The client speaks RESP2, so that replies are the same on every server. End it with
- * `endRedis(client)`; after that nothing of it keeps the process alive. Throws `ImproperlyConfigured` for unreadable
- * certificate files.
+ * Starts connecting to `target`; `loadRedis` must have been awaited before. The client speaks RESP2, so that replies are the
+ * same on every server. End it with `endRedis(client)`; after that nothing of it keeps the process alive. Throws
+ * `ImproperlyConfigured` for unreadable certificate files.
  */
 export function connectRedis(target: RedisTarget, options: ConnectRedisOptions): Redis {
+  if (driver === null) throw new ImproperlyConfigured("connectRedis needs loadRedis before it");
   const { backoff, pingIntervalMs = 5_000 } = options;
   let index = 0;
   let lastError: RedisConnectionError | undefined;
@@ -115,7 +133,7 @@ export function connectRedis(target: RedisTarget, options: ConnectRedisOptions):
     return delayMs;
   };
 
-  const client = new Redis({
+  const client = new driver({
     ...addressOf(current(), options.tls),
     ...sentinelOptions(target, options.tls, (attempt) => {
       const delayMs = Math.min(2_000, backoffMs(attempt - 1, backoff));

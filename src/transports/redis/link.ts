@@ -12,6 +12,8 @@ import {
   connectRedis,
   endRedis,
   inOneWrite,
+  isRedisLoaded,
+  loadRedis,
   type Redis,
   type RedisConnectionError,
   type RedisEndpoint,
@@ -82,6 +84,8 @@ export class RedisLink {
   /** Resolves when the connection stands and all members are set up. Rejects as `Transport.connect` does. */
   async connect(signal?: AbortSignal): Promise<void> {
     if (this.#state === "closed") throw new TransportClosed();
+    if (!isRedisLoaded()) await loadRedis();
+    if (this.closed) throw new TransportClosed();
     if (signal?.aborted) throw signal.reason;
     if (this.#state === "idle") this.#start();
     try {
