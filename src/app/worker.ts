@@ -107,7 +107,7 @@ export class Worker {
 
   /**
    * Connects, declares its queues and consumes. While the broker is away it keeps trying until `signal` aborts. Asked again it
-   * answers as before; one that has failed may be tried again. A stopped worker is not started: make a new one.
+   * answers as before. A worker that was stopped, or whose start has failed, is not started again: make a new one.
    */
   start(signal?: AbortSignal): Promise<this> {
     if (this.#stopping !== null) {
@@ -115,7 +115,8 @@ export class Worker {
       return Promise.reject(new ImproperlyConfigured(words));
     }
     this.#starting ??= this.#start(signal).catch((error: unknown) => {
-      this.#starting = null;
+      // Often nobody holds the worker, and an open connection would keep the process alive.
+      this.stop("cold").catch((stopError: unknown) => this.app.log.error({ err: stopError }, "shutdown failed"));
       throw error;
     });
     return this.#starting;

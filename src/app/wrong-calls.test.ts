@@ -154,11 +154,11 @@ describe("starting a worker", () => {
     expect(await refusal(() => worker.start())).toMatch(/was stopped .*make a new Worker/);
   });
 
-  test("again after the first start was given up begins anew", async () => {
+  test("that fails leaves nothing open: a new one is needed", async () => {
     const worker = new Worker(app);
     const reason = new ImproperlyConfigured("not now");
     await expect(worker.start(AbortSignal.abort(reason))).rejects.toBe(reason);
-    await worker.start();
-    await worker.stop();
+    await worker.finished;
+    expect(await refusal(() => worker.start())).toMatch(/was stopped .*make a new Worker/);
   });
 });

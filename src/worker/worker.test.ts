@@ -225,6 +225,8 @@ describe("a handler that calls its context wrongly", () => {
     ["maxRetries", { maxRetries: "3", countdown: 0 }],
     ["countdown", { countdown: "5" }],
     ["countdwon", { countdwon: 5 }],
+    ["eta", { eta: "tomorrow" }],
+    ["eta", { eta: new Date(Number.NaN) }],
     ["args", { args: 5 }],
     ["the options of retry", 5],
   ])("fails with the name of %s, and is not tried again", async (name, options) => {
@@ -396,6 +398,18 @@ describe("steering", () => {
       },
     });
     expect((await f.backend.get(id))?.exception).toEqual({ type: "ValueError", module: "builtins", args: ["not yet"] });
+  });
+
+  test.each<[string, RetryOptions, object]>([
+    ["an eta of null is none", { eta: null, countdown: 60 }, { countdown: 60 }],
+    ["an eta of null alone leaves the default delay", { eta: null }, { countdown: 180 }],
+    ["a countdown hides an eta", { eta: "2030-01-01T00:00:00", countdown: 60 }, { countdown: 60 }],
+    ["a countdown of 0 does not", { eta: "2030-01-01T00:00:00", countdown: 0 }, { eta: "2030-01-01T00:00:00" }],
+  ])("when to retry is read as Celery reads it: %s", async (_what, options, expected) => {
+    const f = await fleet([task("again", { params: {} }, (_params, ctx) => ctx.retry(options))]);
+    await f.send({ task: "again" });
+    await expect.poll(() => f.sent.length).toBe(1);
+    expect(f.sent[0]?.options).toMatchObject(expected);
   });
 
   test("the last retry throws its cause, or MaxRetriesExceededError", async () => {
