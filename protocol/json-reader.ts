@@ -84,7 +84,9 @@ class JsonReader {
 
   private enter(container: Container): void {
     if (this.open.length >= this.maxDepth) {
-      throw new DecodeError(`JSON nested deeper than ${this.maxDepth} levels (character ${this.at})`);
+      throw new DecodeError(`JSON nested deeper than ${this.maxDepth} levels (character ${this.at})`, {
+        beyondUs: true,
+      });
     }
     this.open.push(container);
     this.names.push("");

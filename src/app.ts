@@ -79,6 +79,7 @@ export class Celery {
   /** The publishing connection, for errors. */
   readonly #broker: BrokerState;
   #client: Client | null = null;
+  #closed = false;
   #closing: Promise<void> | null = null;
 
   constructor(name: string, options: CeleryOptions = {}) {
@@ -176,7 +177,7 @@ export class Celery {
 
   /** What sends and waits; made when first used. */
   get client(): Client {
-    if (this.#closing !== null) throw new ImproperlyConfigured(`the app ${this.name} is closed`);
+    if (this.#closed) throw new ImproperlyConfigured(`the app ${this.name} is closed`);
     this.#client ??= createClient({
       settings: this.settings,
       transport: this.transport,
@@ -225,6 +226,9 @@ export class Celery {
     return this.#backend;
   }
 
+  /** Workers of this app that run: it closes after them, or their results would be lost. @internal */
+  readonly running = new Set<{ stop(): Promise<void> }>();
+
   /** A connection of its own for a consumer; the caller closes it. */
   consumerTransport(events: TransportEvents = {}): Transport {
     const say = this.#sayEvents("consuming");
@@ -259,6 +263,8 @@ export class Celery {
   }
 
   async #close(): Promise<void> {
+    await Promise.all([...this.running].map((worker) => worker.stop()));
+    this.#closed = true;
     this.#client?.close();
     await this.#backend?.close();
     await this.#transport?.close();

@@ -126,6 +126,7 @@ export class Worker {
     if (signal !== undefined && !(signal instanceof AbortSignal))
       throw mismatch("worker.start(): the signal", "an AbortSignal", signal);
     const { signal: giveUp } = this.#giveUp;
+    this.app.running.add(this);
     await this.#core.start(signal === undefined ? giveUp : AbortSignal.any([signal, giveUp]));
     this.app.log.info({ hostname: this.hostname, queues: this.queueNames, concurrency: this.concurrency }, "ready");
     return this;
@@ -161,6 +162,7 @@ export class Worker {
     try {
       await stopped;
     } finally {
+      this.app.running.delete(this);
       this.#removeSignals();
       await this.#transport.close();
       this.#finish();

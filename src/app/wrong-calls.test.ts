@@ -154,6 +154,29 @@ describe("starting a worker", () => {
     expect(await refusal(() => worker.start())).toMatch(/was stopped .*make a new Worker/);
   });
 
+  test("whose app is closed stops it first, warm: what it runs is stored", async () => {
+    let finish: () => void = () => undefined;
+    const begun = new Promise<void>((resolve) => {
+      const slow = task("wrong.slow", async () => {
+        resolve();
+        await new Promise<void>((done) => {
+          finish = done;
+        });
+        return (await app.send(add, [1, 2])).id === "" ? "" : "kept";
+      });
+      app.register(slow);
+    });
+    const asking = new Celery(app.name, { ...base });
+    await new Worker(app).start();
+    const sent = await asking.sendTask("wrong.slow");
+    await begun;
+    const closing = app.close();
+    finish();
+    await closing;
+    expect(await sent.get({ timeout: 5_000 })).toBe("kept");
+    await asking.close();
+  });
+
   test("that fails leaves nothing open: a new one is needed", async () => {
     const worker = new Worker(app);
     const reason = new ImproperlyConfigured("not now");

@@ -161,6 +161,26 @@ test("an abort listener, a timer or a promise that throws is known by its task w
   }
 });
 
+test.each([
+  [
+    "in a compression that Node lacks",
+    { compression: "application/x-bz2" },
+    "[[1], {}, {}]",
+    /bzip2 is not available in Node/,
+  ],
+  ["nested deeper than is read", {}, `[[${"[".repeat(3000)}${"]".repeat(3000)}], {}, {}]`, /nested deeper/],
+])("a body %s fails for whoever waits: another worker might have read it", async (_what, headers, body, words) => {
+  const { end, raw, worker, left } = await fleet([add]);
+  const message = encodeTask({ task: "add", id: newId(), origin: "test", serializer: jsonSerializer });
+  await raw({ ...message, headers: { ...message.headers, ...headers }, body: Buffer.from(body) });
+  const { status, exception } = await end(message.properties.correlationId ?? "");
+  expect(status).toBe("FAILURE");
+  expect(exception?.type).toBe("InvalidTaskError");
+  expect(exception?.args[0]).toMatch(words);
+  await expect.poll(left).toBe(0);
+  expect(worker.stats.refused).toBe(1);
+});
+
 function errorOf(what: string): never {
   throw new TypeError(`a stray ${what}`);
 }
