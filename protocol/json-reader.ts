@@ -84,9 +84,7 @@ class JsonReader {
 
   private enter(container: Container): void {
     if (this.open.length >= this.maxDepth) {
-      throw new DecodeError(`JSON nested deeper than ${this.maxDepth} levels (character ${this.at})`, {
-        beyondUs: true,
-      });
+      throw new DecodeError(`JSON nested deeper than ${this.maxDepth} levels (character ${this.at})`);
     }
     this.open.push(container);
     this.names.push("");

@@ -43,7 +43,7 @@ export function decodeJson(text: string, options?: JsonDecodeOptions): unknown {
     return readJson(text, maxDepth, keepFloats);
   }
   if (mayNestDeeper(text, maxDepth) && nestsDeeper(value, maxDepth)) {
-    throw new DecodeError(`JSON nested deeper than ${maxDepth} levels`, { beyondUs: true });
+    throw new DecodeError(`JSON nested deeper than ${maxDepth} levels`);
   }
   return value;
 }

@@ -11,7 +11,7 @@ import type { Log } from "../../runtime/log.ts";
 import { ConnectionLost, TransportClosed, TransportError } from "../errors.ts";
 import type { ConsumeOptions, Consumer, Delivery } from "../transport.ts";
 import { type DeliveryOwner, RedisDelivery } from "./delivery.ts";
-import type { Fanout } from "./fanout.ts";
+import type { Fanout, TooLarge } from "./fanout.ts";
 import type { RedisLink } from "./link.ts";
 import type { QueueOrderStrategy } from "./options.ts";
 import { TAKE } from "./scripts.ts";
@@ -173,7 +173,7 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
   }
 
   /** A message of a fanout exchange: nothing is kept on the server, so nothing is held. */
-  deliverFanout(queue: string, text: string | number): void {
+  deliverFanout(queue: string, text: string | TooLarge): void {
     if (!this.#cancelled) this.#hand(this.#build(queue, text, "", this.#noAck));
   }
 
@@ -244,14 +244,14 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
     const served = new Set<string>();
     for (let at = 1; at + 1 < taken.length; at += 2) {
       const queue = take.queues[Number(taken[at])];
-      const item = taken[at + 1];
+      const item = itemOf(taken[at + 1]);
       if (queue === undefined) continue;
       const tag = this.#noAck ? "" : this.#tag(take.first + (at - 1) / 2);
       if (rotate) {
         served.delete(queue);
         served.add(queue);
       }
-      if (typeof item !== "string" && typeof item !== "number") continue;
+      if (item === null) continue;
       if (this.#noAck) this.#hand(this.#build(queue, item, "", true));
       else if (this.#wants(queue)) this.#deliver(queue, item, tag);
       else unwanted.push(tag);
@@ -263,14 +263,14 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
     if (unwanted.length > 0) this.#parts.unacked.returnUnseen(unwanted.reverse());
   }
 
-  #deliver(queue: string, item: string | number, tag: string): void {
+  #deliver(queue: string, item: string | TooLarge, tag: string): void {
     const delivery = this.#build(queue, item, tag, false);
     this.#held += 1;
     this.#parts.unacked.hold(delivery);
     this.#hand(delivery);
   }
 
-  #build(queue: string, item: string | number, tag: string, settled: boolean): RedisDelivery {
+  #build(queue: string, item: string | TooLarge, tag: string, settled: boolean): RedisDelivery {
     if (typeof item === "string") {
       try {
         return new RedisDelivery(this, ...read(decodeEnvelope(item), queue), tag, settled);
@@ -283,13 +283,8 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
         );
       }
     }
-    const limit = this.#parts.maxMessageBytes;
-    return new RedisDelivery(
-      this,
-      ...refusal(`a message of ${item} bytes is over the limit of ${limit}`, queue),
-      tag,
-      settled,
-    );
+    const reason = `a message of ${item.size} bytes is over the limit of ${this.#parts.maxMessageBytes}`;
+    return new RedisDelivery(this, ...refusal(reason, queue, headOf(item.end)), tag, settled);
   }
 
   #hand(delivery: RedisDelivery): void {
@@ -335,9 +330,27 @@ function read(envelope: DecodedEnvelope, queue: string): Content {
   return [envelope.message, { exchange, routingKey, redelivered, queue }];
 }
 
-function refusal(refused: string, queue: string): Content {
-  const message: Message = { body: new Uint8Array(0), headers: null, properties: {}, refused };
+function refusal(refused: string, queue: string, head: Pick<Message, "headers" | "properties"> | null = null): Content {
+  const message: Message = { body: new Uint8Array(0), headers: null, properties: {}, ...head, refused };
   return [message, { exchange: "", routingKey: queue, redelivered: false, queue }];
+}
+
+function itemOf(reply: unknown): string | TooLarge | null {
+  if (typeof reply === "string") return reply;
+  if (!Array.isArray(reply)) return null;
+  return { size: Number(reply[0]), end: String(reply[1]) };
+}
+
+/** Kombu writes the body first, and base64 holds no quotes: what follows it in the end of a large envelope tells whose it is. */
+function headOf(end: string): Pick<Message, "headers" | "properties"> | null {
+  const from = end.indexOf('"content-encoding"');
+  if (from < 0) return null;
+  try {
+    const { headers, properties } = decodeEnvelope(`{${end.slice(from)}`).message;
+    return { headers, properties };
+  } catch {
+    return null;
+  }
 }
 
 /** The envelope of a record of ours and the queue it came from. Null: no envelope, it goes back to its queue. */
