@@ -30,11 +30,17 @@ export class EncodeError extends ProtocolError {
   }
 }
 
-/** A peer's bytes cannot be read (Kombu: `DecodeError`). The worker acks such a message, as Celery does. */
+/**
+ * A peer's bytes cannot be read (Kombu: `DecodeError`). The worker acks such a message, as Celery does; one that is only beyond us
+ * fails for whoever waits for its id.
+ */
 export class DecodeError extends ProtocolError {
   static readonly python = "kombu.exceptions.DecodeError";
-  constructor(message: string, options?: LovageErrorOptions) {
+  /** Nothing may be wrong with the bytes: they are over a limit of ours, or in a form that we lack and a peer may have. */
+  readonly beyondUs: boolean;
+  constructor(message: string, { beyondUs = false, ...options }: LovageErrorOptions & { beyondUs?: boolean } = {}) {
     super("DECODE", message, options);
+    this.beyondUs = beyondUs;
   }
 }
 

@@ -32,6 +32,8 @@ export interface Queue {
   autoDelete?: boolean;
   /** Raw queue arguments: `x-max-priority`, `x-expires` (ms), `x-message-ttl` (ms), `x-queue-type`, … */
   arguments?: Record<string, unknown>;
+  /** This client's own, like a reply queue: it is created also where queues are declared by others (`lovage_declare`). */
+  own?: boolean;
   /** Further bindings of the same queue. */
   bindings?: readonly { exchange: Exchange; routingKey: string }[];
 }

@@ -8,10 +8,12 @@ import type { ResultMeta } from "../protocol/celery/result-meta.ts";
 import type { WireSignature } from "../protocol/celery/signature.ts";
 import { ImproperlyConfigured } from "../protocol/errors.ts";
 import type { Queue } from "../protocol/routing.ts";
+import { checkCeleryOptions, checkQueueNames, checkTaskId, definition, notAName } from "./app/options.ts";
 import { makeBackend, makeTransport, type PartsContext } from "./app/parts.ts";
 import { type AnyResult, type AsyncResult, type ResultOptions, resultFromTuple } from "./client/async-result.ts";
 import { type Client, createClient } from "./client/client.ts";
 import { GroupResult } from "./client/group-result.ts";
+import type { BrokerState } from "./client/publisher.ts";
 import { Queues } from "./client/queues.ts";
 import { ErrorRegistry, type MappedErrorClass } from "./client/remote-errors.ts";
 import { returnsOf } from "./client/returns.ts";
@@ -20,9 +22,11 @@ import { type ApplyAsyncOptions, checkOptions } from "./tasks/call-options.ts";
 import { childSent, currentTask } from "./tasks/context.ts";
 import "./runtime/bytes.ts";
 import { consoleLog, LOG_LEVELS, type LogLevel } from "./runtime/console-log.ts";
+import { maskUrl } from "./runtime/credentials.ts";
 import type { Log } from "./runtime/log.ts";
 import { parseSettings, type Settings, type SettingsInput } from "./settings/settings.ts";
 import { type Zone, zoneOf } from "./settings/timezone.ts";
+import { pickBroker } from "./settings/urls.ts";
 import { callArguments } from "./tasks/call-arguments.ts";
 import { type AnyTask, task as defineTask, type TaskType } from "./tasks/definition.ts";
 import { Signature } from "./tasks/signature.ts";
@@ -91,11 +95,15 @@ export class Celery {
   #backend: ResultBackend<ResultMeta> | null | undefined;
   /** Who else wants to know of the publishing connection: the rpc result backend. */
   #watching: TransportEvents = {};
+  /** The publishing connection, for errors. */
+  readonly #broker: BrokerState;
   #client: Client | null = null;
+  #closed = false;
   #closing: Promise<void> | null = null;
 
   constructor(name: string, options: CeleryOptions = {}) {
     if (typeof name !== "string" || name === "") throw new ImproperlyConfigured("an app needs a name");
+    checkCeleryOptions(name, options);
     this.name = name;
     const code: SettingsInput = {
       ...options.settings,
@@ -113,6 +121,7 @@ export class Celery {
     this.notices = parsed.notices;
     for (const notice of parsed.notices) this.log.warn({}, notice);
     this.#errors = new ErrorRegistry(options.errors);
+    this.#broker = brokerState(this.settings);
     this.#context = { settings: this.settings, log: this.log, hub: name };
     this.queues = new Queues(this.settings);
     this.zone = zoneOf(this.settings);
@@ -126,7 +135,8 @@ export class Celery {
 
   /** Adds tasks. Two different ones of one name are an error. */
   register(...tasks: readonly AnyTask[]): this {
-    for (const task of tasks) {
+    for (const given of tasks) {
+      const task = definition(given, `app ${this.name}: what it registers`);
       const known = this.#tasks.get(task.name);
       if (known !== undefined && known !== task) {
         throw new ImproperlyConfigured(`two tasks are named ${JSON.stringify(task.name)}`);
@@ -140,11 +150,14 @@ export class Celery {
   task<Call, Result>(task: TaskType<Call, Result>): BoundTask<Call, Result>;
   task(name: string): BoundTask<unknown[], unknown>;
   task(task: AnyTask | string): BoundTask<unknown[], unknown> {
-    const definition = typeof task === "string" ? (this.#tasks.get(task) ?? defineTask(task)) : task;
+    const bound =
+      typeof task === "string"
+        ? (this.#tasks.get(task) ?? defineTask(task))
+        : definition(task, "app.task(): the argument");
     return {
-      name: definition.name,
-      delay: (...args) => this.#send(definition, args, {}, definition.style === "params"),
-      applyAsync: (args?: unknown, options?: ApplyAsyncOptions) => this.#send(definition, args, options),
+      name: bound.name,
+      delay: (...args) => this.#send(bound, args, {}, bound.style === "params"),
+      applyAsync: (args?: unknown, options?: ApplyAsyncOptions) => this.#send(bound, args, options),
     };
   }
 
@@ -167,6 +180,7 @@ export class Celery {
     kwargs: Readonly<Record<string, unknown>> = {},
     options: ApplyAsyncOptions = {},
   ): Promise<AsyncResult<Result>> {
+    if (typeof name !== "string") return Promise.reject(notAName(name));
     return this.client.send<Result>({ name, args, kwargs, options, task: this.#tasks.get(name) ?? null, by: "name" });
   }
 
@@ -230,13 +244,15 @@ export class Celery {
   result<Result>(id: string, task: TaskType<never, Result>): AsyncResult<Result>;
   result(id: string): AsyncResult<unknown>;
   result(id: string, task?: AnyTask): AsyncResult<unknown> {
+    checkTaskId(id);
+    if (task !== undefined) definition(task, "app.result(): the second argument");
     const options: ResultOptions = task?.returns ? { returns: task.returns } : {};
     return this.client.result(id, options);
   }
 
   /** What sends and waits; made when first used. */
   get client(): Client {
-    if (this.#closing !== null) throw new ImproperlyConfigured(`the app ${this.name} is closed`);
+    if (this.#closed) throw new ImproperlyConfigured(`the app ${this.name} is closed`);
     this.#client ??= createClient({
       settings: this.settings,
       transport: this.transport,
@@ -245,6 +261,7 @@ export class Celery {
       queues: this.queues,
       errors: this.#errors,
       taskOf: (name) => this.#taskOf(name),
+      broker: this.#broker,
     });
     return this.#client;
   }
@@ -256,10 +273,17 @@ export class Celery {
       purpose: "write",
       events: {
         onConnected: (url) => {
+          this.#broker.lastError = null;
           say.onConnected(url);
           this.#watching.onConnected?.(url);
         },
-        onLost: (error) => this.#watching.onLost?.(error),
+        onLost: (error) => {
+          this.#broker.lastError = error;
+          this.#watching.onLost?.(error);
+        },
+        onRetry: (error) => {
+          this.#broker.lastError = error;
+        },
       },
     });
     return this.#transport;
@@ -278,6 +302,9 @@ export class Celery {
     return this.#backend;
   }
 
+  /** Workers of this app that run: it closes after them, or their results would be lost. @internal */
+  readonly running = new Set<{ stop(): Promise<void> }>();
+
   /** A connection of its own for a consumer; the caller closes it. */
   consumerTransport(events: TransportEvents = {}): Transport {
     const say = this.#sayEvents("consuming");
@@ -295,6 +322,7 @@ export class Celery {
 
   /** The queues of these names, or all configured ones. */
   selectQueues(names?: readonly string[]): readonly Queue[] {
+    if (names !== undefined) checkQueueNames(names);
     return names === undefined || names.length === 0
       ? this.queues.configured
       : names.map((name) => this.queues.get(name));
@@ -311,6 +339,8 @@ export class Celery {
   }
 
   async #close(): Promise<void> {
+    await Promise.all([...this.running].map((worker) => worker.stop()));
+    this.#closed = true;
     this.#client?.close();
     await this.#backend?.close();
     await this.#transport?.close();
@@ -326,6 +356,7 @@ export class Celery {
     options: ApplyAsyncOptions = {},
     spread = false,
   ): Promise<AsyncResult<Result>> {
+    if (task?.behaviour === undefined) definition(task, "app.send(): the first argument");
     const passed = spread && Array.isArray(args) ? args[0] : args;
     const call = callArguments(task, passed, this.settings.lovage_validate_params);
     const { args: positional, kwargs } = call instanceof Promise ? await call : call;
@@ -344,6 +375,17 @@ function isPlainTask(signature: WireSignature): boolean {
 }
 
 const BUILT_IN_CANVAS: ReadonlySet<string> = new Set(["celery.map", "celery.starmap", "celery.chunks"]);
+
+/** Which URLs there are is asked when they are needed: an app may be there only to name its tasks. */
+function brokerState(settings: Settings): BrokerState {
+  return {
+    get url() {
+      const { urls } = pickBroker(settings, { purpose: "write" });
+      return urls.length === 0 ? "the broker" : urls.map(maskUrl).join(" or ");
+    },
+    lastError: null,
+  };
+}
 
 function logLevel(env: NodeJS.ProcessEnv): LogLevel {
   const named = env.LOVAGE_LOG_LEVEL ?? "info";

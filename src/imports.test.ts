@@ -110,4 +110,9 @@ describe("the dependency rule", () => {
       .filter((to) => !to.startsWith("node:") && !to.startsWith("src/") && !to.startsWith("protocol/"));
     expect(bare.filter((to) => !allowed.has(to))).toEqual([]);
   });
+
+  test("the drivers of brokers are imported when a connection is made, not at the start", () => {
+    const atStart = /^import\s(?!type\b)[^;"']*?["'](?:ioredis|amqplib)[^"']*["']/m;
+    expect(all.filter((file) => atStart.test(readFileSync(join(root, file), "utf8")))).toEqual([]);
+  });
 });

@@ -106,6 +106,27 @@ describe("usage", () => {
     expect(stderr).not.toContain("hunter2");
   });
 
+  test("call --wait without a result backend sends nothing", async () => {
+    const refused = await project.lovage([
+      "call",
+      "shop.add",
+      "--wait",
+      "-b",
+      "memory://",
+      "--result-backend",
+      "disabled://",
+    ]);
+    expect(refused).toMatchObject({ code: 2, stdout: "" });
+    expect(refused.stderr).toContain("needs a result backend");
+  });
+
+  test("a module that never finishes loading is said to", async () => {
+    project.write("never.mjs", "await new Promise(() => {});\n");
+    const never = await project.lovage(["list", "tasks", "-A", "./never.mjs"]);
+    expect(never.code).toBe(1);
+    expect(never.stderr).toContain("never finished loading");
+  });
+
   test("a reader that goes away ends a command quietly", async () => {
     const bin = project.folder.join("node_modules", ".bin", "lovage");
     const script = `node ${bin} list tasks -A ./app.js | true; echo "\${PIPESTATUS[0]}"`;
@@ -179,11 +200,11 @@ describe("worker", () => {
     expect(state.stdout).toBe("RETRY\n");
   });
 
-  test("an error thrown where nobody catches it stops the worker with 1", async () => {
+  test("an error thrown where nobody catches it is logged with its task, and stops the worker with 1", async () => {
     const worker = await project.worker(["-Q", "w5"]);
     await project.lovage(["call", "shop.throws", "--queue", "w5"]);
     expect(await ended(worker)).toEqual({ code: 1, signal: null });
-    expect(worker.log()).toContain("thrown away");
+    expect(worker.log()).toMatch(/"level":60,.*"task":"shop\.throws","id":"[0-9a-f-]{36}".*thrown away/);
   });
 
   test("goes on when nobody reads what it and its tasks print", async () => {

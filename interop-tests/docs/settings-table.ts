@@ -7,7 +7,7 @@ const END = "<!-- end of settings -->";
 
 const GROUPS: readonly [title: string, belongs: (name: string) => boolean][] = [
   ["Broker", (name) => name.startsWith("broker_")],
-  ["Results", (name) => /^(result_|redis_backend_)/.test(name)],
+  ["Results", (name) => /^(result|redis)_/.test(name)],
   ["Tasks", (name) => name.startsWith("task_")],
   ["Worker", (name) => name.startsWith("worker_")],
   ["Lovage's own", (name) => name.startsWith("lovage_")],

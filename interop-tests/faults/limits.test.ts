@@ -46,17 +46,23 @@ describe.each(kinds)("over a limit, on %s,", (kind) => {
     const error = await big.get({ timeout: 10_000, propagate: false });
     expect(error).toBeInstanceOf(RemoteTaskError);
     expect(String(error)).toMatch(/InvalidTaskError.*65536/);
-    for (const words of [/can't decode the message body.*/, /(cannot be read|lovage_max_message_bytes)/]) {
-      await worker.waitForLog(words);
+    const refusals: [typeof big, RegExp][] = [
+      [huge, /InvalidTaskError.*(is over the limit|65536)/],
+      [bomb, /InvalidTaskError.*longer than/],
+    ];
+    for (const [sent, words] of refusals) {
+      expect(String(await sent.get({ timeout: 10_000, propagate: false }))).toMatch(words);
     }
+    // As Celery answers what nests too deeply: off the queue, with a line in the log.
+    await worker.waitForLog(/can't decode the message body.*/);
     await site.endDrained([worker], "work");
     expectAllRan(site.ledger.keys("end"), good);
     expect(repeated(site.ledger.keys("start"))).toEqual([]);
-    const refusals = worker
+    const errors = worker
       .log()
       .split("\n")
       .filter((line) => /"level":50/.test(line));
-    expect(refusals.length).toBeGreaterThanOrEqual(4);
-    expect([huge.id, deep.id, bomb.id].every((id) => id !== "")).toBe(true);
+    expect(errors.length).toBeGreaterThanOrEqual(4);
+    expect(deep.id).not.toBe("");
   });
 });

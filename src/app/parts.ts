@@ -66,6 +66,7 @@ export function makeTransport(context: PartsContext, wants: TransportWants): Tra
       return createRedisTransport({
         ...common,
         ...tls,
+        ...milliseconds("connectTimeoutMs", settings.broker_connection_timeout),
         urls: picked.urls,
         transportOptions: picked.transportOptions,
         declareMode,
@@ -81,6 +82,13 @@ export function makeTransport(context: PartsContext, wants: TransportWants): Tra
     case "memory":
       return createMemoryTransport({ log, hub: context.hub });
   }
+}
+
+/** An option from a setting in seconds; nothing from null and 0, so that the part's own default holds. */
+function milliseconds<Name extends string>(name: Name, seconds: number | null): { [K in Name]?: number } {
+  const option: { [K in Name]?: number } = {};
+  if (seconds !== null && seconds > 0) Object.assign(option, { [name]: Math.ceil(seconds * 1000) });
+  return option;
 }
 
 /** A base64 body and its envelope around the longest body that is read. */
@@ -153,6 +161,8 @@ export function makeBackend(context: PartsContext, broker: () => SharedBroker): 
         log,
         compression: valueCompression,
         chords: chordOptions(settings),
+        ...milliseconds("connectTimeoutMs", settings.redis_socket_connect_timeout),
+        ...milliseconds("answerTimeoutMs", settings.redis_socket_timeout),
         ...(settings.redis_backend_use_ssl === null ? {} : { tls: settings.redis_backend_use_ssl }),
       });
     case "rpc": {

@@ -4,13 +4,16 @@ import { acceptedTypes } from "../../protocol/serialization.ts";
 import type { Celery } from "../app.ts";
 import type { SendRequest } from "../client/client.ts";
 import { nodeName } from "../runtime/ids.ts";
+import { mismatch } from "../settings/kinds.ts";
 import { callArguments } from "../tasks/call-arguments.ts";
+import { checkOptions } from "../tasks/call-options.ts";
 import type { AnyTask } from "../tasks/definition.ts";
 import type { Transport } from "../transports/transport.ts";
 import type { Outbox } from "../worker/outbox.ts";
 import type { WorkerStats } from "../worker/report.ts";
 import { type StopMode, WorkerCore } from "../worker/worker.ts";
 import { ConnectionPatience } from "./connection-patience.ts";
+import { checkStopMode, checkWorkerOptions, definition } from "./options.ts";
 import { limitsOf } from "./parts.ts";
 
 export interface WorkerOptions {
@@ -35,6 +38,7 @@ export class Worker {
   readonly #transport: Transport;
   #stopping: Promise<void> | null = null;
   #removeSignals: () => void = () => undefined;
+  #starting: Promise<this> | null = null;
   readonly #giveUp = new AbortController();
   #finish: () => void = () => undefined;
   #fail: (error: unknown) => void = () => undefined;
@@ -42,6 +46,8 @@ export class Worker {
   readonly finished: Promise<void>;
 
   constructor(app: Celery, options: WorkerOptions = {}) {
+    if (typeof app?.consumerTransport !== "function") throw mismatch("new Worker(): the app", "a Celery app", app);
+    checkWorkerOptions(options);
     this.app = app;
     const { settings, log } = app;
     this.finished = new Promise((resolve, reject) => {
@@ -72,7 +78,7 @@ export class Worker {
       isoNow: () => app.zone.iso(Date.now()),
       naiveToEpoch: (wallMs) => app.zone.fromWall(wallMs),
       nodename: nodeName(options.name),
-      concurrency: concurrencyOf(options.concurrency ?? settings.worker_concurrency),
+      concurrency: options.concurrency ?? settings.worker_concurrency ?? DEFAULT_CONCURRENCY,
     });
     this.hostname = this.#core.hostname;
     if (options.handleSignals === true) this.#handleSignals();
@@ -99,9 +105,28 @@ export class Worker {
     return this.#core.concurrency;
   }
 
-  /** Connects, declares its queues and consumes. While the broker is away it keeps trying until `signal` aborts. */
-  async start(signal?: AbortSignal): Promise<this> {
+  /**
+   * Connects, declares its queues and consumes. While the broker is away it keeps trying until `signal` aborts. Asked again it
+   * answers as before. A worker that was stopped, or whose start has failed, is not started again: make a new one.
+   */
+  start(signal?: AbortSignal): Promise<this> {
+    if (this.#stopping !== null) {
+      const words = `worker ${this.hostname} was stopped and is not started again; make a new Worker`;
+      return Promise.reject(new ImproperlyConfigured(words));
+    }
+    this.#starting ??= this.#start(signal).catch((error: unknown) => {
+      // Often nobody holds the worker, and an open connection would keep the process alive.
+      this.stop("cold").catch((stopError: unknown) => this.app.log.error({ err: stopError }, "shutdown failed"));
+      throw error;
+    });
+    return this.#starting;
+  }
+
+  async #start(signal?: AbortSignal): Promise<this> {
+    if (signal !== undefined && !(signal instanceof AbortSignal))
+      throw mismatch("worker.start(): the signal", "an AbortSignal", signal);
     const { signal: giveUp } = this.#giveUp;
+    this.app.running.add(this);
     await this.#core.start(signal === undefined ? giveUp : AbortSignal.any([signal, giveUp]));
     this.app.log.info({ hostname: this.hostname, queues: this.queueNames, concurrency: this.concurrency }, "ready");
     return this;
@@ -112,6 +137,11 @@ export class Worker {
    * queue, others are reported as cancelled. A second call can only make it colder. The app stays open.
    */
   stop(mode: StopMode = "warm"): Promise<void> {
+    try {
+      checkStopMode(mode);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     const stopped = this.#core.stop(mode);
     this.#stopping ??= this.#end(stopped);
     return this.#stopping;
@@ -132,6 +162,7 @@ export class Worker {
     try {
       await stopped;
     } finally {
+      this.app.running.delete(this);
       this.#removeSignals();
       await this.#transport.close();
       this.#finish();
@@ -161,12 +192,6 @@ export class Worker {
   }
 }
 
-function concurrencyOf(wanted: number | null): number {
-  const concurrency = wanted ?? DEFAULT_CONCURRENCY;
-  if (Number.isInteger(concurrency) && concurrency >= 1) return concurrency;
-  throw new ImproperlyConfigured(`concurrency is a whole number of at least 1, not ${String(concurrency)}`);
-}
-
 /** What the worker sends goes through the app's client, with the parentage that the worker gives it. */
 function outboxOf(app: Celery): Outbox {
   const known = (name: string): AnyTask | null => app.tasks.get(name) ?? null;
@@ -181,12 +206,13 @@ function outboxOf(app: Celery): Outbox {
       return app.client.send({ name, args, kwargs, options, task, parent: null });
     },
     send: async (task, args, options) => {
-      const definition = known(task.name);
-      if (definition === null)
-        throw new ImproperlyConfigured(`task ${task.name} is not registered with app ${app.name}`);
-      const call = await callArguments(definition, args, app.settings.lovage_validate_params);
-      return app.client.send({ name: task.name, ...call, options, task: definition, parent: null });
+      const { name } = definition(task, "ctx.send(): the first argument");
+      const registered = known(name);
+      if (registered === null) throw new ImproperlyConfigured(`task ${name} is not registered with app ${app.name}`);
+      const call = await callArguments(registered, args, app.settings.lovage_validate_params);
+      return app.client.send({ name, ...call, options, task: registered, parent: null });
     },
     apply: (signature, given) => app.client.apply(signature, given),
+    checkOptions: (at, options) => void checkOptions(options, { task: at }),
   };
 }

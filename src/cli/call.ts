@@ -46,6 +46,11 @@ export const call: Command = {
     const timeout = given.number("timeout");
     const level = applyAppFlags(given, "warn");
     await using app = await openApp(given, level);
+    if (given.on("wait") && app.backend === null) {
+      throw new UsageError(
+        "--wait needs a result backend, and none is configured (--result-backend URL); nothing was sent",
+      );
+    }
     const sent = await app.sendTask(name, args, kwargs, options);
     if (!given.on("wait")) {
       print(sent.id);

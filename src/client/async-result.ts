@@ -11,6 +11,8 @@ import {
   PROPAGATE_STATES,
   SUCCESS,
 } from "../../protocol/celery/states.ts";
+import { bool, mismatch, structured } from "../settings/kinds.ts";
+import { checkOptionObject, type OptionKinds } from "../settings/option-object.ts";
 import { TaskValidationError } from "../tasks/errors.ts";
 import type { AnySchema, SchemaResult } from "../tasks/standard-schema.ts";
 import { GroupResult } from "./group-result.ts";
@@ -28,6 +30,21 @@ export interface GetOptions {
   /** Sees the records before the last one: STARTED, RETRY, PROGRESS, … */
   onUpdate?: (meta: ResultMeta) => void;
 }
+
+const GET_OPTIONS: OptionKinds = {
+  timeout: structured("a number of milliseconds", (value, at) => {
+    if (!(typeof value === "number" && value >= 0)) throw mismatch(at, "a number of milliseconds, at least 0", value);
+  }),
+  signal: structured("an AbortSignal", (value, at) => {
+    if (!(value instanceof AbortSignal)) throw mismatch(at, "an AbortSignal", value);
+  }),
+  propagate: bool,
+  onUpdate: structured("a function", (value, at) => {
+    if (typeof value !== "function") throw mismatch(at, "a function", value);
+  }),
+};
+
+const NO_OPTIONS: GetOptions = Object.freeze({});
 
 export interface ResultOptions {
   parent?: AnyResult | null;
@@ -65,7 +82,8 @@ export class AsyncResult<T = unknown> {
    */
   get(options: GetOptions & { propagate: false }): Promise<T | Error>;
   get(options?: GetOptions): Promise<T>;
-  async get(options: GetOptions = {}): Promise<T | Error> {
+  async get(options: GetOptions = NO_OPTIONS): Promise<T | Error> {
+    if (options !== NO_OPTIONS) checkOptionObject(options, GET_OPTIONS, "result.get()");
     if (this.ignored) return this.#unchecked(null);
     const propagate = options.propagate ?? true;
     const meta = this.#final ?? (await this.#await(options, propagate));

@@ -30,7 +30,7 @@ import {
   type Outgoing,
   type PlanHost,
 } from "./carry-out.ts";
-import { Publisher, type PublishHow, type PublishTarget } from "./publisher.ts";
+import { type BrokerState, Publisher, type PublishHow, type PublishTarget } from "./publisher.ts";
 import { Queues } from "./queues.ts";
 import { ErrorRegistry } from "./remote-errors.ts";
 import { Results } from "./results.ts";
@@ -50,6 +50,8 @@ export interface ClientParts {
   readonly errors?: ErrorRegistry;
   /** The definition of a name, where it is known here. */
   readonly taskOf?: (name: string) => AnyTask | null;
+  /** Named by the error of a publish that no broker took. */
+  readonly broker?: BrokerState;
   /** Unix milliseconds. @default Date.now */
   readonly now?: () => number;
   /** Task ids. @default UUID version 4 */

@@ -17,10 +17,19 @@ import type { Settings } from "../settings/settings.ts";
 import { ConnectionLost, PublishError, TransportClosed, TransportError } from "../transports/errors.ts";
 import type { Transport } from "../transports/transport.ts";
 
+/** What is known of the broker's connection, for the error of a publish that it did not take. Its owner keeps it up to date. */
+export interface BrokerState {
+  /** Without credentials. */
+  readonly url: string;
+  /** Why it is away; null while it is there, and before the first attempt has failed. */
+  lastError: Error | null;
+}
+
 export interface PublisherParts {
   readonly transport: Transport;
   readonly settings: Settings;
   readonly log: Log;
+  readonly broker?: BrokerState;
 }
 
 export interface PublishTarget {
@@ -53,12 +62,12 @@ export class Publisher {
   #connected = false;
   #closed = false;
 
-  constructor({ transport, settings, log }: PublisherParts) {
+  constructor({ transport, settings, log, broker = { url: "the broker", lastError: null } }: PublisherParts) {
     this.#transport = transport;
     this.#settings = settings;
     this.#log = log;
     const limit = settings.broker_connection_timeout;
-    this.#outage = new OutageWatch(transport, limit === null ? null : limit * 1000);
+    this.#outage = new OutageWatch(transport, broker, limit === null ? null : limit * 1000);
   }
 
   /** Resolves once the broker holds the message. */
@@ -81,13 +90,16 @@ export class Publisher {
 
   async #retrying<T>(act: (signal: AbortSignal) => Promise<T>, how: PublishHow, queue: string | null): Promise<T> {
     const retry = how.retry ?? this.#settings.task_publish_retry;
+    const startedMs = performance.now();
     for (let retries = 0; ; retries++) {
       try {
         return await this.#once(act, how);
       } catch (error) {
         if (!retry || how.signal?.aborted || this.#closed || !isRetryable(error)) throw error;
         const policy = { ...this.#settings.task_publish_retry_policy, ...how.retryPolicy };
-        if (policy.maxRetries !== null && retries >= policy.maxRetries) throw error;
+        if (policy.maxRetries !== null && retries >= policy.maxRetries) {
+          throw retries > 0 && this.#outage.hasCaused(error) ? this.#outage.error(startedMs, retries + 1) : error;
+        }
         const delay = retryDelay(policy, retries);
         this.#log.warn({ queue, retries: retries + 1, delay, err: error }, "publish failed and is tried again");
         if (delay > 0) await pause(delay * 1000, how.signal ?? undefined);
@@ -169,14 +181,17 @@ export class Publisher {
  */
 class OutageWatch {
   readonly #transport: Transport;
+  readonly #broker: BrokerState;
   readonly #limitMs: number | null;
+  readonly #errors = new WeakSet<object>();
   #controller = sharedController();
   #underWay = 0;
   #awaySinceMs: number | null = null;
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(transport: Transport, limitMs: number | null) {
+  constructor(transport: Transport, broker: BrokerState, limitMs: number | null) {
     this.#transport = transport;
+    this.#broker = broker;
     this.#limitMs = limitMs;
   }
 
@@ -197,6 +212,23 @@ class OutageWatch {
     if (this.#underWay === 0) this.#timer?.unref();
   }
 
+  /** The error is one with which this watch ended an attempt. */
+  hasCaused(error: unknown): boolean {
+    return typeof error === "object" && error !== null && this.#errors.has(error);
+  }
+
+  /** Where the broker should have been, for how long it was missed, and why as far as is known. */
+  error(sinceMs: number, attempts: number): ConnectionLost {
+    const { url, lastError } = this.#broker;
+    const seconds = Number(((performance.now() - sinceMs) / 1000).toPrecision(3));
+    const tried = attempts > 1 ? `, in ${attempts} attempts` : "";
+    const why = lastError === null ? "" : `: ${lastError.message}`;
+    const cause = lastError === null ? {} : { cause: lastError };
+    const error = new ConnectionLost(`no connection to ${url} within ${seconds} s${tried}${why}`, cause);
+    this.#errors.add(error);
+    return error;
+  }
+
   stop(reason: Error): void {
     this.#stopTimer();
     this.#controller.abort(reason);
@@ -215,9 +247,10 @@ class OutageWatch {
     this.#awaySinceMs ??= now;
     if (this.#limitMs === null || now - this.#awaySinceMs < this.#limitMs) return;
     const told = this.#controller;
+    const error = this.error(this.#awaySinceMs, 1);
     this.#controller = sharedController();
     this.#awaySinceMs = now;
-    told.abort(new ConnectionLost(`no connection to the broker within ${this.#limitMs / 1000} s`));
+    told.abort(error);
   }
 
   #stopTimer(): void {

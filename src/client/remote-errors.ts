@@ -8,6 +8,7 @@ import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
 import { REVOKED } from "../../protocol/celery/states.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { isRecord } from "../../protocol/records.ts";
+import { mismatch } from "../settings/kinds.ts";
 import {
   ChordError,
   MaxRetriesExceededError,
@@ -84,6 +85,7 @@ function unnamed(meta: ResultMeta): RemoteException {
 }
 
 function pythonName(type: MappedErrorClass): string {
+  if (typeof type !== "function") throw mismatch("an entry of errors", "an error class", type);
   const declared: unknown = type.python;
   if (typeof declared === "string" && declared !== "")
     return declared.includes(".") ? declared : `builtins.${declared}`;

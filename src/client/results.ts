@@ -73,6 +73,10 @@ export class Results {
     if (timeout !== undefined && !(timeout >= 0))
       throw new ImproperlyConfigured(`timeout is a number of milliseconds, not ${String(timeout)}`);
     const early = this.anticipation?.take(id) ?? null;
+    if (signal?.aborted) {
+      early?.stop.abort();
+      throw signal.reason;
+    }
     // Updates are told from the asking on; who listened early was told of none.
     if (early !== null && onUpdate === undefined) return this.#limited(early.record, early.stop, id, limits);
     early?.stop.abort();
@@ -91,8 +95,7 @@ export class Results {
     if (timeout === undefined && signal === undefined) return record;
     const endWith =
       timeout === undefined ? null : this.#after(timeout, () => stop.abort(new TimeoutError(id, timeout)));
-    if (signal?.aborted) stop.abort(signal.reason);
-    else if (signal !== undefined) this.#aborts.join(signal, stop);
+    if (signal !== undefined) this.#aborts.join(signal, stop);
     try {
       return await record;
     } finally {

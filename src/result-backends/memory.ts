@@ -7,6 +7,7 @@ import type { ChordCounter, GroupStore } from "./chord-counter.ts";
 import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
 import { MemoryChordHub, MemoryChords } from "./memory-chords.ts";
 import type { RecordCodec, ResultBackend, WatchOptions } from "./result-backend.ts";
+import { unreadable } from "./stored-value.ts";
 import { Waits } from "./waits.ts";
 
 interface StoredRecord {
@@ -91,7 +92,7 @@ class MemoryBackend<R> implements ResultBackend<R> {
   async get(id: string, { exactly }: { exactly?: boolean } = {}): Promise<R | null> {
     if (this.#closed) throw new BackendGetMetaError(id, "the result backend is closed", { retryable: false });
     const stored = this.#live(this.#codec.key(id));
-    return stored === undefined ? null : this.#codec.decode(id, stored.bytes, stored.contentType, exactly);
+    return stored === undefined ? null : this.#decode(id, stored, exactly);
   }
 
   watch(id: string, options: WatchOptions<R>): Promise<R> {
@@ -126,13 +127,21 @@ class MemoryBackend<R> implements ResultBackend<R> {
     if (stored === undefined) return;
     let record: R;
     try {
-      record = this.#codec.decode(id, stored.bytes, stored.contentType);
+      record = this.#decode(id, stored);
     } catch (error) {
       this.#waits.fail(id, error);
       return;
     }
     this.#waits.offer(id, record, stored.bytes);
   };
+
+  #decode(id: string, stored: StoredRecord, exactly?: boolean): R {
+    try {
+      return this.#codec.decode(id, stored.bytes, stored.contentType, exactly);
+    } catch (error) {
+      throw unreadable(error, id, this.#codec.key(id));
+    }
+  }
 
   #live(key: string): StoredRecord | undefined {
     const { records } = this.#hub;

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { celeryRecordCodec } from "../../protocol/celery/result-codec.ts";
 import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
 import { compress, decompress } from "../runtime/compression.ts";
-import { connectRedis, parseRedisUrl, type Redis, whenReady } from "../runtime/redis-connection.ts";
+import { connectRedis, loadRedis, parseRedisUrl, type Redis, whenReady } from "../runtime/redis-connection.ts";
 import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
 import { RedisScript } from "./redis/script.ts";
 import { createRedisBackend, type RedisBackend, type RedisBackendOptions } from "./redis.ts";
@@ -68,6 +68,7 @@ describe.skipIf(url === undefined)("redis", () => {
   const redisUrl = url ?? "";
   let admin: Redis;
   beforeAll(async () => {
+    await loadRedis();
     admin = connectRedis(parseRedisUrl(redisUrl), { purpose: "test" });
     await whenReady(admin);
   });
@@ -204,6 +205,30 @@ describe.skipIf(url === undefined)("redis", () => {
     expect(other.status).toBe("fulfilled");
     expect(backend.pending).toBe(0);
     expect(backend.pendingBytes).toBe(0);
+  });
+
+  test("a key that holds no string is no PENDING result: reads and waits fail with the task's id", async () => {
+    const prefix = newPrefix();
+    const backend = open(prefix);
+    await admin.lpush(`${prefix}celery-task-meta-list`, "x");
+    const reads = await Promise.allSettled([backend.get("list"), backend.get("none"), backend.watch("list", {})]);
+    for (const read of [reads[0], reads[2]]) {
+      expect(read?.status === "rejected" && read.reason).toBeInstanceOf(BackendGetMetaError);
+      expect(read?.status === "rejected" && read.reason).toMatchObject({ taskId: "list", retryable: false });
+      expect(String(read?.status === "rejected" && read.reason)).toMatch(/task list \(key ".*meta-list"\): WRONGTYPE/);
+    }
+    expect(reads[1]).toEqual({ status: "fulfilled", value: null });
+    await backend.store("none", { status: "SUCCESS", value: 1 });
+    expect((await backend.get("none"))?.value).toBe(1);
+  });
+
+  test("bytes that are no record name the task and the key", async () => {
+    const prefix = newPrefix();
+    const backend = open(prefix);
+    await admin.set(`${prefix}celery-task-meta-odd`, "{");
+    const named = /the result of task odd \(key ".*celery-task-meta-odd"\) cannot be read/;
+    await expect(backend.get("odd")).rejects.toThrow(named);
+    await expect(backend.watch("odd", {})).rejects.toThrow(named);
   });
 
   test("wrong credentials fail what waits instead of leaving it for ever", async () => {

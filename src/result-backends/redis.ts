@@ -11,10 +11,14 @@ import { ImproperlyConfigured, ProtocolError } from "../../protocol/errors.ts";
 import { pause } from "../runtime/backoff.ts";
 import { type Log, silentLog } from "../runtime/log.ts";
 import {
+  connectionError,
   connectRedis,
+  endRedis,
+  isRedisLoaded,
+  loadRedis,
   parseRedisUrl,
   type Redis,
-  type RedisConnectionError,
+  RedisConnectionError,
   type RedisTarget,
 } from "../runtime/redis-connection.ts";
 import type { ChordCounter, GroupStore } from "./chord-counter.ts";
@@ -42,6 +46,10 @@ export interface RedisBackendOptions<R> {
   compression?: ValueCompression;
   /** Lifetimes of chords and groups, which are kept when the codec can name them. */
   chords?: RedisChordOptions;
+  /** Celery's `redis_socket_connect_timeout`. @default 10_000 */
+  connectTimeoutMs?: number;
+  /** How long Redis may be silent while an answer is due: Celery's `redis_socket_timeout`. @default 15_000 */
+  answerTimeoutMs?: number;
   /** How long `get` waits for a connection that is being made or has just gone. @default 1_000 */
   graceMs?: number;
   /** How long `close` waits for stores on their way. @default 5_000 */
@@ -96,6 +104,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   #lateTimer: NodeJS.Timeout | null = null;
   #commands: Redis | null = null;
   #listener: Redis | null = null;
+  #loading: Promise<void> | null = null;
   /** Resolvers of those who wait for the command connection. */
   #whenUp: (() => void)[] = [];
   #refusal: RedisConnectionError | null = null;
@@ -128,7 +137,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
       values: this.#values,
       client: commands,
       onRetry: (error, records) =>
-        this.#log.warn({ reason: text(error), records }, "results cannot be stored yet; trying again"),
+        this.#log.warn({ err: connectionError(error), records }, "results cannot be stored yet; trying again"),
     });
     this.#reads = new ReadQueue(commands);
     this.#waits = new Waits({
@@ -185,8 +194,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
       this.#reads.push({
         key,
         onValue: resolve,
-        onError: (cause) =>
-          reject(new BackendGetMetaError(id, `cannot read the result of ${id}: ${text(cause)}`, { cause })),
+        onError: (cause) => reject(unreadableKey(id, key, cause)),
       });
     });
     return value === null ? null : this.#values.decode(id, value, exactly);
@@ -249,14 +257,15 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
     }
     this.#stores.close();
     this.#reads.close(new BackendGetMetaError("", "the result backend is closed", { retryable: false }));
-    this.#commands?.disconnect();
-    this.#listener?.disconnect();
+    if (this.#commands !== null) endRedis(this.#commands);
+    if (this.#listener !== null) endRedis(this.#listener);
     for (const resolve of this.#whenUp.splice(0)) resolve();
   }
 
   // ------------------------------------------------------------------------------------------------------- connections
 
   #connectCommands(): void {
+    if (!isRedisLoaded()) return this.#load();
     this.#commands ??= this.#connect("results", () => {
       this.#stores.wake();
       this.#reads.wake();
@@ -264,16 +273,33 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
     });
   }
 
+  /** What was asked for meanwhile waits as it does for a connection. */
+  #load(): void {
+    this.#loading ??= loadRedis().then(
+      () => {
+        if (this.#closing !== null) return;
+        this.#connectCommands();
+        if (this.#awaited.size > 0) this.#connectListener();
+      },
+      (error: unknown) => {
+        this.#loading = null;
+        this.#onRefused(new RedisConnectionError(text(error), true, { cause: error }));
+      },
+    );
+  }
+
   #connectListener(): void {
-    if (this.#listener !== null) return;
+    if (this.#listener !== null || !isRedisLoaded()) return;
     this.#listener = this.#connect("results-listener", () => this.#subscriptions.onConnected());
     this.#listener.on("messageBuffer", this.#onMessage);
   }
 
   #connect(purpose: string, onConnected: () => void): Redis {
-    const { tls } = this.#options;
+    const { tls, connectTimeoutMs, answerTimeoutMs } = this.#options;
     return connectRedis(this.#target, {
       purpose,
+      ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+      ...(answerTimeoutMs === undefined ? {} : { answerTimeoutMs }),
       ...(tls === undefined ? {} : { tls }),
       onConnected: () => {
         this.#refusal = null;
@@ -281,13 +307,13 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
         if (readyOf(this.#commands) && (this.#listener === null || readyOf(this.#listener))) this.#waits.storeIsBack();
       },
       onLost: (error) => {
-        this.#log.warn({ reason: error.message, purpose }, "the connection to the result store has gone; reconnecting");
+        this.#log.warn({ err: error, purpose }, "the connection to the result store has gone; reconnecting");
         if (purpose === "results") this.#reads.rejectAll(error, (reader) => reader instanceof AwaitedRead);
         else this.#subscriptions.onLost();
         this.#waits.storeIsAway(error);
       },
       onRetry: (error, delayMs) => {
-        this.#log.warn({ reason: error.message, purpose, delayMs }, "the result store cannot be reached; trying again");
+        this.#log.warn({ err: error, purpose, delayMs }, "the result store cannot be reached; trying again");
         this.#waits.storeIsAway(error);
         if (error.refused) this.#onRefused(error);
       },
@@ -365,9 +391,11 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
     this.#offer(awaited, value, read.overtaken);
   }
 
-  onReadFailed(read: AwaitedRead): void {
+  onReadFailed(read: AwaitedRead, error: unknown): void {
     const { awaited } = read;
-    if (this.#awaited.get(awaited.channel) === awaited) this.#reads.push(new AwaitedRead(awaited, this));
+    if (this.#awaited.get(awaited.channel) !== awaited) return;
+    if (isWrongType(error)) this.#waits.fail(awaited.id, unreadableKey(awaited.id, awaited.channel, error));
+    else this.#reads.push(new AwaitedRead(awaited, this));
   }
 
   #offer(awaited: Awaited, value: Buffer, onlyIfReady = false): void {
@@ -388,7 +416,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
 /** What an `AwaitedRead` tells its backend. */
 interface AwaitedReads {
   onRead(read: AwaitedRead, value: Buffer | null): void;
-  onReadFailed(read: AwaitedRead): void;
+  onReadFailed(read: AwaitedRead, error: unknown): void;
 }
 
 /** The one read after subscribing. When its connection fails it is asked again with the next one. */
@@ -416,8 +444,8 @@ class AwaitedRead implements Reader {
     this.#owner.onRead(this, value);
   }
 
-  onError(): void {
-    this.#owner.onReadFailed(this);
+  onError(error: unknown): void {
+    this.#owner.onReadFailed(this, error);
   }
 }
 
@@ -427,6 +455,16 @@ export function createRedisBackend<R>(options: RedisBackendOptions<R>): RedisBac
 
 function readyOf(client: Redis | null): Redis | null {
   return client?.status === "ready" ? client : null;
+}
+
+/** Another program keeps something else under the key of a result. */
+function isWrongType(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("WRONGTYPE");
+}
+
+function unreadableKey(id: string, key: string, error: unknown): BackendGetMetaError {
+  const message = `cannot read the result of task ${id} (key ${JSON.stringify(key)}): ${text(error)}`;
+  return new BackendGetMetaError(id, message, { cause: connectionError(error), retryable: !isWrongType(error) });
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

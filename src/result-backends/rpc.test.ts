@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import type { Message } from "../../protocol/message.ts";
 import { createMemoryTransport, MemoryHub } from "../transports/memory.ts";
-import type { Transport } from "../transports/transport.ts";
+import type { Delivery, Transport } from "../transports/transport.ts";
 import { BackendGetMetaError, BackendStoreError, ResultLost } from "./errors.ts";
 import { type ContractRecord, contractCodec, until } from "./result-backend.contract.ts";
 import { createRpcBackend, type RpcBackendOptions } from "./rpc.ts";
@@ -79,8 +79,11 @@ describe("the rpc backend", () => {
     const { client, reply } = await pair({ maxUnclaimed: 2 });
     for (const id of ["a", "b", "c"]) await reply(id, "SUCCESS", id);
     expect((await client.watch("c", {})).value).toBe("c");
-    expect(await client.get("a")).toBeNull();
     expect((await client.get("b"))?.value).toBe("b");
+    // Whoever asks for one that was let go is told, and does not wait for ever.
+    await expect(client.get("a")).rejects.toMatchObject({ code: "RESULT_LOST", taskId: "a" });
+    await expect(client.watch("a", {})).rejects.toBeInstanceOf(ResultLost);
+    expect(await client.get("never seen")).toBeNull();
   });
 
   test("sends nothing when the request names no queue, and does not mind a queue that has gone", async () => {
@@ -124,6 +127,7 @@ describe("the rpc backend", () => {
     expect(declared).toEqual([
       {
         name: "me",
+        own: true,
         exchange: { name: "", type: "direct" },
         routingKey: "me",
         durable: true,
@@ -156,6 +160,24 @@ describe("the rpc backend", () => {
     await expect(broken).rejects.toMatchObject({ code: "DECODE" });
     await reply("b", "SUCCESS");
     expect((await whole).status).toBe("SUCCESS");
+  });
+
+  test("a reply that its transport refused fails its wait, also one that begins later", async () => {
+    const { transport } = await onHub();
+    let reply: (delivery: Delivery) => void = () => undefined;
+    const consume = vi.spyOn(transport, "consume");
+    consume.mockImplementationOnce(async (queues, options, onDelivery) => {
+      reply = onDelivery;
+      consume.mockRestore();
+      return transport.consume(queues, options, onDelivery);
+    });
+    const client = backendOn(transport);
+    await client.replyTo();
+    const waiting = client.watch("a", {});
+    const refused = { body: new Uint8Array(), headers: {}, properties: { correlationId: "a" }, refused: "too large" };
+    reply({ message: refused } as Delivery);
+    await expect(waiting).rejects.toThrow("too large");
+    await expect(client.watch("a", {})).rejects.toBeInstanceOf(ResultLost);
   });
 
   test("a wait ends with its signal, with close, or when the broker was away too long", async () => {

@@ -4,7 +4,8 @@
  *
  * The queue goes when its client does, and with it what was not read; RabbitMQ also removes it while the client's connection
  * is away, so that replies sent in that time are lost, as in Celery. A record is read by the client that it was sent to and
- * by no other, and is kept there in a bounded memory, so that a wait that begins late finds it.
+ * by no other, and is kept there in a bounded memory, so that a wait that begins late finds it. What has come and cannot be
+ * given any more (no room was left, it was too large or unreadable) is remembered as such: whoever asks for it is told.
  */
 import { randomUUID } from "node:crypto";
 import { EncodeError } from "../../protocol/errors.ts";
@@ -12,10 +13,12 @@ import type { Address, Message } from "../../protocol/message.ts";
 import type { Queue } from "../../protocol/routing.ts";
 import { backoffMs, pause } from "../runtime/backoff.ts";
 import { type Log, silentLog } from "../runtime/log.ts";
+import { RecentMap } from "../runtime/recent-map.ts";
 import { PublishError, TransportClosed, TransportError } from "../transports/errors.ts";
 import type { Consumer, Delivery, Transport } from "../transports/transport.ts";
-import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
+import { BackendGetMetaError, BackendStoreError, ResultLost } from "./errors.ts";
 import type { RecordCodec, ResultBackend, ResultRoute, WatchOptions } from "./result-backend.ts";
+import { unreadable } from "./stored-value.ts";
 import { Waits } from "./waits.ts";
 
 export interface RpcBackendOptions<R> {
@@ -28,9 +31,9 @@ export interface RpcBackendOptions<R> {
   expires?: number | null;
   /** Replies survive a restart of the broker. Setting: `result_persistent`. @default false */
   persistent?: boolean;
-  /** Received records that are kept; the one received longest ago makes room. @default 10_000 */
+  /** Received records that are kept; the one received longest ago makes room. @default 100_000 */
   maxUnclaimed?: number;
-  /** Bytes of received records that are kept. @default 64 MiB */
+  /** Bytes of received records that are kept. @default 256 MiB */
   maxUnclaimedBytes?: number;
   log?: Log;
 }
@@ -44,6 +47,8 @@ export interface RpcBackend<R> extends ResultBackend<R> {
 
 /** How long `close` waits for records on their way. */
 const LAST_STORES_MS = 5_000;
+/** Tasks whose reply is known to be lost that are remembered, at most twice as many. */
+const MOST_LOST = 100_000;
 
 export function createRpcBackend<R>(options: RpcBackendOptions<R>): RpcBackend<R> {
   return new RpcResultBackend(options);
@@ -74,8 +79,11 @@ class RpcResultBackend<R> implements RpcBackend<R> {
   /** By task id, the latest received last. */
   readonly #received = new Map<string, Received<R>>();
   #receivedBytes = 0;
+  /** Why the reply of a task, by its id, can no longer be given. */
+  readonly #lost = new RecentMap<string>(MOST_LOST);
   readonly #stores = new Set<PendingStore>();
   #onStored: (() => void) | null = null;
+  #warned = false;
   #listening: Promise<Consumer> | null = null;
   #connecting: Promise<void> | null = null;
   readonly #closing = new AbortController();
@@ -86,8 +94,8 @@ class RpcResultBackend<R> implements RpcBackend<R> {
     this.#transport = transport;
     this.#codec = codec;
     this.#deliveryMode = persistent ? 2 : 1;
-    this.#maxUnclaimed = options.maxUnclaimed ?? 10_000;
-    this.#maxUnclaimedBytes = options.maxUnclaimedBytes ?? 64 * 1024 * 1024;
+    this.#maxUnclaimed = options.maxUnclaimed ?? 100_000;
+    this.#maxUnclaimedBytes = options.maxUnclaimedBytes ?? 256 * 1024 * 1024;
     this.#log = options.log ?? silentLog;
     this.#waits = new Waits({ isReady: (record) => codec.isReady(record) });
     this.#queue = {
@@ -96,6 +104,7 @@ class RpcResultBackend<R> implements RpcBackend<R> {
       routingKey: clientId,
       durable: true,
       autoDelete: true,
+      own: true,
       ...(expires === null ? {} : { arguments: { "x-expires": Math.trunc(expires * 1000) } }),
     };
   }
@@ -134,7 +143,10 @@ class RpcResultBackend<R> implements RpcBackend<R> {
     if (this.#closing.signal.aborted) {
       throw new BackendGetMetaError(id, "the result backend is closed", { retryable: false });
     }
-    return this.#received.get(id)?.record ?? null;
+    const there = this.#received.get(id);
+    const lost = there === undefined ? this.#lost.get(id) : undefined;
+    if (lost !== undefined) throw new ResultLost(id, lost);
+    return there?.record ?? null;
   }
 
   watch(id: string, options: WatchOptions<R>): Promise<R> {
@@ -144,7 +156,9 @@ class RpcResultBackend<R> implements RpcBackend<R> {
       return wait;
     }
     const there = this.#received.get(id);
+    const lost = there === undefined ? this.#lost.get(id) : undefined;
     if (there) this.#waits.offer(id, there.record);
+    if (lost !== undefined) this.#waits.fail(id, new ResultLost(id, lost));
     // The result of a task that was sent names our queue, so we listen already; a wait of its own accord begins it.
     this.#listen().catch((error: unknown) => {
       if (!this.#closing.signal.aborted) this.#waits.fail(id, error);
@@ -173,6 +187,7 @@ class RpcResultBackend<R> implements RpcBackend<R> {
     this.#stores.clear();
     this.#received.clear();
     this.#receivedBytes = 0;
+    this.#lost.clear();
     if (!this.#transport.connected || this.#listening === null) return;
     try {
       // The queue deletes itself with its consumer.
@@ -216,16 +231,19 @@ class RpcResultBackend<R> implements RpcBackend<R> {
 
   #onReply({ message }: Delivery): void {
     const id = message.properties.correlationId;
-    if (message.refused !== undefined || id === undefined) {
+    if (id === undefined) {
       this.#log.warn({ reason: message.refused ?? "no correlation id" }, "a reply was dropped");
+      return;
+    }
+    if (message.refused !== undefined) {
+      this.#lose(id, new ResultLost(id, `the result of ${id} was refused: ${message.refused}`));
       return;
     }
     let record: R;
     try {
       record = this.#codec.decode(id, message.body, message.contentType);
-    } catch (error) {
-      this.#log.warn({ err: error, id }, "a reply could not be read");
-      this.#waits.fail(id, error);
+    } catch (thrown) {
+      this.#lose(id, unreadable(thrown, id));
       return;
     }
     const known = this.#received.get(id);
@@ -243,7 +261,25 @@ class RpcResultBackend<R> implements RpcBackend<R> {
       const within = this.#received.size <= this.#maxUnclaimed && this.#receivedBytes <= this.#maxUnclaimedBytes;
       if (within || this.#received.size === 1) return;
       this.#drop(oldest);
+      this.#lost.set(
+        oldest,
+        `the result of ${oldest} was received and let go: more than ${this.#maxUnclaimed} results, or ${this.#maxUnclaimedBytes} bytes of them, were not asked for`,
+      );
+      this.#warnOfLoss(oldest);
     }
+  }
+
+  #lose(id: string, error: unknown): void {
+    this.#log.warn({ err: error, id }, "a reply could not be read");
+    this.#lost.set(id, error instanceof Error ? error.message : String(error));
+    this.#waits.fail(id, error);
+  }
+
+  /** Once, not for each of thousands. */
+  #warnOfLoss(id: string): void {
+    if (this.#warned) return;
+    this.#warned = true;
+    this.#log.warn({ id, kept: this.#received.size }, "results that nobody asks for are let go, the oldest first");
   }
 
   #drop(id: string): void {

@@ -4,7 +4,7 @@
  */
 import { Buffer } from "node:buffer";
 import { joinCompressionMarker, splitCompressionMarker } from "../../protocol/celery/result-codec.ts";
-import { ImproperlyConfigured, ProtocolError } from "../../protocol/errors.ts";
+import { DecodeError, ImproperlyConfigured, ProtocolError } from "../../protocol/errors.ts";
 import type { EncodedRecord, RecordCodec } from "./result-backend.ts";
 
 /** How stored values are compressed. Reading works without `compress`, as in Celery. */
@@ -59,6 +59,13 @@ export class FinalityRule {
   }
 }
 
+/** What a codec threw, with the task whose record it was and the key it is stored under. */
+export function unreadable(error: unknown, id: string, key?: string): unknown {
+  if (!(error instanceof DecodeError)) return error;
+  const where = key === undefined ? "" : ` (key ${JSON.stringify(key)})`;
+  return new DecodeError(`the result of task ${id}${where} cannot be read: ${error.message}`, { cause: error });
+}
+
 /** A codec with the value form around it. */
 export class ValueCodec<R> {
   readonly codec: RecordCodec<R>;
@@ -77,7 +84,11 @@ export class ValueCodec<R> {
   }
 
   decode(id: string, value: Uint8Array, exactly?: boolean): R {
-    return this.codec.decode(id, openValue(value, this.compression), undefined, exactly);
+    try {
+      return this.codec.decode(id, openValue(value, this.compression), undefined, exactly);
+    } catch (error) {
+      throw unreadable(error, id, this.codec.key(id));
+    }
   }
 
   /** Whether a whole stored value is final; one that cannot be read protects nothing. */

@@ -55,12 +55,12 @@ const compressors: readonly Compressor[] = [
   {
     mime: "application/x-bz2",
     names: ["bzip2", "bzip"],
-    absent: "bzip2 is not available in Node; use gzip, brotli or zstd on the Python side too",
+    absent: "bzip2 is not available in Node; use gzip on the Python side",
   },
   {
     mime: "application/x-lzma",
     names: ["lzma", "xz"],
-    absent: "lzma (xz) is not available in Node; use gzip, brotli or zstd on the Python side too",
+    absent: "lzma (xz) is not available in Node; use gzip on the Python side",
   },
 ];
 
@@ -100,7 +100,7 @@ export function decompress(
   const compressor = byName.get(mime);
   if (compressor === undefined) throw new DecodeError(`unknown compression ${JSON.stringify(mime)}`);
   if (compressor.decompress === undefined)
-    throw new DecodeError(`cannot decompress ${compressor.mime}: ${compressor.absent}`);
+    throw new DecodeError(`cannot decompress ${compressor.mime}: ${compressor.absent}`, { beyondUs: true });
   try {
     return compressor.decompress(bytes, { maxOutputLength: maxBytes });
   } catch (cause) {
@@ -109,7 +109,7 @@ export function decompress(
       tooLong
         ? `decompressed ${compressor.mime} is longer than ${maxBytes} bytes`
         : `damaged ${compressor.mime}: ${cause instanceof Error ? cause.message : String(cause)}`,
-      { cause },
+      { cause, beyondUs: tooLong },
     );
   }
 }

@@ -46,7 +46,10 @@ function errorFields(error: Error): unknown {
   }
 }
 
-/** `[2026-11-21 10:00:00,123: INFO] succeeded task=add id=…`, and a stack below when there is one. */
+/**
+ * `[2026-11-21 10:00:00,123: INFO] succeeded task=add id=…`. The stack of an error stands below; what is only a warning (a
+ * connection that is tried again) says the error's message in its line.
+ */
 function readableLine(line: string, color: boolean): string {
   let entry: Record<string, unknown>;
   try {
@@ -60,7 +63,9 @@ function readableLine(line: string, color: boolean): string {
   const rest = Object.entries(fields).map(
     ([key, value]) => ` ${key}=${typeof value === "string" ? value : JSON.stringify(value)}`,
   );
-  const stack = typeof err === "object" && err !== null && "stack" in err ? `\n${String(err.stack)}` : "";
+  const thrown: object = typeof err === "object" && err !== null ? err : {};
+  const why = Number(level) < 50 && "message" in thrown ? `: ${String(thrown.message)}` : "";
+  const stack = why === "" && "stack" in thrown ? `\n${String(thrown.stack)}` : "";
   const head = `[${at}: ${name}]`;
-  return `${color ? `\u001b[${code}m${head}\u001b[0m` : head} ${String(msg ?? "")}${rest.join("")}${stack}\n`;
+  return `${color ? `\u001b[${code}m${head}\u001b[0m` : head} ${String(msg ?? "")}${why}${rest.join("")}${stack}\n`;
 }

@@ -1,5 +1,5 @@
 /** What the Redis client promises about commands: none waits unseen, none vanishes, none is sent twice. */
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { findProgram } from "../testing/find-program.ts";
 import { freePort, loopback } from "../testing/ports.ts";
 import { startRedis } from "../testing/redis-server.ts";
@@ -8,6 +8,7 @@ import {
   type ConnectRedisOptions,
   connectionError,
   connectRedis,
+  loadRedis,
   parseRedisUrl,
   type Redis,
   RedisConnectionError,
@@ -53,6 +54,7 @@ test("TLS options of Kombu become Node's", () => {
 });
 
 describe.skipIf(!hasServer)("with a server", () => {
+  beforeAll(loadRedis);
   const cleanUps: (() => unknown)[] = [];
   afterEach(async () => {
     for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();

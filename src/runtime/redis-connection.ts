@@ -12,7 +12,7 @@
  */
 import { readFileSync } from "node:fs";
 import type { ConnectionOptions } from "node:tls";
-import { Redis, type RedisOptions } from "ioredis";
+import type { Redis, RedisOptions } from "ioredis";
 import { ImproperlyConfigured, LovageError } from "../../protocol/errors.ts";
 import { type BackoffOptions, backoffMs } from "./backoff.ts";
 import type { RedisEndpoint, RedisTarget } from "./redis-url.ts";
@@ -49,7 +49,7 @@ export interface ConnectRedisOptions {
   onConnected?(name: string): void;
   /** An established connection has gone. Called once per loss. */
   onLost?(error: RedisConnectionError): void;
-  /** An attempt failed; the next comes in `delayMs`. Call `client.disconnect()` to give up. */
+  /** An attempt failed; the next comes in `delayMs`. Call `endRedis(client)` to give up. */
   onRetry?(error: RedisConnectionError, delayMs: number): void;
 }
 
@@ -69,15 +69,36 @@ function uncork(stream: Redis["stream"]): void {
   stream.uncork();
 }
 
+export const ANSWER_TIMEOUT_MS = 15_000;
+/** How long a server that says nothing may take to hear that we leave. */
+const FAREWELL_MS = 250;
+let driver: typeof import("ioredis").Redis | null = null;
+
+/** Whether `connectRedis` may be called. */
+export function isRedisLoaded(): boolean {
+  return driver !== null;
+}
+
+/** Loads ioredis: a process that speaks no Redis starts sooner without it. Throws `ImproperlyConfigured` where it is missing. */
+export async function loadRedis(): Promise<void> {
+  if (driver !== null) return;
+  try {
+    driver = (await import("ioredis")).Redis;
+  } catch (cause) {
+    throw new ImproperlyConfigured("the package ioredis, which speaks to Redis, cannot be loaded", { cause });
+  }
+}
+
 const SHORT_LIFE_MS = 5_000;
 const SHORT_LIFE_PAUSE_MS = 1_000;
 
 /**
- * Starts connecting to `target`. The client speaks RESP2, so that replies are the same on every server. End it with
- * `client.disconnect()`; after that nothing of it keeps the process alive. Throws `ImproperlyConfigured` for unreadable
- * certificate files.
+ * Starts connecting to `target`; `loadRedis` must have been awaited before. The client speaks RESP2, so that replies are the
+ * same on every server. End it with `endRedis(client)`; after that nothing of it keeps the process alive. Throws
+ * `ImproperlyConfigured` for unreadable certificate files.
  */
 export function connectRedis(target: RedisTarget, options: ConnectRedisOptions): Redis {
+  if (driver === null) throw new ImproperlyConfigured("connectRedis needs loadRedis before it");
   const { backoff, pingIntervalMs = 5_000 } = options;
   let index = 0;
   let lastError: RedisConnectionError | undefined;
@@ -112,7 +133,7 @@ export function connectRedis(target: RedisTarget, options: ConnectRedisOptions):
     return delayMs;
   };
 
-  const client = new Redis({
+  const client = new driver({
     ...addressOf(current(), options.tls),
     ...sentinelOptions(target, options.tls, (attempt) => {
       const delayMs = Math.min(2_000, backoffMs(attempt - 1, backoff));
@@ -125,8 +146,8 @@ export function connectRedis(target: RedisTarget, options: ConnectRedisOptions):
     disableClientInfo: true,
     lazyConnect: options.lazy ?? false,
     connectTimeout: options.connectTimeoutMs ?? 10_000,
-    socketTimeout: options.answerTimeoutMs ?? 15_000,
-    disconnectTimeout: 1_000,
+    socketTimeout: options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS,
+    disconnectTimeout: FAREWELL_MS,
     keepAlive: options.keepAliveMs ?? 15_000,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
@@ -159,6 +180,20 @@ export function connectRedis(target: RedisTarget, options: ConnectRedisOptions):
   });
   client.on("close", () => clearInterval(pings));
   return client;
+}
+
+/**
+ * Ends `client` for good. A connection that does not stand is dropped: ioredis would keep the process alive for
+ * `disconnectTimeout`, also for a socket that has been closed long since.
+ */
+export function endRedis(client: Redis): void {
+  const { stream } = client;
+  const stands = client.status === "ready";
+  client.disconnect();
+  if (stands || stream === undefined || stream === null) return;
+  // Only ioredis's timer listens any more.
+  if (stream.closed) stream.emit("close");
+  else stream.destroy();
 }
 
 /** Resolves when `client` is ready; rejects with `RedisConnectionError` when it was disconnected for good or `signal` aborts. */

@@ -37,6 +37,7 @@ function setting<Out, In>(kind: Kind<Out, In>, fallback: NoInfer<Out>, doc: stri
 
 const MIB = 1024 * 1024;
 const positive = count({ min: 1 });
+const timeLimit = seconds({ min: 0.001 });
 const byteCount = count({ min: 1, unit: "bytes" });
 const exchangeType = oneOf(["direct", "topic", "fanout", "headers"]);
 const queueType = oneOf(["classic", "quorum"]);
@@ -153,6 +154,16 @@ export const TABLE = {
     "Options of the result store, such as global_keyprefix.",
   ),
   redis_backend_use_ssl: setting(nullable(tls), null, "TLS to a Redis result backend."),
+  redis_socket_timeout: setting(
+    nullable(timeLimit),
+    null,
+    "Seconds a Redis result backend may be silent while an answer is due; null: 15 (Celery: 120).",
+  ),
+  redis_socket_connect_timeout: setting(
+    nullable(timeLimit),
+    null,
+    "Seconds one attempt to connect to a Redis result backend may take; null: 10 (Celery: no limit).",
+  ),
   result_serializer: setting(serializer, "json", "How results are written."),
   result_compression: setting(
     nullable(compression),

@@ -230,6 +230,7 @@ export function checkOptions(
   rules: CheckRules,
 ): CheckedOptions {
   if (given === undefined) return NO_OPTIONS;
+  if (!isRecord(given)) throw mismatch(`${rules.task}: the options`, "an object", given);
   const checked = new Map<string, unknown>();
   const foreign: [string, unknown][] = [];
   for (const [name, value] of Object.entries(given)) {

@@ -19,7 +19,7 @@ export interface RetryOptions extends RetryOverrides {
   /** Seconds until the next attempt. @default the task's `defaultRetryDelay` (180) */
   countdown?: number;
   /** The instant of the next attempt, instead of `countdown`. */
-  eta?: Date | string;
+  eta?: Date | string | null;
   /** Overrides the task's `maxRetries` for this attempt; null: for ever. */
   maxRetries?: number | null;
   /** Why: stored with the RETRY state, and thrown when no attempt is left. */

@@ -270,6 +270,11 @@ class DefinedTask implements TaskDefinition<unknown[], unknown> {
   }
 }
 
+/** What `task()` has made, here or by another copy of this package. */
+export function isTaskDefinition(value: unknown): value is AnyTask {
+  return isObject(value) && typeof value.name === "string" && isObject(value.behaviour) && "handler" in value;
+}
+
 function checkShape(name: string, options: unknown, handler: unknown): void {
   if (!isObject(options)) throw mismatch(`task ${name}: the second argument`, "options or a handler", options);
   if (handler !== null && typeof handler !== "function")

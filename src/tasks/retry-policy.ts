@@ -3,7 +3,9 @@
  * celery/utils/time.py `get_exponential_backoff_interval`.
  */
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
+import { parseIso } from "../../protocol/iso-time.ts";
 import { saferepr } from "../../protocol/saferepr.ts";
+import { PyDateTime } from "../../protocol/values.ts";
 import { count, dict, mismatch, nullable, number } from "../settings/kinds.ts";
 import { didYouMean } from "../settings/suggest.ts";
 import type { RetryOptions } from "./context.ts";
@@ -38,6 +40,11 @@ const RETRY_OPTIONS = ["countdown", "eta", "maxRetries", "exc", "args", "kwargs"
 const countdownKind = number({ min: -2_147_483_648, unit: "seconds" });
 const maxRetriesKind = nullable(count());
 
+function isInstant(value: unknown): boolean {
+  if (value instanceof Date) return !Number.isNaN(value.getTime());
+  return value instanceof PyDateTime || (typeof value === "string" && parseIso(value) !== null);
+}
+
 /** A limit that is no number would never be reached. */
 function checkOptions(task: AnyTask, options: RetryOptions): void {
   const at = `${task.name}: option`;
@@ -46,11 +53,15 @@ function checkOptions(task: AnyTask, options: RetryOptions): void {
     const hint = didYouMean(name, RETRY_OPTIONS);
     throw new ImproperlyConfigured(`${task.name}: unknown option ${JSON.stringify(name)} of retry()${hint}`);
   }
-  const { countdown, maxRetries, args, kwargs } = options;
+  const { countdown, eta, maxRetries, args, kwargs } = options;
+  if (eta !== undefined && eta !== null && !isInstant(eta)) {
+    throw mismatch(`${at} eta of retry()`, "a Date or a time in ISO 8601", eta);
+  }
   if (countdown !== undefined && countdown !== null) countdownKind.parse(countdown, `${at} countdown of retry()`);
   if (maxRetries !== undefined) maxRetriesKind.parse(maxRetries, `${at} maxRetries of retry()`);
   if (args !== undefined && !Array.isArray(args)) throw mismatch(`${at} args of retry()`, "an array", args);
   if (kwargs !== undefined) dict.parse(kwargs, `${at} kwargs of retry()`);
+  if (options.options !== undefined) dict.parse(options.options, `${at} options of retry()`);
 }
 
 /**
@@ -73,8 +84,11 @@ export function retryOutcome(task: AnyTask, attempt: Attempt, options: RetryOpti
       `Can't retry ${task.name}[${attempt.id}] args:${saferepr(next.args)} kwargs:${saferepr(next.kwargs)}`,
     );
   }
+  // celery/app/task.py `retry`: null is absence, and a countdown other than 0 hides an eta.
   const when: RetryTime =
-    eta !== undefined ? { eta } : { countdown: countdown ?? task.behaviour.defaultRetryDelay ?? DEFAULT_RETRY_DELAY_S };
+    eta !== undefined && eta !== null && !countdown
+      ? { eta }
+      : { countdown: countdown ?? task.behaviour.defaultRetryDelay ?? DEFAULT_RETRY_DELAY_S };
   // Without new arguments the message's own are sent again, as exactly as they came.
   const changed = args === undefined && kwargs === undefined ? {} : next;
   return new Retry(exc ?? null, when, { ...changed, ...(overrides === undefined ? {} : { options: overrides }) });

@@ -95,7 +95,9 @@ describe.runIf(haveRabbit())("RabbitMQ", () => {
         theirs: "x-max-priority: the value '5' of type 'signedint'",
       });
       const other = queueOf({ exchange: { name: queue.exchange.name, type: "topic" } });
-      await expect(transport.declare([other])).rejects.toThrow(/type 'direct' for exchange/);
+      await expect(transport.declare([other])).rejects.toThrow(
+        `exchange "${queue.exchange.name}" exists with other attributes`,
+      );
       await expect(transport.declare([{ ...queue, durable: false }])).rejects.toThrow(/durable: 'true'/);
       await transport.declare([queue]);
     });
@@ -107,7 +109,7 @@ describe.runIf(haveRabbit())("RabbitMQ", () => {
       await expect(b.declare([queue])).rejects.toMatchObject({ code: "QUEUE_CLASH", retryable: true });
     });
 
-    test("passive mode only looks whether queues exist, never leaves them alone", async () => {
+    test("passive mode only looks whether queues exist, never leaves them alone; a client's own are made", async () => {
       const { url } = await vhost();
       const [maker, passive, never] = [
         await open(url),
@@ -118,6 +120,11 @@ describe.runIf(haveRabbit())("RabbitMQ", () => {
       await expect(passive.declare([missing])).rejects.toBeInstanceOf(QueueNotFound);
       await never.declare([missing]);
       expect(await maker.inspectQueue(missing.name)).toBeNull();
+      for (const transport of [passive, never]) {
+        const own = { ...queueOf(), own: true };
+        await transport.declare([own]);
+        expect(await maker.inspectQueue(own.name)).not.toBeNull();
+      }
       const queue = await declared(maker, { arguments: { "x-max-priority": 5 } });
       await passive.declare([{ ...queue, arguments: {} }]);
       await passive.publish(text("x"), toQueue(queue));
@@ -423,11 +430,11 @@ describe.runIf(haveRabbit())("RabbitMQ", () => {
     test("an idle connection is kept alive by heartbeats", async () => {
       const { vhost: home, proxy } = await proxied();
       const lost: Error[] = [];
-      await open(proxy.url, { heartbeatS: 1, events: { onLost: (error) => lost.push(error) } });
-      const watched = await open(home.url, { heartbeatS: 1 });
-      // Four intervals: RabbitMQ ends a connection after two without a sign of life.
+      await open(proxy.url, { heartbeatS: 2, events: { onLost: (error) => lost.push(error) } });
+      const watched = await open(home.url, { heartbeatS: 2 });
+      // Three intervals: RabbitMQ ends a connection after two without a sign of life.
       const begin = Date.now();
-      await until(() => Date.now() - begin > 4_000, "four seconds");
+      await until(() => Date.now() - begin > 6_500, "three intervals");
       expect(lost).toEqual([]);
       expect(proxy.accepted).toBe(1);
       expect(watched.connected).toBe(true);

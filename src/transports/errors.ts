@@ -59,10 +59,17 @@ export class QueueClash extends TransportError {
   readonly queue: string;
   readonly ours: unknown;
   readonly theirs: unknown;
-  constructor(queue: string, ours: unknown, theirs: unknown, options?: LovageErrorOptions) {
+  /** `exchange`: it is not the queue that clashes but an exchange that it is bound to. */
+  constructor(
+    queue: string,
+    ours: unknown,
+    theirs: unknown,
+    { exchange, ...options }: LovageErrorOptions & { exchange?: string } = {},
+  ) {
+    const what = exchange === undefined ? `queue ${JSON.stringify(queue)}` : `exchange ${JSON.stringify(exchange)}`;
     super(
       "QUEUE_CLASH",
-      `queue ${JSON.stringify(queue)} exists with other attributes: we ask for ${JSON.stringify(ours)}, the broker has ${
+      `${what} exists with other attributes: we ask for ${JSON.stringify(ours)}, the broker has ${
         typeof theirs === "string" ? theirs : JSON.stringify(theirs)
       }`,
       options,

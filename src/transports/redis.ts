@@ -81,9 +81,10 @@ export class RedisTransport implements Transport {
     const db = target.endpoints[0]?.db ?? 0;
     const keys = new RedisKeys({ ...settings, db });
     this.#keys = keys;
+    const connectTimeoutMs = settings.connectTimeoutMs ?? options.connectTimeoutMs;
     const connection = {
       ...(options.tls === undefined ? {} : { tls: options.tls }),
-      ...(settings.connectTimeoutMs === undefined ? {} : { connectTimeoutMs: settings.connectTimeoutMs }),
+      ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
       ...(settings.answerTimeoutMs === undefined ? {} : { answerTimeoutMs: settings.answerTimeoutMs }),
       ...(settings.pingIntervalMs === undefined ? {} : { pingIntervalMs: settings.pingIntervalMs }),
     };
@@ -246,7 +247,7 @@ export class RedisTransport implements Transport {
         await this.#unacked.giveBackAll();
         await this.#bindings.removeListeners();
       } catch (error) {
-        this.#log.warn({ error: String(error) }, "the transport closed before all was written");
+        this.#log.warn({ err: error }, "the transport closed before all was written");
       } finally {
         clearTimeout(deadline);
       }
@@ -296,8 +297,7 @@ export class RedisTransport implements Transport {
   /** Work nobody waits for: its failure is logged, and its next turn comes. */
   #background(act: Promise<unknown>): void {
     act.catch((error: unknown) => {
-      if (!this.#link.closed)
-        this.#log.warn({ error: error instanceof Error ? error.message : String(error) }, "will be tried again");
+      if (!this.#link.closed) this.#log.warn({ err: error }, "will be tried again");
     });
   }
 }

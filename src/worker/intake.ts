@@ -9,7 +9,7 @@ import {
   type TaskHead,
   type TaskRequest,
 } from "../../protocol/celery/task-message.ts";
-import { ContentDisallowed, InvalidTaskError, LovageError } from "../../protocol/errors.ts";
+import { ContentDisallowed, DecodeError, InvalidTaskError, LovageError } from "../../protocol/errors.ts";
 import { parseIso } from "../../protocol/iso-time.ts";
 import type { Message } from "../../protocol/message.ts";
 import { type DecodeLimits, decodePayload } from "../../protocol/serialization.ts";
@@ -92,7 +92,12 @@ function admitHead(message: Message, rules: IntakeRules): Decision {
     return invalid(head, new InvalidTaskError("the message has no content type"));
   }
   const payload = decodeBody(message, rules);
-  if ("decision" in payload) return payload.decision;
+  if ("decision" in payload) {
+    const { decision } = payload;
+    const error = decision.kind === "drop" ? decision.error : null;
+    if (!(error instanceof DecodeError && error.beyondUs)) return decision;
+    return invalid(head, new InvalidTaskError(`the message cannot be read: ${error.message}`));
+  }
   let task: TaskRequest;
   try {
     task = readTask(message, payload.body, head);

@@ -54,4 +54,6 @@ export interface Outbox {
    * map, chunks. Resolves once the broker holds all messages.
    */
   apply(signature: WireSignature, given: ApplyGiven): Promise<Applied>;
+  /** Throws `ImproperlyConfigured` for options that `sendTask` would refuse; `at` begins its sentence. */
+  checkOptions?(at: string, options: Readonly<Record<string, unknown>>): void;
 }

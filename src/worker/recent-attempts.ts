@@ -1,34 +1,27 @@
-/**
- * A bounded memory of attempts and the number of connection losses at the time. Two generations: when the young one is full
- * it becomes the old one, and the old one is forgotten whole, which costs nothing per member.
- */
+/** A bounded memory of attempts and the number of connection losses at the time. */
+import { RecentMap } from "../runtime/recent-map.ts";
+
 export class RecentAttempts {
-  readonly #limit: number;
-  #young = new Map<string, number>();
-  #old = new Map<string, number>();
+  readonly #losses: RecentMap<number>;
 
   /** Remembers at least the latest `limit` attempts, at most twice as many. */
   constructor(limit: number) {
-    this.#limit = limit;
+    this.#losses = new RecentMap(limit);
   }
 
   get size(): number {
-    return this.#young.size + this.#old.size;
+    return this.#losses.size;
   }
 
   add(key: string, losses: number): void {
-    this.#young.set(key, losses);
-    if (this.#young.size < this.#limit) return;
-    this.#old = this.#young;
-    this.#young = new Map();
+    this.#losses.set(key, losses);
   }
 
   /** Whether the attempt was remembered before the latest loss; it is forgotten then. */
   takeOlder(key: string, losses: number): boolean {
-    const then = this.#young.get(key) ?? this.#old.get(key);
+    const then = this.#losses.get(key);
     if (then === undefined || then >= losses) return false;
-    this.#young.delete(key);
-    this.#old.delete(key);
+    this.#losses.delete(key);
     return true;
   }
 }

@@ -7,11 +7,13 @@ import { parseIso } from "../../protocol/iso-time.ts";
 import { type ChordCounter, ChordsNotSupported } from "../result-backends/chord-counter.ts";
 import type { Log } from "../runtime/log.ts";
 import { silentLog } from "../runtime/log.ts";
+import { mismatch } from "../settings/kinds.ts";
 import {
   type ContextSend,
   type ContextSendTask,
   childSent,
   type RetryOptions,
+  runInTask,
   type SentTask,
   type SignatureLike,
   type TaskContext,
@@ -134,10 +136,14 @@ export class RunningContext implements TaskContext {
     return this.#log;
   }
 
-  /** Aborts `signal`. A task that never looked at it gets a signal that is aborted when it looks. */
+  /**
+   * Aborts `signal`. A task that never looked at it gets a signal that is aborted when it looks. Listeners run as part of the
+   * task: Node reports what one of them throws as uncaught, and `currentTask()` says there whose it was.
+   */
   abort(reason: unknown): void {
     this.#controller ??= new AbortController();
-    this.#controller.abort(reason);
+    const controller = this.#controller;
+    runInTask(this, () => controller.abort(reason));
   }
 
   /** The reason with which `signal` aborted; undefined while it has not. */
@@ -146,7 +152,11 @@ export class RunningContext implements TaskContext {
   }
 
   retry(options?: RetryOptions): never {
-    throw retryOutcome(this.#request.plan.task, this.#request.message, options);
+    const outcome = retryOutcome(this.#request.plan.task, this.#request.message, options);
+    if (options?.options !== undefined) {
+      this.#host.outbox.checkOptions?.(`${this.name}: options of retry()`, options.options);
+    }
+    throw outcome;
   }
 
   progress(meta: unknown): Promise<void> {
@@ -155,7 +165,7 @@ export class RunningContext implements TaskContext {
 
   async updateState(state: string, meta: unknown = null): Promise<void> {
     if (typeof state !== "string" || state === "") {
-      throw new ImproperlyConfigured(`${this.name}: a state is a text that is not empty, not ${String(state)}`);
+      throw mismatch(`${this.name}: the state`, "a text that is not empty", state);
     }
     await this.#host.updateState(this.#request, state, meta);
   }

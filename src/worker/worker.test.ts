@@ -144,6 +144,58 @@ function watchDelivery(delivery: Delivery, order: string[]): void {
 
 const add = task("add", { params: { x: z.number(), y: z.number().default(10) } }, ({ x, y }) => x + y);
 
+test("an abort listener, a timer or a promise that throws is known by its task where Node reports it, and the task ends", async () => {
+  const kept = (["uncaughtException", "unhandledRejection"] as const).map((event) => {
+    const listeners = process.listeners(event as "uncaughtException");
+    process.removeAllListeners(event);
+    return { event, listeners };
+  });
+  const strays: string[] = [];
+  const note = (error: unknown) => void strays.push(`${String(error)} ${currentTask()?.name} ${currentTask()?.id}`);
+  process.on("uncaughtException", note).on("unhandledRejection", note);
+  try {
+    const stray = task("stray", { params: {}, softTimeLimit: 0.05 }, async (_params, ctx) => {
+      setTimeout(() => errorOf("timer"), 1);
+      setTimeout(() => void Promise.resolve().then(() => errorOf("promise")), 2);
+      ctx.signal.addEventListener("abort", () => errorOf("listener"));
+      await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
+      return "done";
+    });
+    const { send, end } = await fleet([stray]);
+    const id = await send({ task: "stray" });
+    expect(await end(id)).toMatchObject({ status: "SUCCESS", result: "done" });
+    await vi.waitUntil(() => strays.length === 3);
+    const who = ["timer", "promise", "listener"].map((what) => `TypeError: a stray ${what} stray ${id}`);
+    expect(strays).toEqual(who);
+  } finally {
+    process.off("uncaughtException", note).off("unhandledRejection", note);
+    for (const { event, listeners } of kept) for (const listener of listeners) process.on(event, listener);
+  }
+});
+
+test.each([
+  [
+    "in a compression that Node lacks",
+    { compression: "application/x-bz2" },
+    "[[1], {}, {}]",
+    /bzip2 is not available in Node/,
+  ],
+])("a body %s fails for whoever waits: another worker might have read it", async (_what, headers, body, words) => {
+  const { end, raw, worker, left } = await fleet([add]);
+  const message = encodeTask({ task: "add", id: newId(), origin: "test", serializer: jsonSerializer });
+  await raw({ ...message, headers: { ...message.headers, ...headers }, body: Buffer.from(body) });
+  const { status, exception } = await end(message.properties.correlationId ?? "");
+  expect(status).toBe("FAILURE");
+  expect(exception?.type).toBe("InvalidTaskError");
+  expect(exception?.args[0]).toMatch(words);
+  await expect.poll(left).toBe(0);
+  expect(worker.stats.refused).toBe(1);
+});
+
+function errorOf(what: string): never {
+  throw new TypeError(`a stray ${what}`);
+}
+
 function revokedProxy(): object {
   const { proxy, revoke } = Proxy.revocable({}, {});
   revoke();
@@ -204,6 +256,8 @@ describe("a handler that calls its context wrongly", () => {
     ["maxRetries", { maxRetries: "3", countdown: 0 }],
     ["countdown", { countdown: "5" }],
     ["countdwon", { countdwon: 5 }],
+    ["eta", { eta: "tomorrow" }],
+    ["eta", { eta: new Date(Number.NaN) }],
     ["args", { args: 5 }],
     ["the options of retry", 5],
   ])("fails with the name of %s, and is not tried again", async (name, options) => {
@@ -360,6 +414,18 @@ describe("steering", () => {
       },
     });
     expect((await f.backend.get(id))?.exception).toEqual({ type: "ValueError", module: "builtins", args: ["not yet"] });
+  });
+
+  test.each<[string, RetryOptions, object]>([
+    ["an eta of null is none", { eta: null, countdown: 60 }, { countdown: 60 }],
+    ["an eta of null alone leaves the default delay", { eta: null }, { countdown: 180 }],
+    ["a countdown hides an eta", { eta: "2030-01-01T00:00:00", countdown: 60 }, { countdown: 60 }],
+    ["a countdown of 0 does not", { eta: "2030-01-01T00:00:00", countdown: 0 }, { eta: "2030-01-01T00:00:00" }],
+  ])("when to retry is read as Celery reads it: %s", async (_what, options, expected) => {
+    const f = await fleet([task("again", { params: {} }, (_params, ctx) => ctx.retry(options))]);
+    await f.send({ task: "again" });
+    await expect.poll(() => f.sent.length).toBe(1);
+    expect(f.sent[0]?.options).toMatchObject(expected);
   });
 
   test("the last retry throws its cause, or MaxRetriesExceededError", async () => {

@@ -1,4 +1,7 @@
-/** Reads of one turn of the event loop as few MGETs. */
+/**
+ * Reads of one turn of the event loop as few MGETs. MGET answers alike for a key that is not there and one that holds no
+ * string; beside it EXISTS counts, and only when there are more keys than values is each of the missing asked for by itself.
+ */
 import type { Redis } from "../../runtime/redis-connection.ts";
 
 export interface Reader {
@@ -54,9 +57,17 @@ export class ReadQueue {
   async #read(client: Redis, readers: Reader[]): Promise<void> {
     this.#inFlight++;
     try {
-      const values = await client.mgetBuffer(readers.map((reader) => reader.key));
+      const keys = readers.map((reader) => reader.key);
+      const answer = client.mgetBuffer(keys);
+      // A server that does not allow EXISTS leaves the question open.
+      const count = client.exists(...keys).catch(() => 0);
+      const values = await answer;
+      const found = values.reduce((sum, value) => (value === null ? sum : sum + 1), 0);
+      const suspect = found < readers.length && (await count) > found;
       readers.forEach((reader, at) => {
-        reader.onValue(values[at] ?? null);
+        const value = values[at] ?? null;
+        if (value === null && suspect) readAlone(client, reader);
+        else reader.onValue(value);
       });
     } catch (error) {
       for (const reader of readers) reader.onError(error);
@@ -65,4 +76,12 @@ export class ReadQueue {
       if (this.#queue.length > 0) this.wake();
     }
   }
+}
+
+/** Written meanwhile, or of the wrong type: GET says which. */
+function readAlone(client: Redis, reader: Reader): void {
+  client.getBuffer(reader.key).then(
+    (value) => reader.onValue(value),
+    (error: unknown) => reader.onError(error),
+  );
 }

@@ -7,13 +7,7 @@ import { Buffer } from "node:buffer";
 import type { EventEmitter } from "node:events";
 import { readFile } from "node:fs/promises";
 import { Duplex } from "node:stream";
-import {
-  type Connection as AmqplibConnection,
-  type Channel,
-  type ConfirmChannel,
-  connect,
-  credentials,
-} from "amqplib/callback_api";
+import type { Connection as AmqplibConnection, Channel, ConfirmChannel } from "amqplib/callback_api";
 import { ImproperlyConfigured } from "../../../protocol/errors.ts";
 import { ConnectionLost, TransportClosed } from "../errors.ts";
 import { channelError, connectError, REPLY, replyCode } from "./broker-errors.ts";
@@ -76,6 +70,7 @@ function isInner(value: unknown): value is Inner {
 
 /** Opens a connection; rejects with `ConnectionRefused`, `ConnectionLost`, or `TransportClosed` when `signal` aborts. */
 export async function openConnection(url: AmqpUrl, options: OpenOptions, signal: AbortSignal): Promise<AmqpConnection> {
+  const driver = await loadAmqplib();
   if (signal.aborted) throw new TransportClosed();
   const giveUp = new AbortController();
   const onAbort = () => giveUp.abort();
@@ -88,7 +83,7 @@ export async function openConnection(url: AmqpUrl, options: OpenOptions, signal:
       keepAlive: true,
       keepAliveDelay: 30_000,
       signal: giveUp.signal,
-      credentials: login(url, options.loginMethod),
+      credentials: login(driver, url, options.loginMethod),
       clientProperties: { product: "lovage", connection_name: options.clientName },
     };
     const address = {
@@ -99,7 +94,7 @@ export async function openConnection(url: AmqpUrl, options: OpenOptions, signal:
       heartbeat: url.heartbeat ?? options.heartbeatS,
     };
     return await new Promise<AmqpConnection>((resolve, reject) => {
-      connect(address, socketOptions, (error: unknown, made) => {
+      driver.connect(address, socketOptions, (error: unknown, made) => {
         if (error) return reject(error);
         try {
           resolve(new AmqpConnection(made, url.shown, options.maxBodyBytes));
@@ -300,7 +295,18 @@ export function channelNumber(channel: AnyChannel): number {
   return number;
 }
 
-function login(url: AmqpUrl, method: OpenOptions["loginMethod"]) {
+type Amqplib = typeof import("amqplib/callback_api");
+
+/** A process that speaks no AMQP starts sooner without it. */
+async function loadAmqplib(): Promise<Amqplib> {
+  try {
+    return await import("amqplib/callback_api");
+  } catch (cause) {
+    throw new ImproperlyConfigured("the package amqplib, which speaks to RabbitMQ, cannot be loaded", { cause });
+  }
+}
+
+function login({ credentials }: Amqplib, url: AmqpUrl, method: OpenOptions["loginMethod"]) {
   switch (method) {
     case "EXTERNAL":
       return credentials.external();

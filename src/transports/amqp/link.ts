@@ -142,7 +142,7 @@ export class Link {
         if (outcome.refused && !this.#everUp) return this.#refuse(error);
       }
       const delayMs = backoffMs(attempt++, backoff);
-      log.warn({ reason: error.message, delayMs }, "no connection to the broker; trying again");
+      log.warn({ err: error, delayMs }, "no connection to the broker; trying again");
       events.onRetry?.(error, delayMs);
       await pause(delayMs, this.#stop.signal);
     }

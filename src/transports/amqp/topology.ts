@@ -68,7 +68,7 @@ export class Topology {
     checkNames(queue);
     for (const { exchange } of [queue, ...(queue.bindings ?? [])])
       this.#exchangeTypes.set(exchange.name, exchange.type);
-    if (this.#mode === "never") return;
+    if (this.#modeOf(queue) === "never") return;
     if (this.#standing.get(queue.name) === fingerprint(queue)) return;
     await this.#declare(queue);
     this.#queues.set(queue.name, queue);
@@ -82,7 +82,7 @@ export class Topology {
   /** Declares the queue anew when it is one of ours; rejects with `QueueNotFound` when it does not exist. */
   async assure(name: string): Promise<void> {
     const queue = this.#queues.get(name);
-    if (queue && this.#mode === "create") return this.#declare(queue);
+    if (queue && this.#modeOf(queue) === "create") return this.#declare(queue);
     await this.#check(name);
   }
 
@@ -109,6 +109,10 @@ export class Topology {
     await this.#run((channel) => deleteQueue(channel, queue));
   }
 
+  #modeOf(queue: Queue): DeclareMode {
+    return queue.own ? "create" : this.#mode;
+  }
+
   async #check(queue: string): Promise<QueueCounts> {
     try {
       return await this.#run((channel) => checkQueue(channel, queue));
@@ -118,9 +122,10 @@ export class Topology {
   }
 
   async #declare(queue: Queue): Promise<void> {
-    if (this.#mode === "never") return;
+    const mode = this.#modeOf(queue);
+    if (mode === "never") return;
     const standing = this.#standing;
-    if (this.#mode === "passive") {
+    if (mode === "passive") {
       await this.#check(queue.name);
     } else {
       try {
@@ -250,9 +255,9 @@ function clash(error: unknown, queue: Queue): unknown {
   if (code === REPLY.preconditionFailed && parts) {
     const [, attribute = "", kind, name = "", , current = ""] = parts;
     const exchange = [queue, ...(queue.bindings ?? [])].find((binding) => binding.exchange.name === name)?.exchange;
-    const ours = kind === "exchange" && exchange ? { exchange: exchangeAttributes(exchange) } : queueAttributes(queue);
-    const theirs = kind === "exchange" ? `${attribute} ${current} for exchange ${name}` : `${attribute}: ${current}`;
-    return new QueueClash(queue.name, ours, theirs, { cause });
+    const ours = kind === "exchange" && exchange ? exchangeAttributes(exchange) : queueAttributes(queue);
+    const theirs = `${attribute}: ${current}`;
+    return new QueueClash(queue.name, ours, theirs, { cause, ...(kind === "exchange" ? { exchange: name } : {}) });
   }
   return missing(error, queue.name);
 }

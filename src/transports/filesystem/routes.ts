@@ -111,7 +111,7 @@ export class Routes {
       if (type === "headers") throw new ImproperlyConfigured("exchanges of type headers exist only on AMQP brokers");
       const known = this.#types.get(name);
       if (known !== undefined && known !== type)
-        throw new QueueClash(queue.name, { exchange: name, type }, { exchange: name, type: known });
+        throw new QueueClash(queue.name, { type }, { type: known }, { exchange: name });
       this.#types.set(name, type);
       found.push({ exchange: name, binding: bindingOf(type, routingKey, queue.name) });
     }

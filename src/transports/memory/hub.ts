@@ -78,7 +78,12 @@ export class MemoryHub {
     const known = this.#exchanges.get(exchange.name);
     if (!known) this.#exchanges.set(exchange.name, { declared: exchange, bindings: [] });
     else if (known.declared.type !== exchange.type) {
-      throw new QueueClash(exchange.name, { type: exchange.type }, { type: known.declared.type });
+      throw new QueueClash(
+        exchange.name,
+        { type: exchange.type },
+        { type: known.declared.type },
+        { exchange: exchange.name },
+      );
     }
   }
 

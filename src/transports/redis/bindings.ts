@@ -149,11 +149,7 @@ export class Bindings implements LinkMember {
       if (exchange.name === "") continue;
       const known = this.#types.get(exchange.name);
       if (known !== undefined && known !== exchange.type) {
-        throw new QueueClash(
-          queue.name,
-          { exchange: exchange.name, type: exchange.type },
-          { exchange: exchange.name, type: known },
-        );
+        throw new QueueClash(queue.name, { type: exchange.type }, { type: known }, { exchange: exchange.name });
       }
       this.#types.set(exchange.name, exchange.type);
       const member = encodeBinding(bindingOf(exchange.type, routingKey, queue.name), this.#keys.sep);

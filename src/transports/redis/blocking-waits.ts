@@ -5,8 +5,11 @@
  */
 import type { Log } from "../../runtime/log.ts";
 import {
+  ANSWER_TIMEOUT_MS,
   type ConnectRedisOptions,
+  connectionError,
   connectRedis,
+  endRedis,
   type Redis,
   type RedisTarget,
 } from "../../runtime/redis-connection.ts";
@@ -88,6 +91,7 @@ export class BlockingWaits implements LinkMember {
           ...this.#connection,
           purpose: `${this.#name}-waiter`,
           pingIntervalMs: 0,
+          answerTimeoutMs: (this.#connection.answerTimeoutMs ?? ANSWER_TIMEOUT_MS) + BLOCK_SECONDS * 1000,
           onConnected: () => this.#next(waiter),
         },
       );
@@ -138,10 +142,7 @@ export class BlockingWaits implements LinkMember {
     waiter.busy = false;
     this.#blocked.delete(list);
     if (waiter.client.status !== "ready") return; // `onConnected` goes on
-    this.#log.warn(
-      { error: error instanceof Error ? error.message : String(error) },
-      "Redis refused to wait for messages",
-    );
+    this.#log.warn({ err: connectionError(error) }, "Redis refused to wait for messages");
     waiter.timer = setTimeout(() => {
       waiter.timer = null;
       this.#next(waiter);
@@ -151,6 +152,6 @@ export class BlockingWaits implements LinkMember {
 
   #end(waiter: Waiter): void {
     if (waiter.timer !== null) clearTimeout(waiter.timer);
-    waiter.client.disconnect();
+    endRedis(waiter.client);
   }
 }

@@ -8,10 +8,10 @@ import { type DecodedEnvelope, decodeEnvelope, decodeUnacked } from "../../../pr
 import type { RedisKeys } from "../../../protocol/kombu/redis-keys.ts";
 import type { Message } from "../../../protocol/message.ts";
 import type { Log } from "../../runtime/log.ts";
-import { ConnectionLost, TransportClosed } from "../errors.ts";
+import { ConnectionLost, TransportClosed, TransportError } from "../errors.ts";
 import type { ConsumeOptions, Consumer, Delivery } from "../transport.ts";
 import { type DeliveryOwner, RedisDelivery } from "./delivery.ts";
-import type { Fanout } from "./fanout.ts";
+import type { Fanout, TooLarge } from "./fanout.ts";
 import type { RedisLink } from "./link.ts";
 import type { QueueOrderStrategy } from "./options.ts";
 import { TAKE } from "./scripts.ts";
@@ -173,7 +173,7 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
   }
 
   /** A message of a fanout exchange: nothing is kept on the server, so nothing is held. */
-  deliverFanout(queue: string, text: string | number): void {
+  deliverFanout(queue: string, text: string | TooLarge): void {
     if (!this.#cancelled) this.#hand(this.#build(queue, text, "", this.#noAck));
   }
 
@@ -222,7 +222,7 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
       this.#taking = null;
       if (error instanceof ConnectionLost && !this.#noAck) this.#unanswered.push(take);
       if (!(error instanceof ConnectionLost || error instanceof TransportClosed)) {
-        log.error({ error: String(error), queues }, "Redis refused to hand out messages");
+        log.error({ err: error, queues }, "Redis refused to hand out messages");
         this.#rest();
       }
       return;
@@ -230,7 +230,7 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
     this.#taking = null;
     const taken = Array.isArray(reply) ? reply : [];
     if (typeof taken[0] === "string") {
-      log.error({ error: taken[0], queues }, "a queue cannot be read");
+      log.error({ err: new TransportError("REDIS", taken[0]), queues }, "a queue cannot be read");
       this.#rest();
     }
     const count_ = (taken.length - 1) / 2;
@@ -244,14 +244,14 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
     const served = new Set<string>();
     for (let at = 1; at + 1 < taken.length; at += 2) {
       const queue = take.queues[Number(taken[at])];
-      const item = taken[at + 1];
+      const item = itemOf(taken[at + 1]);
       if (queue === undefined) continue;
       const tag = this.#noAck ? "" : this.#tag(take.first + (at - 1) / 2);
       if (rotate) {
         served.delete(queue);
         served.add(queue);
       }
-      if (typeof item !== "string" && typeof item !== "number") continue;
+      if (item === null) continue;
       if (this.#noAck) this.#hand(this.#build(queue, item, "", true));
       else if (this.#wants(queue)) this.#deliver(queue, item, tag);
       else unwanted.push(tag);
@@ -263,14 +263,14 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
     if (unwanted.length > 0) this.#parts.unacked.returnUnseen(unwanted.reverse());
   }
 
-  #deliver(queue: string, item: string | number, tag: string): void {
+  #deliver(queue: string, item: string | TooLarge, tag: string): void {
     const delivery = this.#build(queue, item, tag, false);
     this.#held += 1;
     this.#parts.unacked.hold(delivery);
     this.#hand(delivery);
   }
 
-  #build(queue: string, item: string | number, tag: string, settled: boolean): RedisDelivery {
+  #build(queue: string, item: string | TooLarge, tag: string, settled: boolean): RedisDelivery {
     if (typeof item === "string") {
       try {
         return new RedisDelivery(this, ...read(decodeEnvelope(item), queue), tag, settled);
@@ -283,13 +283,8 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
         );
       }
     }
-    const limit = this.#parts.maxMessageBytes;
-    return new RedisDelivery(
-      this,
-      ...refusal(`a message of ${item} bytes is over the limit of ${limit}`, queue),
-      tag,
-      settled,
-    );
+    const reason = `a message of ${item.size} bytes is over the limit of ${this.#parts.maxMessageBytes}`;
+    return new RedisDelivery(this, ...refusal(reason, queue, headOf(item.end)), tag, settled);
   }
 
   #hand(delivery: RedisDelivery): void {
@@ -297,7 +292,7 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
       this.#onDelivery(delivery);
     } catch (error) {
       this.#parts.log.error(
-        { error: String(error), queue: delivery.info.queue },
+        { err: error, queue: delivery.info.queue },
         "a delivery handler threw; the message stays held",
       );
     }
@@ -311,7 +306,7 @@ export class RedisConsumer implements Consumer, Sleeper, DeliveryOwner {
       isAsleep = await waiting.sleep(this);
     } catch (error) {
       // The take on the same connection tells the same story.
-      this.#parts.log.debug({ error: String(error) }, "could not wait for messages");
+      this.#parts.log.debug({ err: error }, "could not wait for messages");
     }
     if (woken !== this.#woken) return;
     this.#sleep = isAsleep ? "asleep" : "awake";
@@ -335,9 +330,27 @@ function read(envelope: DecodedEnvelope, queue: string): Content {
   return [envelope.message, { exchange, routingKey, redelivered, queue }];
 }
 
-function refusal(refused: string, queue: string): Content {
-  const message: Message = { body: new Uint8Array(0), headers: null, properties: {}, refused };
+function refusal(refused: string, queue: string, head: Pick<Message, "headers" | "properties"> | null = null): Content {
+  const message: Message = { body: new Uint8Array(0), headers: null, properties: {}, ...head, refused };
   return [message, { exchange: "", routingKey: queue, redelivered: false, queue }];
+}
+
+function itemOf(reply: unknown): string | TooLarge | null {
+  if (typeof reply === "string") return reply;
+  if (!Array.isArray(reply)) return null;
+  return { size: Number(reply[0]), end: String(reply[1]) };
+}
+
+/** Kombu writes the body first, and base64 holds no quotes: what follows it in the end of a large envelope tells whose it is. */
+function headOf(end: string): Pick<Message, "headers" | "properties"> | null {
+  const from = end.indexOf('"content-encoding"');
+  if (from < 0) return null;
+  try {
+    const { headers, properties } = decodeEnvelope(`{${end.slice(from)}`).message;
+    return { headers, properties };
+  } catch {
+    return null;
+  }
 }
 
 /** The envelope of a record of ours and the queue it came from. Null: no envelope, it goes back to its queue. */

@@ -9,8 +9,14 @@ import type { Subscriber, Subscription } from "./subscriber.ts";
 
 const REMEMBERED_TAGS = 1_000;
 
+/** A message that was not fetched: its bytes, and the last of its characters where the server gave them. */
+export interface TooLarge {
+  readonly size: number;
+  readonly end: string;
+}
+
 export interface FanoutConsumer {
-  deliverFanout(queue: string, text: string | number): void;
+  deliverFanout(queue: string, text: string | TooLarge): void;
 }
 
 export class Fanout {
@@ -49,7 +55,7 @@ export class Fanout {
     const subscriptions = patterns.map((pattern) => ({
       pattern,
       onMessage: (_channel: string, text: Buffer) => {
-        if (text.length > limit) return consumer.deliverFanout(queue, text.length);
+        if (text.length > limit) return consumer.deliverFanout(queue, { size: text.length, end: "" });
         const envelope = text.toString();
         if (seen === null || seen.isNew(envelope)) consumer.deliverFanout(queue, envelope);
       },

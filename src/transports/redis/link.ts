@@ -10,7 +10,10 @@ import {
   type ConnectRedisOptions,
   connectionError,
   connectRedis,
+  endRedis,
   inOneWrite,
+  isRedisLoaded,
+  loadRedis,
   type Redis,
   type RedisConnectionError,
   type RedisEndpoint,
@@ -81,6 +84,8 @@ export class RedisLink {
   /** Resolves when the connection stands and all members are set up. Rejects as `Transport.connect` does. */
   async connect(signal?: AbortSignal): Promise<void> {
     if (this.#state === "closed") throw new TransportClosed();
+    if (!isRedisLoaded()) await loadRedis();
+    if (this.closed) throw new TransportClosed();
     if (signal?.aborted) throw signal.reason;
     if (this.#state === "idle") this.#start();
     try {
@@ -184,7 +189,7 @@ export class RedisLink {
       onLost: (error) => this.#lost(toTransportError(error)),
       onRetry: (error, delayMs) => {
         const failure = toTransportError(error);
-        log.warn({ error: failure.message, delayMs }, "could not connect to Redis");
+        log.warn({ err: failure, delayMs }, "could not connect to Redis");
         events.onRetry?.(failure, delayMs);
         if (error.refused && !this.#wasUp && target.endpoints.length === 1) this.#refused(failure);
       },
@@ -203,7 +208,7 @@ export class RedisLink {
     } catch (error) {
       if (epoch !== this.#epoch) return;
       const failure = error instanceof Error ? error : new TransportError("REDIS", String(error));
-      this.#options.log.error({ error: failure.message }, "the Redis connection could not be set up");
+      this.#options.log.error({ err: failure }, "the Redis connection could not be set up");
       if (error instanceof ConnectionLost) return;
       if (!this.#wasUp && /^(?:NOPERM|ERR)/.test(failure.message)) this.#refused(toRefused(failure));
       else this.reconnect();
@@ -225,7 +230,7 @@ export class RedisLink {
     this.#state = this.#wasUp ? "down" : "connecting";
     for (const member of this.#members) member.whenDown?.();
     if (!wasUp) return;
-    this.#options.log.warn({ error: error.message }, "the connection to Redis was lost");
+    this.#options.log.warn({ err: error }, "the connection to Redis was lost");
     this.#options.events.onLost?.(error);
   }
 
@@ -241,7 +246,7 @@ export class RedisLink {
     this.#scheduled = null;
     const client = this.#client;
     this.#client = null;
-    client?.disconnect();
+    if (client !== null) endRedis(client);
     for (const member of this.#members) member.whenDown?.();
   }
 

@@ -16,6 +16,8 @@ export interface RedisTransportOptions {
   transportOptions?: Readonly<Record<string, unknown>>;
   /** `ssl_…` options as in Kombu, or Node's. Setting: `broker_use_ssl`. */
   tls?: boolean | Readonly<Record<string, unknown>>;
+  /** Unless the option `socket_connect_timeout` says otherwise. Setting: `broker_connection_timeout`. @default 10_000 */
+  connectTimeoutMs?: number;
   /** @default "create" */
   declareMode?: DeclareMode;
   events?: TransportEvents;
@@ -140,8 +142,8 @@ export function parseRedisSettings(options: Readonly<Record<string, unknown>> = 
     masterName: read.text("master_name", "") || undefined,
     sentinelKwargs: kwargs === null ? {} : { ...kwargs },
     clientName: read.text("client_name", "broker"),
-    connectTimeoutMs: read.optionalMs("socket_connect_timeout"),
-    answerTimeoutMs: read.optionalMs("socket_timeout"),
+    connectTimeoutMs: read.limitMs("socket_connect_timeout"),
+    answerTimeoutMs: read.limitMs("socket_timeout"),
     pingIntervalMs: read.optionalMs("health_check_interval"),
   };
 }
@@ -172,6 +174,12 @@ class Reader {
     const value = this.seconds(name, fallback);
     if (value === 0) throw new ImproperlyConfigured(`transport option ${name} must be more than 0`);
     return value;
+  }
+
+  /** A time limit: none is what `null` says, not 0. */
+  limitMs(name: string): number | undefined {
+    const value = this.#options[name];
+    return value === undefined || value === null ? undefined : Math.ceil(this.positive(name, 1) * 1000);
   }
 
   optionalMs(name: string): number | undefined {

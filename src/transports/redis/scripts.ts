@@ -22,7 +22,8 @@ function script(name: string, text: string): Script {
  * KEYS: unacked_index, unacked, then the lists, step by step, queue by queue.
  * ARGV: count, "1" to mark unacked, "1" to rotate, tag prefix, number of the first tag, largest message in bytes, bytes
  * after which to stop, number of queues, then for each queue the end of its records (`, "", "<queue>"]`).
- * Reply: what was wrong with a list or nil, then for each message the queue's position and its text, or its size when it is too large.
+ * Reply: what was wrong with a list or nil, then for each message the queue's position and its text, or its size and its end when
+ * it is too large.
  */
 export const TAKE = script(
   "take",
@@ -31,6 +32,7 @@ local index, unacked = KEYS[1], KEYS[2]
 local count, mark, rotate, prefix = tonumber(ARGV[1]), ARGV[2] == '1', ARGV[3] == '1', ARGV[4]
 local first, largest, budget, queues = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local steps = (#KEYS - 2) / queues
+local tail = 32768
 local score
 if mark then
   redis.call('HDEL', unacked, '')
@@ -81,7 +83,7 @@ while taken < count and bytes < budget do
   end
   local size = #text
   out[#out + 1] = queue - 1
-  if size > largest then out[#out + 1] = size else out[#out + 1] = text; bytes = bytes + size end
+  if size > largest then out[#out + 1] = {size, string.sub(text, -tail)} else out[#out + 1] = text; bytes = bytes + size end
   if mark then
     local tag = prefix .. string.format('%d', first + taken)
     local body = isObject(text) and text or cjson.encode(text)

@@ -6,7 +6,9 @@
 import type { Log } from "../../runtime/log.ts";
 import {
   type ConnectRedisOptions,
+  connectionError,
   connectRedis,
+  endRedis,
   type Redis,
   type RedisTarget,
   whenReady,
@@ -74,7 +76,8 @@ export class Subscriber implements LinkMember {
       } catch (error) {
         if (error instanceof Error && error.name === "ReplyError") throw new TransportError("REDIS", error.message);
         // The next connection subscribes to every pattern by itself.
-        if (!this.#link.closed) this.#log.debug({ error: String(error) }, "subscribing again with the next connection");
+        if (!this.#link.closed)
+          this.#log.debug({ err: connectionError(error) }, "subscribing again with the next connection");
       }
     });
   }
@@ -156,7 +159,7 @@ export class Subscriber implements LinkMember {
 
   #failed(error: unknown): void {
     if (this.#link.closed || this.#client?.status !== "ready") return;
-    this.#log.warn({ error: error instanceof Error ? error.message : String(error) }, "Redis refused a subscription");
+    this.#log.warn({ err: connectionError(error) }, "Redis refused a subscription");
   }
 
   #drop(): void {
@@ -164,7 +167,7 @@ export class Subscriber implements LinkMember {
     this.#client = null;
     if (client === null) return;
     client.removeAllListeners("pmessageBuffer").removeAllListeners("messageBuffer");
-    client.disconnect();
+    endRedis(client);
     this.#listener?.whenDeaf();
   }
 }

@@ -239,7 +239,7 @@ export class Unacked implements LinkMember {
   #mayRepeat(error: unknown, what: string): boolean {
     if (error instanceof ConnectionLost) return true;
     if (!(error instanceof TransportClosed)) {
-      this.#log.error({ error: String(error) }, `Redis refused ${what}; they will be tried again`);
+      this.#log.error({ err: error }, `Redis refused ${what}; they will be tried again`);
     }
     return false;
   }

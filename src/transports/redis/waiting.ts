@@ -95,7 +95,7 @@ export class Waiting implements LinkMember, InvalidationListener {
     this.#listenerId = id;
     if (id === null) this.#refuse("the server does not let us listen to changed keys");
     // Also while the command connection is being set up; when there is none, `whenUp` follows.
-    else this.#track(id).catch((error: unknown) => this.#log.debug({ error: String(error) }, "tracking waits"));
+    else this.#track(id).catch((error: unknown) => this.#log.debug({ err: error }, "tracking waits"));
   }
 
   whenDeaf(): void {
