@@ -11,6 +11,7 @@ import type { Queue } from "../protocol/routing.ts";
 import { checkCeleryOptions, checkQueueNames, checkTaskId, definition, notAName } from "./app/options.ts";
 import { makeBackend, makeTransport, type PartsContext } from "./app/parts.ts";
 import { type AnyResult, type AsyncResult, type ResultOptions, resultFromTuple } from "./client/async-result.ts";
+import { checkCalls } from "./client/check-calls.ts";
 import { type Client, createClient } from "./client/client.ts";
 import { GroupResult } from "./client/group-result.ts";
 import type { BrokerState } from "./client/publisher.ts";
@@ -187,7 +188,8 @@ export class Celery {
   /**
    * Sends a signature: a task, chain, group, chord, map or chunks. Resolves once the broker holds all messages that are due now, with
    * the result of its end: an `AsyncResult` with the steps before it as parents, or a `GroupResult`. Throws as `send` does, and
-   * `ChordsNotSupported` for a chord when the result backend cannot have any; then nothing was sent.
+   * `ChordsNotSupported` for a chord when the result backend cannot have any, `TaskValidationError` for arguments of what would start
+   * now; then nothing was sent.
    */
   apply<S extends AnySignature>(signature: S & MustBeComplete<S>, options?: ApplyAsyncOptions): Promise<Applied<S>>;
   async apply(signature: AnySignature, options: ApplyAsyncOptions = {}): Promise<AnyResult> {
@@ -195,6 +197,8 @@ export class Celery {
     checkOptions(options, { task: wire.task });
     const { client } = this;
     const given = wireOptionsOf(options);
+    const checked = this.settings.lovage_validate_params ? checkCalls(wire, (name) => this.#taskOf(name)) : undefined;
+    if (checked !== undefined) await checked;
     if (isPlainTask(wire)) {
       const { task: name, args, kwargs, options: merged } = cloned(wire, [], {}, given);
       const callOptions = { ...callOptionsOf(merged), ...(options.signal ? { signal: options.signal } : {}) };

@@ -16,6 +16,7 @@ import { ChordsNotSupported } from "../result-backends/chord-counter.ts";
 import { silentLog } from "../runtime/log.ts";
 import { currentTask } from "../tasks/context.ts";
 import { type AnyTask, task } from "../tasks/definition.ts";
+import { TaskArgumentError, TaskValidationError } from "../tasks/errors.ts";
 import type { Delivery } from "../transports/transport.ts";
 import { Worker } from "./worker.ts";
 
@@ -140,6 +141,15 @@ describe("apply", () => {
     await app.apply(add.s(7, 8));
     const [sent] = await taken(app, 1);
     expect(sent?.args).toEqual([7, 8]);
+  });
+
+  test("refuses arguments of what would start now, and leaves those of later steps to their workers", async () => {
+    const app = appWith();
+    const wrong = greet.signature({ kwargs: { name: 5 } });
+    await expect(app.apply(wrong)).rejects.toThrow(TaskValidationError);
+    await expect(app.apply(chord(group(chain(wrong, add.si(1, 2))), total.s()))).rejects.toThrow(TaskValidationError);
+    await expect(app.apply(greet.signature({ kwargs: { nam: "x" } }))).rejects.toThrow(TaskArgumentError);
+    await expect(app.apply(chain(add.s(1, 2), wrong))).resolves.toBeInstanceOf(AsyncResult);
   });
 
   test("refuses a chord when results are not stored, and sends nothing", async () => {

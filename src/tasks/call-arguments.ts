@@ -20,8 +20,14 @@ export function callArguments(
   validate: boolean,
 ): MessageArguments | Promise<MessageArguments> {
   const call = splitCall(task, passed);
-  if (task.parameters === null || task.params === null || !validate) return call;
-  const bound = bindArguments(task.parameters, call.args, call.kwargs);
+  const checked = validate ? checkArguments(task, call) : undefined;
+  return checked === undefined ? call : checked.then(() => call);
+}
+
+/** Throws `TaskArgumentError` or `TaskValidationError`; a promise when a schema is asynchronous. */
+export function checkArguments(task: AnyTask, { args, kwargs }: MessageArguments): Promise<void> | undefined {
+  if (task.parameters === null || task.params === null) return undefined;
+  const bound = bindArguments(task.parameters, args, kwargs);
   if (!bound.ok) throw new TaskArgumentError(bound.message);
   const pending: Promise<void>[] = [];
   for (const [key, schema] of Object.entries(task.params)) {
@@ -31,7 +37,7 @@ export function callArguments(
       for (const [index, value] of (bound.varArgs ?? []).entries()) check(schema, `${key}[${index}]`, value, pending);
     } else if (Object.hasOwn(bound.values, key)) check(schema, key, bound.values[key], pending);
   }
-  return pending.length === 0 ? call : Promise.all(pending).then(() => call);
+  return pending.length === 0 ? undefined : Promise.all(pending).then(() => undefined);
 }
 
 /** Without a look at the values: what is missing may still come. */

@@ -61,6 +61,13 @@ describe("large canvases", () => {
     expect(first?.options.chain).toHaveLength(1000);
   });
 
+  test("a nested canvas may be wider than a call has arguments", () => {
+    const wide = many(130_000);
+    expect(planApply(chainOf([add(), chainOf(wide)]), {}, context()).steps).toHaveLength(1);
+    const { result } = planFreeze(groupOf([groupOf(wide)]), {}, context());
+    expect(result[1]).toHaveLength(130_000);
+  });
+
   test("deeply nested groups do not multiply", () => {
     let nested = groupOf(many(2));
     for (let depth = 0; depth < 200; depth++) nested = groupOf([nested, add(depth)]);

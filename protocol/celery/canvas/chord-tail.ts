@@ -2,7 +2,7 @@
  * Chords whose body is a chain: the tail of the body becomes steps after the chord, so that no header task carries it.
  * wire: celery-wire 2.3; celery/canvas.py `_unroll_body`, `_unroll_chords`, `_strip_chord_header_links`, `_is_chain_led_by_task`, `unchain_tasks`.
  */
-import { type Draft, listed, type Options } from "./draft.ts";
+import { type Draft, listed, type Options, pushAll } from "./draft.ts";
 import { link, linkError } from "./link.ts";
 import { clone } from "./merge.ts";
 import type { PlanContext } from "./plan.ts";
@@ -62,7 +62,7 @@ export function unrollChords(chain: Draft, context: PlanContext): void {
       task = clone(task);
       unrollChords(task, context);
     }
-    if (hasTail(task)) waiting.push(...unrolledBody(task, context).reverse());
+    if (hasTail(task)) pushAll(waiting, unrolledBody(task, context).reverse());
     else tasks.push(task);
   }
   chain.members.tasks = tasks;

@@ -193,6 +193,11 @@ export function listed(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [value];
 }
 
+/** Any number of them: spread arguments have a limit. */
+export function pushAll(list: Draft[], more: readonly Draft[]): void {
+  for (const draft of more) list.push(draft);
+}
+
 /** Null and undefined both: Python's `options.get(key) is None`. */
 export function isNothing(value: unknown): value is null | undefined {
   return value === null || value === undefined;

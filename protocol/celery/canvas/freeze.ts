@@ -3,7 +3,7 @@
  * wire: celery-wire 2.2, 2.3; celery/canvas.py `Signature.freeze`, `group.freeze`, `_chord.freeze`, `_chain.freeze`.
  */
 import { InvalidTaskError } from "../../errors.ts";
-import { type Draft, isEmptyChain, isEmptyGroup, newGroup, textOption } from "./draft.ts";
+import { type Draft, isEmptyChain, isEmptyGroup, newGroup, pushAll, textOption } from "./draft.ts";
 import { clone } from "./merge.ts";
 import type { PlanContext } from "./plan.ts";
 import { prepareSteps } from "./prepare-steps.ts";
@@ -73,7 +73,7 @@ function flattened(group: Draft): Draft[] {
   const waiting = group.members.tasks.toReversed();
   for (let task = waiting.pop(); task !== undefined; task = waiting.pop()) {
     const copy = clone(task);
-    if (copy.kind === "group") waiting.push(...copy.members.tasks);
+    if (copy.kind === "group") pushAll(waiting, copy.members.tasks);
     else if (!isEmptyChain(copy)) flat.push(copy);
   }
   return flat;
@@ -81,7 +81,7 @@ function flattened(group: Draft): Draft[] {
 
 function replaceAll(tasks: Draft[], replacement: readonly Draft[]): void {
   tasks.length = 0;
-  for (const task of replacement) tasks.push(task);
+  pushAll(tasks, replacement);
 }
 
 /** The header as a group with the body on each task, then the body, whose first result gets the header as parent. */

@@ -4,7 +4,7 @@
  * wire: celery-wire 2.3, celery-behaviour 2.5; celery/canvas.py `_chain.prepare_steps`.
  */
 import { hasTail, stripHeaderLinks, unrolledBody } from "./chord-tail.ts";
-import { type Draft, isEmptyGroup, type Kwargs, listed, newChord } from "./draft.ts";
+import { type Draft, isEmptyGroup, type Kwargs, listed, newChord, pushAll } from "./draft.ts";
 import { freeze, type Place } from "./freeze.ts";
 import { linkError } from "./link.ts";
 import { clone } from "./merge.ts";
@@ -44,12 +44,12 @@ export function prepareSteps(chain: Draft, call: ChainCall, context: PlanContext
     task = unrolledGroup(task);
     if (isEmptyGroup(task) && (!isFirst || made.tasks.length > 0)) continue;
     if (call.copy && hasTail(task)) {
-      queue.push(...unrolledBody(task, context));
+      pushAll(queue, unrolledBody(task, context));
       continue;
     }
     if (call.copy) task = clone(task, isFirst ? { args: call.args, kwargs: call.kwargs } : undefined);
     else if (isFirst && call.args.length > 0) task.args = [...call.args, ...task.args];
-    if (task.kind === "chain") queue.push(...task.members.tasks);
+    if (task.kind === "chain") pushAll(queue, task.members.tasks);
     else made.add(task);
   }
   const last = made.results[0];
@@ -73,7 +73,7 @@ function normalizeHead(steps: Draft[], copy: boolean): void {
   for (let head = steps.at(-1); head !== undefined; head = steps.at(-1)) {
     if (head.kind === "chain") {
       steps.pop();
-      steps.push(...(copy ? clone(head) : head).members.tasks.toReversed());
+      pushAll(steps, (copy ? clone(head) : head).members.tasks.toReversed());
       continue;
     }
     head = unrolledGroup(head);

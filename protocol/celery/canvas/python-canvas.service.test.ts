@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual } from "node:util";
 import { beforeAll, describe, expect, test } from "vitest";
-import { type Answered, brokenInPython, ours, type PythonCase, theirs } from "./python-canvas.test-kit.ts";
+import { type Answered, brokenInPython, ours, type PythonCase, theirs } from "./python-canvas.contract.ts";
 
 const python = process.env.LOVAGE_TEST_PYTHON;
 const seed = Number(process.env.LOVAGE_TEST_SEED ?? 20300102);
