@@ -169,7 +169,7 @@ export class Celery {
    */
   send<Call, Result>(
     task: TaskType<Call, Result>,
-    ...[args, options]: CallArguments<Call>
+    ...[args, options]: CallArguments<NoInfer<Call>>
   ): Promise<AsyncResult<Result>> {
     return this.#send<Result>(task as AnyTask, args, options);
   }
