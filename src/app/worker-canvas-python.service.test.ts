@@ -6,7 +6,7 @@ import { chain } from "../canvas/chain.ts";
 import { chord } from "../canvas/chord.ts";
 import { group } from "../canvas/group.ts";
 import { silentLog } from "../runtime/log.ts";
-import { connectRedis, parseRedisUrl, type Redis, whenReady } from "../runtime/redis-connection.ts";
+import { connectRedis, loadRedis, parseRedisUrl, type Redis, whenReady } from "../runtime/redis-connection.ts";
 import { currentTask } from "../tasks/context.ts";
 import { task } from "../tasks/definition.ts";
 import { Ignore } from "../tasks/signals.ts";
@@ -50,6 +50,7 @@ describe.skipIf(url === undefined || python === undefined)("workflows across lan
   let admin: Redis;
 
   beforeAll(async () => {
+    await loadRedis();
     admin = connectRedis(parseRedisUrl(redis), { purpose: "test" });
     await whenReady(admin);
     const options = {

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { compress, decompress } from "../runtime/compression.ts";
-import { connectRedis, parseRedisUrl, type Redis, whenReady } from "../runtime/redis-connection.ts";
+import { connectRedis, loadRedis, parseRedisUrl, type Redis, whenReady } from "../runtime/redis-connection.ts";
 import { testService } from "../testing/services.ts";
 import { TcpProxy } from "../testing/tcp-proxy.ts";
 import { countingCodec, testChordCounter } from "./chord-counter.contract.ts";
@@ -16,6 +16,7 @@ describe.skipIf(url === undefined)("chords on Redis", () => {
   const redisUrl = url ?? "";
   let admin: Redis;
   beforeAll(async () => {
+    await loadRedis();
     admin = connectRedis(parseRedisUrl(redisUrl), { purpose: "test" });
     await whenReady(admin);
   });
