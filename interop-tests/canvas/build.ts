@@ -10,7 +10,6 @@ import {
   task,
 } from "../../src/index.ts";
 import { callOptionsOf } from "../../src/tasks/signature-options.ts";
-import { HarnessError } from "../../src/testing/index.ts";
 import type { Shape } from "./shape.ts";
 
 export function build(shape: Shape): LooseSignature {
@@ -18,7 +17,7 @@ export function build(shape: Shape): LooseSignature {
   if (shape.options !== undefined) made = made.set(callOptionsOf(shape.options));
   for (const callback of shape.link ?? []) made = made.link(build(callback));
   for (const errback of shape.linkError ?? []) made = made.linkError(build(errback));
-  if (shape.stamp !== undefined) throw new HarnessError("NO_STAMPS", "stamps are not built yet");
+  if (shape.stamp !== undefined) made = made.stamp(shape.stamp);
   return made;
 }
 

@@ -56,7 +56,7 @@ function testStores(stores: StoreName, fleets: readonly FleetName[]): void {
   };
 
   for (const fleet of fleets) {
-    const left = (name: string, form: NormalForm) => (fleet === "mixed" ? comparable(name, form) : form);
+    const left = (name: string, form: NormalForm) => comparable(fleet, name, form);
     for (const client of clientNames) {
       describe(`${client}'s client, ${fleet} fleet`, () => {
         for (const { name } of workflows) {

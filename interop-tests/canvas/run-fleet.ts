@@ -142,6 +142,8 @@ async function readFiles(fleet: Fleet): Promise<Store> {
   const stored = new Map<string, Record<string, unknown>>();
   const keys: { id: string; text: string }[] = [];
   for (const file of await readdir(folder)) {
+    // Files on their way have a folder of their own.
+    if (!file.startsWith("celery-")) continue;
     const text = await readFile(`${folder}/${file}`, "utf8");
     const meta = /^celery-task-meta-(.+)$/.exec(file);
     if (meta !== null) stored.set(meta[1] ?? "", parsed(text));

@@ -154,7 +154,7 @@ describe.skipIf(url === undefined || python === undefined)("workflows across lan
     const failing = task("fixture.fail", { queue: pythons }, (_type: string, _text: string) => 0);
     const header = [add.s(1, 1).set(here), failing.s("KeyError", "it's").set({ taskId: `${queue}-theirs` })];
     const result = await app.apply(chord(header, echo.s().set(here)));
-    await expect(result.get(timeout)).rejects.toMatchObject({
+    await expect(app.result(result.id).get(timeout)).rejects.toMatchObject({
       name: "ChordError",
       message: `Dependency ${queue}-theirs raised KeyError("it's")`,
     });

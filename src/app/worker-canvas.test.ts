@@ -1,4 +1,7 @@
-/** Workflows from sending to the last result, on one worker and a store that counts. */
+/**
+ * Workflows from sending to the last result, on one worker and a store that counts. Bodies are asked by their id alone: with its
+ * parents a failed one gives the part's own error, as in Python.
+ */
 import { randomUUID } from "node:crypto";
 import { afterEach, describe, expect, test } from "vitest";
 import { z } from "zod";
@@ -72,7 +75,7 @@ describe("a chord", () => {
   test("with one failed part fails its body with the part's error in Python's words", async () => {
     const { app } = await running();
     const result = await app.apply(chord([add.s(1, 2), fail.s().set({ taskId: "part" })], total.s()));
-    await expect(result.get(timeout)).rejects.toMatchObject({
+    await expect(app.result(result.id).get(timeout)).rejects.toMatchObject({
       name: "ChordError",
       message: "Dependency part raised ValueError('no')",
     });
@@ -89,7 +92,7 @@ describe("a chord", () => {
     const { app } = await running();
     const inner = chord([fail.s(), add.s(1, 1)], total.s());
     const result = await app.apply(chord([inner, add.s(5, 5)], total.s()));
-    await expect(result.get(timeout)).rejects.toMatchObject({ name: "ChordError" });
+    await expect(app.result(result.id).get(timeout)).rejects.toMatchObject({ name: "ChordError" });
   });
 
   test("whose header member ends in a group gets that group's results as a list", async () => {
@@ -129,7 +132,7 @@ describe("a chord with a part that will never return", () => {
   test.each(lost)("(%s) fails its body", async (_how, part) => {
     const { app } = await running();
     const result = await app.apply(chord([add.s(1, 1), signatureFrom(part)], echo.s()));
-    await expect(result.get(timeout)).rejects.toMatchObject({ name: "ChordError" });
+    await expect(app.result(result.id).get(timeout)).rejects.toMatchObject({ name: "ChordError" });
   });
 
   test("hangs as in Celery when the settings say so", async () => {
@@ -162,7 +165,7 @@ describe("errbacks", () => {
     const { app } = await running([here, told]);
     const body = total.s().set({ taskId: "body", linkError: [here.s().toJSON()] });
     const result = await app.apply(chord([add.s(1, 2), fail.s().set({ taskId: "part" })], body));
-    await expect(result.get(timeout)).rejects.toMatchObject({ name: "ChordError" });
+    await expect(app.result(result.id).get(timeout)).rejects.toMatchObject({ name: "ChordError" });
     expect(heard).toEqual([["body", expect.stringContaining("Dependency part raised ValueError('no')")]]);
   });
 });
@@ -294,13 +297,16 @@ describe("where results are files, which nobody counts", () => {
   test("a failed part fails the body with its own error's text", async () => {
     const { app } = await inFiles();
     const result = await app.apply(chord([add.s(1, 1), fail.s()], echo.s()));
-    await expect(result.get(timeout)).rejects.toMatchObject({ name: "ChordError", message: "ValueError('no')" });
+    await expect(app.result(result.id).get(timeout)).rejects.toMatchObject({
+      name: "ChordError",
+      message: "ValueError('no')",
+    });
   });
 
   test("an ignored part fails the body, and nobody looks at the chord any more", async () => {
     const { app, worker } = await inFiles();
     const result = await app.apply(chord([add.s(1, 1), ignored.s()], echo.s()));
-    await expect(result.get(timeout)).rejects.toMatchObject({ name: "ChordError" });
+    await expect(app.result(result.id).get(timeout)).rejects.toMatchObject({ name: "ChordError" });
     await expect.poll(() => worker.scheduled).toBe(0);
     expect((await app.transport.inspectQueue("celery"))?.messages ?? 0).toBe(0);
   });
