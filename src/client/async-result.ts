@@ -25,6 +25,8 @@ export interface GetOptions {
   signal?: AbortSignal;
   /** False: a failed task's error is the value instead of being thrown. @default true */
   propagate?: boolean;
+  /** False: steps before this one are not looked at; they may have failed. Celery: `follow_parents`. @default true */
+  followParents?: boolean;
   /** Sees the records before the last one: STARTED, RETRY, PROGRESS, … */
   onUpdate?: (meta: ResultMeta) => void;
 }
@@ -157,8 +159,9 @@ export class AsyncResult<T = unknown> {
   }
 
   /** Throws the error of a step before that has failed or was revoked, of several that of the first. */
-  async #await({ timeout, signal, onUpdate }: GetOptions, propagate: boolean): Promise<ResultMeta> {
-    if (!propagate || this.parent === null) {
+  async #await(options: GetOptions, propagate: boolean): Promise<ResultMeta> {
+    const { timeout, signal, onUpdate, followParents = true } = options;
+    if (!propagate || !followParents || this.parent === null) {
       return this.#keep(await this.#results.wait(this.id, { timeout, signal, onUpdate }));
     }
     const steps = stepsTo(this.parent);
