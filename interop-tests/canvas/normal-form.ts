@@ -48,10 +48,24 @@ export function normalForm(seen: Seen): NormalForm {
   return {
     outcome: names.within(seen.outcome),
     tuple: names.within(seen.tuple),
-    ran: seen.notes.map((note) => names.noteText(inSomeOrder(note))).sort(),
-    stored: [...seen.stored].map(([id, meta]) => names.metaText(id, inSomeOrder(meta))).sort(),
+    ran: inPlaceOrder(seen.notes)
+      .map((note) => names.noteText(inSomeOrder(note)))
+      .sort(),
+    stored: inNameOrder([...seen.stored], names)
+      .map(([id, meta]) => names.metaText(id, inSomeOrder(meta)))
+      .sort(),
     keys: seen.keys.map(({ id, text }) => `${names.of(id)} ${text}`).sort(),
   };
+}
+
+/** Names are given on the way, so the way has to be the same each time. */
+function inPlaceOrder(notes: readonly Note[]): Note[] {
+  return [...notes].sort((a, b) => (a.at < b.at ? -1 : 1));
+}
+
+function inNameOrder<T>(stored: [string, T][], names: Names): [string, T][] {
+  const named = stored.map(([id, meta]) => [names.known(id), id, meta] as const);
+  return named.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, id, meta]) => [id, meta]);
 }
 
 const uuid = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g;
@@ -84,6 +98,11 @@ class Names {
     this.#nameAll(this.#places, seen);
     for (const [id, places] of groups) this.#byId.set(id, `{${[...places].sort().join(" ")}}`);
     this.#nameTuple(seen.tuple, "result");
+  }
+
+  /** The name if it has one. */
+  known(id: string): string {
+    return this.#byId.get(id) ?? "?";
   }
 
   of(id: unknown): string {

@@ -208,6 +208,20 @@ describe("get", () => {
     await expect(last.get({ propagate: false, timeout: 5 })).rejects.toThrow(TimeoutError);
   });
 
+  test("throws the error of a member of a group before it, also when its own is there as well", async () => {
+    const members = [new AsyncResult("m1", results), new AsyncResult("m2", results)];
+    const group = new GroupResult("g", members, { parent: new AsyncResult("0", results), results });
+    const body = new AsyncResult("body", results, { parent: group });
+    const waiting = body.get();
+    await fail("m2", "KeyError", "builtins", ["k"]);
+    await expect(waiting).rejects.toMatchObject({ type: "KeyError", taskId: "m2" });
+    await fail("body", "ChordError", "celery.exceptions", ["Dependency m2 raised"]);
+    await fail("m1", "ValueError", "builtins", ["first"]);
+    const again = new AsyncResult("body", results, { parent: group });
+    await expect(again.get()).rejects.toMatchObject({ type: "ValueError", taskId: "m1" });
+    await expect(new AsyncResult("body", results).get()).rejects.toMatchObject({ name: "ChordError" });
+  });
+
   test("serves thousands of waits at once", async () => {
     const ids = Array.from({ length: 3000 }, (_, i) => `many-${i}`);
     const waits = ids.map((id) => new AsyncResult<number>(id, results).get({ timeout: 60_000 }));

@@ -27,6 +27,8 @@ export interface GetOptions {
   signal?: AbortSignal;
   /** False: a failed task's error is the value instead of being thrown. @default true */
   propagate?: boolean;
+  /** False: steps before this one are not looked at; they may have failed. Celery: `follow_parents`. @default true */
+  followParents?: boolean;
   /** Sees the records before the last one: STARTED, RETRY, PROGRESS, … */
   onUpdate?: (meta: ResultMeta) => void;
 }
@@ -78,7 +80,7 @@ export class AsyncResult<T = unknown> {
   /**
    * Waits for the task and gives its value. Throws `RemoteTaskError` (or the error class registered for it) when it failed,
    * `TaskRevokedError`, `TimeoutError` when our wait ended first, `TaskValidationError` when the value does not satisfy the
-   * task's `returns`. A failed step before this one in the chain throws too. For an ignored result null, without waiting.
+   * task's `returns`. A failed step before this one throws too, in a chain or in the header of a chord. For an ignored result null, without waiting.
    */
   get(options: GetOptions & { propagate: false }): Promise<T | Error>;
   get(options?: GetOptions): Promise<T>;
@@ -174,26 +176,27 @@ export class AsyncResult<T = unknown> {
     return this.toTuple();
   }
 
-  /** Throws the error of a step before that has failed or was revoked. */
-  async #await({ timeout, signal, onUpdate }: GetOptions, propagate: boolean): Promise<ResultMeta> {
-    if (!propagate || this.parent === null) {
+  /** Throws the error of a step before that has failed or was revoked, of several that of the first. */
+  async #await(options: GetOptions, propagate: boolean): Promise<ResultMeta> {
+    const { timeout, signal, onUpdate, followParents = true } = options;
+    if (!propagate || !followParents || this.parent === null) {
       return this.#keep(await this.#results.wait(this.id, { timeout, signal, onUpdate }));
     }
-    const stopParents = new AbortController();
-    const parentSignal = signal === undefined ? stopParents.signal : AbortSignal.any([stopParents.signal, signal]);
-    const parentFailure = new Promise<never>((_resolve, reject) => {
-      for (let node: AnyResult | null = this.parent; node !== null; node = node.parent) {
-        if (node instanceof AsyncResult) node.#watchFailure(parentSignal, reject);
+    const steps = stepsTo(this.parent);
+    const stop = new AbortController();
+    const limit = signal === undefined ? stop.signal : AbortSignal.any([stop.signal, signal]);
+    const failureBefore = new Promise<never>((_resolve, reject) => {
+      for (const step of steps) {
+        if (step.length <= watchedMembers) for (const node of step) node.#watchFailure(limit, reject);
       }
     });
-    const own = new AbortController();
-    const ownSignal = signal === undefined ? own.signal : AbortSignal.any([own.signal, signal]);
     try {
-      const wait = this.#results.wait(this.id, { timeout, signal: ownSignal, onUpdate });
-      return this.#keep(await Promise.race([wait, parentFailure]));
+      const wait = this.#results.wait(this.id, { timeout, signal: limit, onUpdate });
+      const meta = this.#keep(await Promise.race([wait, failureBefore]));
+      if (PROPAGATE_STATES.has(meta.status)) await throwFirstFailure(steps);
+      return meta;
     } finally {
-      stopParents.abort();
-      own.abort();
+      stop.abort();
     }
   }
 
@@ -207,6 +210,13 @@ export class AsyncResult<T = unknown> {
       },
       () => undefined,
     );
+  }
+
+  /** @internal The error with which it has ended; null when it has not, or when the store does not say. */
+  async failure(): Promise<Error | null> {
+    if (this.ignored) return null;
+    const meta = await this.meta().catch(() => null);
+    return meta !== null && PROPAGATE_STATES.has(meta.status) ? this.#results.errors.errorOf(this.id, meta) : null;
   }
 
   #keep(meta: ResultMeta): ResultMeta {
@@ -228,6 +238,27 @@ export class AsyncResult<T = unknown> {
   /** `T` is the caller's word for what the task returns; without a schema nobody checks it. */
   #unchecked(value: unknown): T {
     return value as T;
+  }
+}
+
+/** A group before is watched for failures up to this size; a larger one is looked at when what follows it has failed. */
+const watchedMembers = 256;
+
+/** What comes before, from the first step on; of a group its members. */
+function stepsTo(last: AnyResult): AsyncResult[][] {
+  const steps: AsyncResult[][] = [];
+  for (let node: AnyResult | null = last; node !== null; node = node.parent) steps.push(membersOf(node));
+  return steps.reverse();
+}
+
+function membersOf(result: AnyResult): AsyncResult[] {
+  return result instanceof AsyncResult ? [result] : result.results.flatMap(membersOf);
+}
+
+async function throwFirstFailure(steps: readonly AsyncResult[][]): Promise<void> {
+  for (const step of steps) {
+    const failures = await Promise.all(step.map((node) => node.failure()));
+    for (const failure of failures) if (failure !== null) throw failure;
   }
 }
 

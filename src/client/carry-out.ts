@@ -80,8 +80,8 @@ export async function applyCanvas(signature: WireSignature, parts: ApplyParts, h
     errbacksOnChordHeader: host.errbacksOnChordHeader,
   };
   const plan = planOf(signature, parts, context);
-  await carryOut(plan, context, parts, host);
-  return { result: plan.result, children: plan.children };
+  const unlocking = await carryOut(plan, context, parts, host);
+  return { result: plan.result, children: [...unlocking, ...plan.children] };
 }
 
 function planOf(signature: WireSignature, parts: ApplyParts, context: PlanContext): CanvasPlan {
@@ -90,8 +90,15 @@ function planOf(signature: WireSignature, parts: ApplyParts, context: PlanContex
   return planApply(signature, parts, context);
 }
 
-async function carryOut(plan: CanvasPlan, context: PlanContext, parts: ApplyParts, host: PlanHost): Promise<void> {
+/** Resolves with the tasks that unlock chords, which are children of the task that sends. */
+async function carryOut(
+  plan: CanvasPlan,
+  context: PlanContext,
+  parts: ApplyParts,
+  host: PlanHost,
+): Promise<ResultTuple[]> {
   const { backend } = host;
+  const unlocking: ResultTuple[] = [];
   if (plan.needsChords) requireChords(backend);
   const chords = backend?.chords;
   const messages: Outgoing[] = [];
@@ -102,12 +109,16 @@ async function carryOut(plan: CanvasPlan, context: PlanContext, parts: ApplyPart
       const { groupId, size } = step;
       const header: ResultTuple | null = step.kind === "chord" && step.complex ? [[groupId, null], step.header] : null;
       starts.push(() => chords.start(groupId, { size, header }));
-    } else if (step.kind === "chord")
-      messages.push(host.prepare(unlockTask(step, context, host), context.replyTo, parts));
+    } else if (step.kind === "chord") {
+      const unlock = unlockTask(step, context, host);
+      messages.push(host.prepare(unlock, context.replyTo, parts));
+      unlocking.push([[String(unlock.options.task_id), null], null]);
+    }
   }
   if (starts.length > 0) await Promise.all(starts.map((start) => start()));
   if (messages.length === 1) await messages[0]?.publish();
   else await Promise.all(messages.map((message) => message.publish()));
+  return unlocking;
 }
 
 /** The task that looks again and again whether the header has ended goes where the body goes. */

@@ -55,7 +55,9 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
     const stop = new AbortController();
     const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal]);
     try {
-      return await Promise.all(this.results.map((member): Promise<unknown> => member.get({ ...options, signal })));
+      return await Promise.all(
+        this.results.map((member): Promise<unknown> => member.get({ followParents: false, ...options, signal })),
+      );
     } finally {
       stop.abort();
     }
@@ -76,7 +78,7 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
     const ready: Settled[] = [];
     let wake: () => void = () => undefined;
     for (const [index, result] of this.results.entries()) {
-      const value: Promise<unknown> = result.get({ ...options, signal });
+      const value: Promise<unknown> = result.get({ followParents: false, ...options, signal });
       value.then(
         (settled) => wakeWith({ index, result, value: settled }),
         (error: unknown) => wakeWith({ error }),

@@ -72,7 +72,7 @@ class Unlock {
     let values: unknown[];
     try {
       const group: ResultTuple = [[this.#groupId, null], this.#header];
-      values = await join(this.#backend, group, settings.result_chord_join_timeout);
+      values = await join(this.#backend, group, settings.result_chord_join_timeout, true);
     } catch (error) {
       const failure = chordErrorOf(error);
       log.error({ chord: this.#groupId, err: failure }, "chord failed");

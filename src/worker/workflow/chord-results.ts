@@ -42,26 +42,45 @@ export class JoinFailure extends TaskError {
 
 /**
  * The values of a group's results, nested as the group is. Throws `JoinFailure` for the first that did not succeed, `JoinTimeout`
- * when some is not there within `timeout` seconds (null: no limit).
+ * when some is not there within `timeout` seconds (null: no limit). `followParents`: of the steps before a member that has failed,
+ * the first failure counts; Celery looks at them where its backend has no join of its own.
  */
 export async function join(
   backend: ResultBackend<ResultMeta>,
   group: ResultTuple,
   timeout: number | null,
+  followParents = false,
 ): Promise<unknown[]> {
   const late = timeout === null || timeout === 0 ? null : AbortSignal.timeout(timeout * 1000);
-  const read = async ([[id], children]: ResultTuple): Promise<unknown> => {
+  const read = async ([[id, parent], children]: ResultTuple): Promise<unknown> => {
     if (children !== null) return Promise.all(children.map(read));
     const record = await ready(backend, id, late);
     if (!PROPAGATE_STATES.has(record.status)) return record.result;
-    const exception = record.exception ?? { type: "Exception", module: "builtins", args: [] };
-    throw new JoinFailure(id, new RemoteTaskError(id, exception, record.traceback));
+    if (followParents) await throwFirstFailure(backend, parent);
+    throw failureOf(id, record);
   };
   try {
     return await Promise.all((group[1] ?? []).map(read));
   } catch (error) {
     if (late?.aborted && !(error instanceof JoinFailure)) throw new JoinTimeout();
     throw error;
+  }
+}
+
+function failureOf(id: string, record: ResultMeta): JoinFailure {
+  const exception = record.exception ?? { type: "Exception", module: "builtins", args: [] };
+  return new JoinFailure(id, new RemoteTaskError(id, exception, record.traceback));
+}
+
+async function throwFirstFailure(backend: ResultBackend<ResultMeta>, last: ResultTuple | null): Promise<void> {
+  const steps: ResultTuple[] = [];
+  for (let step = last; step !== null; step = step[0][1]) steps.push(step);
+  for (const [[id], members] of steps.reverse()) {
+    const ids = members === null ? [id] : members.map((member) => member[0][0]);
+    const records = await Promise.all(ids.map((one) => backend.get(one, { exactly: true })));
+    for (const [index, record] of records.entries()) {
+      if (record !== null && PROPAGATE_STATES.has(record.status)) throw failureOf(ids[index] ?? id, record);
+    }
   }
 }
 
