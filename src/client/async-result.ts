@@ -41,6 +41,7 @@ const GET_OPTIONS: OptionKinds = {
     if (!(value instanceof AbortSignal)) throw mismatch(at, "an AbortSignal", value);
   }),
   propagate: bool,
+  followParents: bool,
   onUpdate: structured("a function", (value, at) => {
     if (typeof value !== "function") throw mismatch(at, "a function", value);
   }),
