@@ -8,9 +8,9 @@ import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { expect } from "vitest";
 import { Celery } from "../../src/app.ts";
-import type { ApplyAsyncOptions } from "../../src/tasks/call-options.ts";
 import { silentLog } from "../../src/runtime/log.ts";
 import type { SettingsInput } from "../../src/settings/settings.ts";
+import type { ApplyAsyncOptions } from "../../src/tasks/call-options.ts";
 import {
   endsWithin,
   HarnessError,
