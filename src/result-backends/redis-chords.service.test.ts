@@ -58,8 +58,11 @@ describe.skipIf(url === undefined)("chords on Redis", () => {
     expect(await admin.zrange(key(prefix, ".j"), "0", "-1", "WITHSCORES")).toEqual(['[1,"task-1","SUCCESS",1]', "1"]);
     expect(await admin.smembers(key(prefix, ".d"))).toEqual(["task-1:1"]);
     for (const suffix of [".s", ".j", ".d"]) expect(await admin.ttl(key(prefix, suffix))).toBeGreaterThan(990);
-    const claim = await chords.returned(group, part(null));
+    expect(await chords.returned(group, part(null))).not.toBeNull();
     expect(await admin.smembers(key(prefix, ".d"))).toContain("task-null:+inf");
+    // Who completes a chord leaves no claim; one who brings a part again takes Celery's.
+    expect(await admin.exists(key(prefix, ".c"))).toBe(0);
+    const claim = await chords.returned(group, part(null));
     expect(await admin.get(key(prefix, ".c"))).toMatch(/^[0-9a-f]{32}$/);
     expect(await admin.ttl(key(prefix, ".c"))).toBe(6);
     await claim?.extend(21);
@@ -101,28 +104,53 @@ describe.skipIf(url === undefined)("chords on Redis", () => {
     expect(await claim?.collect()).toMatchObject({ parts: [{ result: "x".repeat(1000) }, { result: 1 }] });
   });
 
-  test("a claim that its owner let lapse goes to whoever returns a part again", async () => {
+  test("who completed a chord stops when a part that came again has claimed it, and stops the other when it was first", async () => {
     const { prefix, group } = fresh();
     const chords = counter(prefix);
     await chords.start(group, { size: 1, header: null });
     const first = await chords.returned(group, part(0));
-    await admin.del(key(prefix, ".c"));
     const second = await chords.returned(group, part(0));
-    expect(second).not.toBeNull();
     expect(await first?.extend(30)).toBe(false);
     expect(await second?.extend(30)).toBe(true);
-    await second?.done();
-    expect(await first?.done()).toBe(false);
+    expect(await first?.done()).toBe(true);
+    expect(await second?.extend(30)).toBe(false);
+    expect(await second?.done()).toBe(false);
+  });
+
+  test("a part that comes again waits while another has the claim, and has it when that lapses", async () => {
+    const { prefix, group } = fresh();
+    const chords = counter(prefix);
+    await chords.start(group, { size: 1, header: null });
+    await chords.returned(group, part(0));
+    const killed = await chords.returned(group, part(0));
+    const waiting = chords.returned(group, part(0));
+    await admin.pexpire(key(prefix, ".c"), 50);
+    const heir = await waiting;
+    expect(heir).not.toBeNull();
+    expect(await killed?.extend(30)).toBe(false);
+    expect(await heir?.extend(30)).toBe(true);
+  });
+
+  test("a part that comes again waits while another has the claim, and is told nothing when that is done", async () => {
+    const { prefix, group } = fresh();
+    const chords = counter(prefix);
+    await chords.start(group, { size: 1, header: null });
+    await chords.returned(group, part(0));
+    const claim = await chords.returned(group, part(0));
+    const waiting = chords.returned(group, part(0));
+    await claim?.done();
+    expect(await waiting).toBeNull();
   });
 
   test("a lapsed claim that nobody took is taken back for publishing", async () => {
     const { prefix, group } = fresh();
     const chords = counter(prefix);
     await chords.start(group, { size: 1, header: null });
+    await chords.returned(group, part(0));
     const claim = await chords.returned(group, part(0));
     await admin.del(key(prefix, ".c"));
     expect(await claim?.extend(30)).toBe(true);
-    expect(await chords.returned(group, part(0))).toBeNull();
+    expect(await admin.get(key(prefix, ".c"))).toMatch(/^[0-9a-f]{32}$/);
   });
 
   /** What a worker of 5.2 to 5.6 does with a part: no `.d`, no `.c`. Says whether it would send the body. */

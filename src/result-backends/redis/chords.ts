@@ -24,8 +24,12 @@ import { openValue, sealValue, type ValueCompression } from "../stored-value.ts"
 import { RedisScript, runScript, type ScriptArgument } from "./script.ts";
 
 /**
+ * Celery's script but for its end. Whoever adds the part that completes a chord is the only one by that alone, and takes no claim:
+ * should it be killed, the same part comes again, perhaps to a Celery worker, which gives up for good where it finds the claim
+ * of a dead one. Whoever brings a part once more needs the claim, as in Celery.
  * KEYS: j t s d group c. ARGV: task id, part, ordered (1 or 0), score, ttl of the chord, ttl of the group key, ttl of the
- * claim, token. Returns parts so far (-1: the body was sent), added, size, claimed.
+ * claim, token. Returns parts so far (-1: the body was sent), added, size, and 0: not complete, 1: claimed, 2: completed,
+ * 3: complete, and claimed by another.
  */
 const partScript = new RedisScript(`
 local parts, added, size, counted, group, claim = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -33,7 +37,8 @@ if redis.call('GET', claim) == 'done' then
   return {-1, 0, 0, 0}
 end
 local member = ARGV[1] .. ':' .. ARGV[4]
-if redis.call('SISMEMBER', counted, member) == 0 then
+local fresh = redis.call('SISMEMBER', counted, member) == 0
+if fresh then
   if ARGV[3] == '1' then
     redis.call('ZADD', parts, ARGV[4], ARGV[2])
   else
@@ -58,13 +63,32 @@ if ttl > 0 then
 end
 local more = redis.call('GET', added)
 local total = redis.call('GET', size)
-local claimed = 0
+local right = 0
 if total and ready == tonumber(total) + tonumber(more or 0) then
-  if redis.call('SET', claim, ARGV[8], 'NX', 'EX', tonumber(ARGV[7])) then
-    claimed = 1
+  if fresh and redis.call('EXISTS', claim) == 0 then
+    right = 2
+  elseif redis.call('SET', claim, ARGV[8], 'NX', 'EX', tonumber(ARGV[7])) then
+    right = 1
+  else
+    right = 3
   end
 end
-return {ready, more, total, claimed}
+return {ready, more, total, right}
+`);
+
+/** KEYS: c s. For who completed the chord. Returns 1 when nobody has claimed it meanwhile. */
+const unclaimedScript = new RedisScript(`
+return redis.call('EXISTS', KEYS[1]) == 0 and redis.call('EXISTS', KEYS[2]) or 0
+`);
+
+/** KEYS: c j t s d. ARGV: ttl of the mark. For who completed the chord; whoever has claimed it since must not send the body again. */
+const completedScript = new RedisScript(`
+if redis.call('GET', KEYS[1]) == 'done' then
+  return 0
+end
+redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+redis.call('SET', KEYS[1], 'done', 'EX', tonumber(ARGV[1]))
+return 1
 `);
 
 /** KEYS: c s. ARGV: token, ttl. Returns 1 when the claim is ours for that long. */
@@ -116,6 +140,8 @@ export interface RedisChordsHost {
 }
 
 const daySeconds = 86_400;
+/** Between two looks at a claim that another has. */
+const claimLookMs = 500;
 /** Where Celery's join may wait for ever, its claim is bounded nevertheless. */
 const unboundedJoin = 5;
 
@@ -189,14 +215,22 @@ export class RedisChords implements ChordCounter {
     ];
     const names = [keys.parts, keys.added, keys.size, keys.counted, keys.group, keys.claim];
     let answers = 0;
-    return this.persist(async (client) => {
-      answers++;
-      const reply = await runScript(client, partScript, names, args);
-      const claimed = Array.isArray(reply) && Number(reply[0]) >= 0 && Number(reply[3]) === 1;
-      // A claim whose answer was lost with the connection is ours, and the script then finds it taken.
-      const ours = claimed || (answers > 1 && (await client.get(keys.claim)) === token);
-      return ours ? new RedisChordClaim(groupId, keys, token, this) : null;
-    });
+    for (;;) {
+      const right = await this.persist(async (client) => {
+        answers++;
+        const reply = await runScript(client, partScript, names, args);
+        const told = Array.isArray(reply) && Number(reply[0]) >= 0 ? Number(reply[3]) : 0;
+        // A claim whose answer was lost with the connection is ours, and the script then finds it taken.
+        return told === 3 && answers > 1 && (await client.get(keys.claim)) === token ? 1 : told;
+      });
+      if (right === 1) return new RedisChordClaim(groupId, keys, token, this);
+      if (right === 2) return new RedisChordClaim(groupId, keys, null, this);
+      if (right !== 3) return null;
+      // The part came once more, and whoever had it before may have been killed with the claim: it is done, or lapses.
+      const left = await this.persist((client) => client.pttl(keys.claim));
+      await pause(Math.min(Math.max(left, 10), claimLookMs), this.#host.closing);
+      if (this.#host.closing.aborted) throw new ResultLost("", "the result backend is closed");
+    }
   }
 
   async addPart(groupId: string): Promise<void> {
@@ -255,10 +289,11 @@ class RedisChordClaim implements ChordClaim {
   readonly groupId: string;
   readonly seconds: number;
   readonly #keys: ChordKeys;
-  readonly #token: string;
+  /** Null: it completed the chord itself and needs none. */
+  readonly #token: string | null;
   readonly #chords: RedisChords;
 
-  constructor(groupId: string, keys: ChordKeys, token: string, chords: RedisChords) {
+  constructor(groupId: string, keys: ChordKeys, token: string | null, chords: RedisChords) {
     this.groupId = groupId;
     this.seconds = chords.claimSeconds;
     this.#keys = keys;
@@ -272,14 +307,21 @@ class RedisChordClaim implements ChordClaim {
 
   async extend(seconds: number): Promise<boolean> {
     const { claim, size } = this.#keys;
+    if (this.#token === null) {
+      return 1 === (await this.#chords.persist((client) => runScript(client, unclaimedScript, [claim, size], [])));
+    }
     const args = [this.#token, Math.ceil(seconds)];
     return 1 === (await this.#chords.persist((client) => runScript(client, extendScript, [claim, size], args)));
   }
 
   async done(): Promise<boolean> {
     const { claim, parts, added, size, counted } = this.#keys;
-    const args = [this.#token, Math.max(this.seconds * 2, 300)];
+    const markSeconds = Math.max(this.seconds * 2, 300);
     const names = [claim, parts, added, size, counted];
+    if (this.#token === null) {
+      return 1 === (await this.#chords.persist((client) => runScript(client, completedScript, names, [markSeconds])));
+    }
+    const args = [this.#token, markSeconds];
     return 1 === (await this.#chords.persist((client) => runScript(client, cleanupScript, names, args)));
   }
 
