@@ -1,4 +1,6 @@
 /** Delays between attempts: doubling, capped, with full jitter, so that a fleet does not knock on a broker in step. */
+import { AbortGroups } from "./abort-groups.ts";
+
 export interface BackoffOptions {
   /** First delay in milliseconds. @default 100 */
   initialMs?: number;
@@ -14,17 +16,21 @@ export function backoffMs(attempt: number, options: BackoffOptions = {}): number
   return Math.round(whole / 2 + (random() * whole) / 2);
 }
 
+const underSignals = new AbortGroups();
+
 /** Resolves after `ms`, or at once when `signal` aborts; never rejects. `unref` lets the process end meanwhile. */
 export function pause(ms: number, signal?: AbortSignal, unref = false): Promise<void> {
   if (signal?.aborted) return Promise.resolve();
   return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", done);
-      resolve();
-    };
+    const member = { onAbort: done };
     const timer = setTimeout(done, ms);
     if (unref) timer.unref();
-    signal?.addEventListener("abort", done, { once: true });
+    if (signal !== undefined) underSignals.join(signal, member);
+
+    function done(): void {
+      clearTimeout(timer);
+      if (signal !== undefined) underSignals.leave(signal, member);
+      resolve();
+    }
   });
 }
