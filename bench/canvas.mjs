@@ -2,7 +2,7 @@
  * Chords of 1,000 and 10,000 tasks, and sending a group of 1,000: Lovage beside Celery on the same servers, each with a worker and
  * a client of its own, in turn. Prints medians and ratios.
  *
- *   AMQP_URL=amqp://… REDIS_URL=redis://…/5 PYTHON=…/bin/python node bench/canvas.mjs [rounds] [sizes]
+ *   npm run bench -- --canvas 1000,10000 --rounds 3
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -5,6 +5,7 @@
  *   npm run bench -- --quick                         one small round of all, under a minute
  *   npm run bench -- --only work/redis --names lovage,bare --rounds 3
  *   npm run bench -- --only work/amqp --names lovage --tasks 100000 --cpu-prof profiles
+ *   npm run bench -- --canvas 1000,10000             chords of these sizes, and sending a group of 1,000
  *
  * Servers that are named by LOVAGE_TEST_AMQP_URL and LOVAGE_TEST_REDIS_URL are used instead of private ones; the Redis
  * databases 0 and 1 must be empty.
@@ -31,6 +32,7 @@ await main(async (argv) => {
       names: { type: "string", default: "" },
       rounds: { type: "string" },
       tasks: { type: "string" },
+      canvas: { type: "string" },
       "cpu-prof": { type: "string" },
       out: { type: "string", default: join(root, "bench", "results", "latest.json") },
     },
@@ -41,6 +43,16 @@ await main(async (argv) => {
   const [python, npm] = await Promise.all([pythonEnvironments([celery]), installNpmPeers()]);
   const services = await servers();
   try {
+    if (values.canvas !== undefined) {
+      const env = {
+        ...process.env,
+        AMQP_URL: services.env.LOVAGE_TEST_AMQP_URL,
+        REDIS_URL: services.env.LOVAGE_TEST_REDIS_URL,
+        PYTHON: python[celery],
+      };
+      const args = [join(root, "bench", "canvas.mjs"), values.rounds ?? "3", values.canvas];
+      return (await run(process.execPath, args, { env })).code;
+    }
     const profiles = values["cpu-prof"] === undefined ? undefined : resolve(values["cpu-prof"]);
     if (profiles !== undefined) mkdirSync(profiles, { recursive: true });
     const { runBenchmarks } = await import("../bench/run.mjs");
