@@ -30,7 +30,7 @@ import { type Zone, zoneOf } from "./settings/timezone.ts";
 import { pickBroker } from "./settings/urls.ts";
 import { callArguments } from "./tasks/call-arguments.ts";
 import { type AnyTask, task as defineTask, type TaskType } from "./tasks/definition.ts";
-import { Signature } from "./tasks/signature.ts";
+import { Signature, wireOf } from "./tasks/signature.ts";
 import { callOptionsOf, wireOptionsOf } from "./tasks/signature-options.ts";
 import type { AnySignature, MustBeComplete, ShapeOf, SignatureResult } from "./tasks/signature-types.ts";
 import type { Transport, TransportEvents } from "./transports/transport.ts";
@@ -193,7 +193,7 @@ export class Celery {
    */
   apply<S extends AnySignature>(signature: S & MustBeComplete<S>, options?: ApplyAsyncOptions): Promise<Applied<S>>;
   async apply(signature: AnySignature, options: ApplyAsyncOptions = {}): Promise<AnyResult> {
-    const wire = signature.toJSON();
+    const wire = wireOf(signature, "app.apply(): the first argument");
     checkOptions(options, { task: wire.task });
     const { client } = this;
     const given = wireOptionsOf(options);
@@ -228,8 +228,9 @@ export class Celery {
    */
   async freeze<S extends AnySignature>(signature: S): Promise<{ signature: S; result: Applied<S> }> {
     const { client } = this;
-    const frozen = await client.freeze(signature.toJSON());
-    const returns = returnsOf(signature.toJSON(), (name) => this.#taskOf(name));
+    const wire = wireOf(signature, "app.freeze(): the argument");
+    const frozen = await client.freeze(wire);
+    const returns = returnsOf(wire, (name) => this.#taskOf(name));
     const made: AnySignature = new Signature(frozen.signature);
     const result: AnyResult = resultFromTuple(frozen.result, client.results, returns);
     return { signature: made as S, result: result as Applied<S> };

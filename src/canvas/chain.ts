@@ -1,6 +1,6 @@
 /** Steps one after the other, each with the result of the one before it. wire: celery/canvas.py `chain`, `_fold_chain`. */
 import { chainOf, foldedChain } from "../../protocol/celery/canvas/compose.ts";
-import { Signature } from "../tasks/signature.ts";
+import { Signature, wireOf } from "../tasks/signature.ts";
 import type {
   AnySignature,
   MustFollow,
@@ -40,5 +40,5 @@ export function chain<const S extends readonly AnySignature[]>(steps: Checked<S>
 export function chain(...steps: readonly (AnySignature | readonly AnySignature[])[]): AnySignature {
   const [first] = steps;
   if (steps.length === 1 && first instanceof Signature) return new Signature(chainOf([first.toJSON()]));
-  return new Signature(foldedChain(steps.flat().map((step) => step.toJSON())));
+  return new Signature(foldedChain(steps.flat().map((step) => wireOf(step, "chain(): each step"))));
 }

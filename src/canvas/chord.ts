@@ -1,6 +1,6 @@
 /** A group, and what runs with all of its results. wire: celery/canvas.py `chord`. */
 import { chordOf } from "../../protocol/celery/canvas/compose.ts";
-import { Signature } from "../tasks/signature.ts";
+import { Signature, wireOf } from "../tasks/signature.ts";
 import type { AnySignature, MustFollow, ShapeOf, SignatureResult, TakesOf } from "../tasks/signature-types.ts";
 import type { AllTake, Results } from "./group.ts";
 
@@ -24,6 +24,8 @@ export function chord<const H extends Header, Body extends AnySignature>(
   body: Body & MustFollow<HeaderResults<H>, Body>,
 ): Chorded<H, Body>;
 export function chord(header: Header, body: AnySignature): AnySignature {
-  const tasks = header instanceof Signature ? header.toJSON() : header.map((member) => member.toJSON());
-  return new Signature(chordOf(tasks, body.toJSON()));
+  const tasks = Array.isArray(header)
+    ? header.map((member) => wireOf(member, "chord(): each member of the header"))
+    : wireOf(header, "chord(): the header");
+  return new Signature(chordOf(tasks, wireOf(body, "chord(): the body")));
 }

@@ -1,7 +1,7 @@
 /** Tasks side by side. wire: celery/canvas.py `group`. */
 import { groupOf } from "../../protocol/celery/canvas/compose.ts";
 import { canvasType, membersOf } from "../../protocol/celery/canvas/links.ts";
-import { Signature } from "../tasks/signature.ts";
+import { Signature, wireOf } from "../tasks/signature.ts";
 import type { AnySignature, ShapeOf, SignatureResult, TakesOf } from "../tasks/signature-types.ts";
 
 /** The results of members in their order; those of a group inside stand among them. */
@@ -37,7 +37,7 @@ export type Grouped<S> = Signature<AllTake<S>, Results<S>, "group">;
 export function group<const S extends readonly AnySignature[]>(...members: S): Grouped<S>;
 export function group<const S extends readonly AnySignature[]>(members: S): Grouped<S>;
 export function group(...members: readonly (AnySignature | readonly AnySignature[])[]): AnySignature {
-  const wires = members.flat().map((member) => member.toJSON());
+  const wires = members.flat().map((member) => wireOf(member, "group(): each member"));
   const [only] = wires;
   // A group of one group is that group's members (celery/canvas.py `group.__init__`).
   const isGroup =

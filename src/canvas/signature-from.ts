@@ -1,8 +1,10 @@
 /** Signatures by name, and those that others made. */
 import { readSignature } from "../../protocol/celery/signature.ts";
 import { isRecord } from "../../protocol/records.ts";
+import { mismatch } from "../settings/kinds.ts";
+import { checkOptionObject } from "../settings/option-object.ts";
 import type { SignatureParts } from "../tasks/definition.ts";
-import { Signature, taskSignature } from "../tasks/signature.ts";
+import { SIGNATURE_PARTS, Signature, taskSignature } from "../tasks/signature.ts";
 import type { Shape } from "../tasks/signature-types.ts";
 
 /** A signature of which nothing is known: anything may come in front, and it may give anything. */
@@ -11,11 +13,14 @@ export type LooseSignature = Signature<unknown[], unknown, Shape>;
 /** A task by its name, wherever it is defined: `signature("tasks.add", { args: [2, 2] })`. */
 export function signature(
   task: string | { readonly name: string },
-  { args, kwargs, options, immutable }: SignatureParts = {},
+  parts: SignatureParts = {},
 ): Signature<unknown[], unknown> {
-  const made = new Signature<unknown[]>(
-    taskSignature(typeof task === "string" ? task : task.name, args, kwargs, immutable),
-  );
+  const name: unknown = typeof task === "string" ? task : task?.name;
+  if (typeof name !== "string" || name === "")
+    throw mismatch("signature(): the task", "a task or the name of one", task);
+  checkOptionObject(parts, SIGNATURE_PARTS, `signature() of ${name}`);
+  const { args, kwargs, options, immutable } = parts;
+  const made = new Signature<unknown[]>(taskSignature(name, args, kwargs, immutable));
   return options === undefined ? made : made.set(options);
 }
 

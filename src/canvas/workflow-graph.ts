@@ -2,6 +2,7 @@
 import { bodyOf, canvasType, headerOf, membersOf } from "../../protocol/celery/canvas/links.ts";
 import type { WireSignature } from "../../protocol/celery/signature.ts";
 import { saferepr } from "../../protocol/saferepr.ts";
+import { wireOf } from "../tasks/signature.ts";
 import type { AnySignature } from "../tasks/signature-types.ts";
 import { Graph } from "./graph.ts";
 
@@ -11,7 +12,7 @@ import { Graph } from "./graph.ts";
  */
 export function workflowGraph(signature: AnySignature): Graph {
   const drawing = new Drawing();
-  drawing.draw(signature.toJSON(), []);
+  drawing.draw(wireOf(signature, "workflowGraph(): the workflow"), []);
   return drawing.graph;
 }
 

@@ -6,11 +6,12 @@ import type { Signature as Parameters, ParamSpec } from "../../protocol/binding.
 import { chunksOf, mapOf } from "../../protocol/celery/canvas/compose.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { bool, count, dict, type Kind, mismatch, nullable, seconds, structured, text } from "../settings/kinds.ts";
+import { checkOptionObject } from "../settings/option-object.ts";
 import { didYouMean } from "../settings/suggest.ts";
 import { splitCall } from "./call-arguments.ts";
 import type { TaskContext } from "./context.ts";
 import { TaskArgumentError } from "./errors.ts";
-import { Signature, type SignatureOptions, taskSignature } from "./signature.ts";
+import { SIGNATURE_PARTS, Signature, type SignatureOptions, taskSignature } from "./signature.ts";
 import type { Beginnings, Endings, Missing } from "./signature-types.ts";
 import type { AnySchema, SchemaInput, SchemaOutput } from "./standard-schema.ts";
 
@@ -239,23 +240,25 @@ class DefinedTask implements TaskDefinition<unknown[], unknown> {
     return this.#signature(args, true);
   }
 
-  signature({ args, kwargs, options, immutable }: SignatureParts = {}): Signature<unknown[], unknown> {
+  signature(parts: SignatureParts = {}): Signature<unknown[], unknown> {
+    checkOptionObject(parts, SIGNATURE_PARTS, `${this.name}: signature()`);
+    const { args, kwargs, options, immutable } = parts;
     const made = new Signature<unknown[]>(taskSignature(this.name, args, kwargs, immutable));
     return options === undefined ? made : made.set(options);
   }
 
   map(items: readonly unknown[]): Signature<unknown[], unknown[]> {
-    return new Signature(mapOf("celery.map", taskSignature(this.name), items));
+    return new Signature(mapOf("celery.map", taskSignature(this.name), listOf(items, `${this.name}: map()`)));
   }
 
   starmap(items: readonly (readonly unknown[])[]): Signature<unknown[], unknown[]> {
-    return new Signature(mapOf("celery.starmap", taskSignature(this.name), items));
+    return new Signature(mapOf("celery.starmap", taskSignature(this.name), listOf(items, `${this.name}: starmap()`)));
   }
 
   chunks(items: readonly (readonly unknown[])[], size: number): Signature<unknown[], unknown[][], "group"> {
     if (!Number.isInteger(size) || size < 1)
       throw mismatch(`${this.name}: size of chunks`, "a whole number of at least 1", size);
-    return new Signature(chunksOf(taskSignature(this.name), items, size));
+    return new Signature(chunksOf(taskSignature(this.name), listOf(items, `${this.name}: chunks()`), size));
   }
 
   #signature(given: readonly unknown[], immutable: boolean): Signature<unknown[], unknown> {
@@ -268,6 +271,11 @@ class DefinedTask implements TaskDefinition<unknown[], unknown> {
     const { args, kwargs } = splitCall(this, byName ? given[0] : given);
     return new Signature(taskSignature(this.name, args, kwargs, immutable));
   }
+}
+
+function listOf<Item>(items: readonly Item[], at: string): readonly Item[] {
+  if (!Array.isArray(items)) throw mismatch(`${at}: the items`, "an array", items);
+  return items;
 }
 
 /** What `task()` has made, here or by another copy of this package. */

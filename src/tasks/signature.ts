@@ -6,6 +6,9 @@ import { cloned, piped } from "../../protocol/celery/canvas/compose.ts";
 import { errorLinked, linked, madeImmutable } from "../../protocol/celery/canvas/links.ts";
 import { type Stamps, stamped, type WireVisitor } from "../../protocol/celery/canvas/stamp.ts";
 import { encodeSignature, type WireSignature } from "../../protocol/celery/signature.ts";
+import { ImproperlyConfigured } from "../../protocol/errors.ts";
+import { bool, dict, mismatch, structured } from "../settings/kinds.ts";
+import { checkOptionObject, type OptionKinds } from "../settings/option-object.ts";
 import { type ApplyAsyncOptions, checkOptions } from "./call-options.ts";
 import { wireOptionsOf } from "./signature-options.ts";
 import type { AnySignature, Beginnings, MustFollow, Piped, Shape } from "./signature-types.ts";
@@ -91,7 +94,7 @@ export class Signature<Takes extends readonly unknown[] = never, Result = unknow
 
   /** `a | b` in Python: `next` follows when this has ended and gets its result in front of its own arguments. */
   pipe<Next extends AnySignature>(next: Next & MustFollow<Result, Next>): Piped<this, Next> {
-    return new Signature(piped(this.#wire, next.toJSON()));
+    return new Signature(piped(this.#wire, wireOf(next, "pipe(): the next step")));
   }
 
   /** Puts arguments in front of those it has. */
@@ -100,13 +103,17 @@ export class Signature<Takes extends readonly unknown[] = never, Result = unknow
   }
 
   /** A copy with more: arguments in front, keywords and options over its own. */
-  clone({ args = [], kwargs = {}, options }: CloneParts = {}): this {
+  clone(parts: CloneParts = {}): this {
+    checkOptionObject(parts, CLONE_PARTS, "clone()");
+    const { args = [], kwargs = {}, options } = parts;
     const wireOptions = options === undefined ? {} : this.#checked(options);
     return this.#like(cloned(this.#wire, args.map(plain), plainMembers(kwargs), wireOptions));
   }
 
   /** Sets options; those named replace what was set before. Throws `ImproperlyConfigured` for options that cannot be. */
   set(options: SignatureOptions): this {
+    dict.parse(options, "set(): the options");
+    if (options.immutable !== undefined) bool.parse(options.immutable, "set(): immutable");
     const { immutable, ...rest } = options;
     const wire = immutable === undefined ? this.#wire : madeImmutable(this.#wire, immutable);
     return this.#like({ ...wire, options: { ...wire.options, ...this.#checked(rest) } });
@@ -114,7 +121,7 @@ export class Signature<Takes extends readonly unknown[] = never, Result = unknow
 
   /** Sends `callback` with the result when this succeeds. In a group it is linked to the first member, without a result. */
   link<Callback extends AnySignature>(callback: Callback & MustFollow<Result, Callback>): this {
-    return this.#like(linked(this.#wire, callback.toJSON()));
+    return this.#like(linked(this.#wire, wireOf(callback, "link(): the callback")));
   }
 
   /**
@@ -123,7 +130,7 @@ export class Signature<Takes extends readonly unknown[] = never, Result = unknow
    * `task_allow_error_cb_on_chord_header`).
    */
   linkError(errback: AnySignature, { onHeader = false }: { onHeader?: boolean } = {}): this {
-    return this.#like(errorLinked(this.#wire, errback.toJSON(), onHeader));
+    return this.#like(errorLinked(this.#wire, wireOf(errback, "linkError(): the errback"), onHeader));
   }
 
   /** The same as `linkError`, under Celery's chaining name. */
@@ -133,6 +140,7 @@ export class Signature<Takes extends readonly unknown[] = never, Result = unknow
 
   /** Stamps every task in it, and their callbacks and errbacks, with these values. */
   stamp(stamps: Stamps, { append = false }: StampOptions = {}): this {
+    dict.parse(stamps, "stamp(): the stamps");
     return this.#like(stamped(this.#wire, stamps, { visitor: null, append }));
   }
 
@@ -178,6 +186,22 @@ const VISITS = [
   "onCallback",
   "onErrback",
 ] as const;
+
+const array = structured("an array", (value, at) => {
+  if (!Array.isArray(value)) throw mismatch(at, "an array", value);
+});
+
+/** What `signature()` and `clone()` take. */
+const CLONE_PARTS: OptionKinds = { args: array, kwargs: dict, options: dict };
+export const SIGNATURE_PARTS: OptionKinds = { ...CLONE_PARTS, immutable: bool };
+
+/** A signature's JSON. Throws `ImproperlyConfigured` for what is none: of a task, `s()` makes one. */
+export function wireOf(value: unknown, at: string): WireSignature {
+  if (value instanceof Signature) return value.toJSON();
+  const isTask = typeof value === "object" && value !== null && "handler" in value && "name" in value;
+  const hint = isTask ? `; ${String(value.name)} is a task: its method s(…) makes one of it` : "";
+  throw new ImproperlyConfigured(`${mismatch(at, "a signature", value).message}${hint}`);
+}
 
 /** Arguments may be signatures: they travel as data. */
 export function plain(value: unknown): unknown {
