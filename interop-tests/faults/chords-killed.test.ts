@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { type AsyncResult, type Celery, chord, signature } from "../../src/index.ts";
+import { type AsyncResult, type Celery, chord, signature, TimeoutError } from "../../src/index.ts";
 import type { SettingsInput } from "../../src/settings/settings.ts";
 import { type PeerProcess, waitFor } from "../../src/testing/index.ts";
 import { clientOf, kinds, openSite, type Run, type Site, startPython, startWorker } from "./support.ts";
@@ -65,27 +65,37 @@ describe.each(kinds)("chords of a fleet whose workers are killed, on %s", (kind)
       results.push(...(await Promise.all(sent)));
     }
 
-    const wrong: string[] = [];
+    const late: number[] = [];
+    const right = (index: number) => headerSize * index + 6;
     await Promise.all(
       results.map(async (result, index) => {
         const got = await result.get({ timeout: 30_000 }).catch((error: unknown) => error);
-        if (got !== headerSize * index + 6) wrong.push(`${bodyKey(index)}: ${String(got)}`);
+        if (got instanceof TimeoutError) late.push(index);
+        else expect(got, bodyKey(index)).toBe(right(index));
       }),
     );
+    // The claim of a killed worker lapses after 21 seconds, and its messages come again before or after that.
     const runs = byKey(site.ledger.read("start"));
-    const lost = wrong.filter((line) => !isLostByCelery(fleet, runsOfParts(runs, Number(/\d+/.exec(line)?.[0]))));
-    expect(lost, `killed: ${JSON.stringify(fleet.killed)}`).toEqual([]);
-    expect(wrong.length, "lost by Celery").toBeLessThan(chordCount / 50);
+    const lost = late.filter((index) => isLostByCelery(fleet, runsOfParts(runs, index)));
+    expect(lost.length, "lost by Celery").toBeLessThan(chordCount / 50);
+    await Promise.all(
+      late
+        .filter((index) => !lost.includes(index))
+        .map(async (index) =>
+          expect(await results[index]?.get({ timeout: 90_000 }), bodyKey(index)).toBe(right(index)),
+        ),
+    );
 
+    const allRuns = byKey(site.ledger.read("start"));
     for (let index = 0; index < chordCount; index++) {
-      const bodies = runs.get(bodyKey(index)) ?? [];
+      const bodies = allRuns.get(bodyKey(index)) ?? [];
       if (bodies.length <= 1) continue;
-      const parts = runsOfParts(runs, index).map(({ length }) => length);
+      const parts = runsOfParts(allRuns, index).map(({ length }) => length);
       const redelivered = fleet.hasKilled(bodies.slice(0, -1)) || parts.some((count) => count > 1);
       expect(redelivered, `${bodyKey(index)} ran ${bodies.length} times, its parts ${parts}`).toBe(true);
     }
     await site.endDrained(fleet.workers, queue);
-  }, 150_000);
+  }, 240_000);
 });
 
 function byKey(runs: readonly Run[]): Map<string, Run[]> {

@@ -232,6 +232,14 @@ describe("built-in tasks", () => {
     expect(worker.taskNames.filter((name) => name.startsWith("celery."))).toEqual([]);
   });
 
+  test("an item of a map that asks for a retry, or to be replaced, fails the map: it has no message of its own", async () => {
+    const again = task("again", (_value: number): number => currentTask()!.retry({ exc: new RangeError("gave up") }));
+    const other = task("other", (_value: number): number => currentTask()!.replace(add.s(1, 2)));
+    const { app } = await running([again, other]);
+    await expect((await app.apply(again.map([1, 2]))).get(timeout)).rejects.toThrow("gave up");
+    await expect((await app.apply(other.map([1, 2]))).get(timeout)).rejects.toThrow("cannot be replaced");
+  });
+
   test("map and starmap call the task for each item", async () => {
     const { app } = await running();
     const starmap = await app.sendTask("celery.starmap", [

@@ -4,7 +4,8 @@
  */
 import { readSignature } from "../../../protocol/celery/signature.ts";
 import { type AnyTask, task } from "../../tasks/definition.ts";
-import { NotRegistered, TaskArgumentError } from "../../tasks/errors.ts";
+import { NotRegistered, TaskArgumentError, TaskError } from "../../tasks/errors.ts";
+import { Replace, Retry } from "../../tasks/signals.ts";
 import { callTask } from "../executor.ts";
 import { argument, workerContext } from "./arguments.ts";
 import type { BuiltinHost } from "./index.ts";
@@ -32,7 +33,19 @@ async function callEach({ plans, settings }: BuiltinHost, argsOf: (item: unknown
   if (!Array.isArray(items)) throw new TaskArgumentError("the items to map over must be a list");
   const results: unknown[] = [];
   for (const item of items) {
-    results.push(await callTask(inner, argsOf(item), {}, context, settings.lovage_validate_params));
+    try {
+      results.push(await callTask(inner, argsOf(item), {}, context, settings.lovage_validate_params));
+    } catch (error) {
+      throw called(error, name);
+    }
   }
   return results;
+}
+
+/** One item has no message to be sent again or replaced: Celery's `retry` of a task that was called throws why. */
+function called(error: unknown, name: string): unknown {
+  if (error instanceof Retry)
+    return error.exc ?? new TaskError("RETRY", `${name} can be retried, but not for one item`);
+  if (error instanceof Replace) return new TaskError("REPLACE", `${name} cannot be replaced for one item`);
+  return error;
 }
