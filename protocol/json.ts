@@ -11,18 +11,18 @@ import { readJson } from "./json-reader.ts";
 import { jsonText } from "./json-text.ts";
 
 export interface JsonDecodeOptions {
-  /** Levels of arrays and objects; more is a `DecodeError`. Python's own limit is near 1000. @default 512 */
+  /** Levels of arrays and objects; more is a `DecodeError`. Python's own limit is about as much. @default 1000 */
   maxDepth?: number;
   /** `"keep"`: whole-numbered floats such as `1.0` become `PyFloat`, so that they leave as floats. @default "number" */
   floats?: "number" | "keep";
 }
 
 export interface JsonEncodeOptions {
-  /** Levels of arrays and objects; more is an `EncodeError`. @default 512 */
+  /** Levels of arrays and objects; more is an `EncodeError`. @default 1000 */
   maxDepth?: number;
 }
 
-export const DEFAULT_JSON_DEPTH = 512;
+export const DEFAULT_JSON_DEPTH = 1000;
 
 /**
  * Reads what Kombu's `loads` reads. Numbers become `number`, or `bigint` for integers beyond 2**53 - 1; tagged objects

@@ -10,7 +10,7 @@ import { Celery } from "../app.ts";
 import { chain } from "../canvas/chain.ts";
 import { chord } from "../canvas/chord.ts";
 import { group } from "../canvas/group.ts";
-import { signatureFrom } from "../canvas/signature-from.ts";
+import { signature, signatureFrom } from "../canvas/signature-from.ts";
 import { silentLog } from "../runtime/log.ts";
 import { currentTask } from "../tasks/context.ts";
 import { type AnyTask, task } from "../tasks/definition.ts";
@@ -230,6 +230,22 @@ describe("built-in tasks", () => {
   test("are not listed", async () => {
     const { worker } = await running();
     expect(worker.taskNames.filter((name) => name.startsWith("celery."))).toEqual([]);
+  });
+
+  test.each<[string, () => unknown, RegExp]>([
+    [
+      "replaced by nothing",
+      () => currentTask()?.replace(null as never),
+      /ctx\.replace\(\).*must be a signature, not null/,
+    ],
+    ["replaced by a task", () => currentTask()?.replace(add as never), /must be a signature.*add is a task/],
+    ["added as a number", () => currentTask()?.addToChord(5 as never), /ctx\.addToChord\(\).*a signature, not 5/],
+    ["added and empty", () => currentTask()?.addToChord(group([])), /Cannot add an empty chain or group to a chord/],
+  ])("what cannot follow a task is refused: %s", async (_what, act, words) => {
+    const { app } = await running([task("wrong", () => act())]);
+    const wrong = signature("wrong");
+    const sent = await app.apply(chord([wrong], total.s() as never));
+    await expect(app.result(sent.id).get(timeout)).rejects.toThrow(words);
   });
 
   test("an item of a map that asks for a retry, or to be replaced, fails the map: it has no message of its own", async () => {

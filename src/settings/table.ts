@@ -287,7 +287,7 @@ export const TABLE = {
     "Create queues as Celery does, only check them, or leave them alone.",
   ),
   lovage_max_message_bytes: setting(byteCount, 64 * MIB, "Longest message body that is read, in bytes."),
-  lovage_max_message_depth: setting(positive, 512, "Deepest nesting that is read."),
+  lovage_max_message_depth: setting(positive, 1000, "Deepest nesting that is read."),
   lovage_max_decompressed_bytes: setting(byteCount, 256 * MIB, "Longest body after decompression, in bytes."),
   lovage_unknown_task: setting(
     oneOf(["reject", "requeue", "forward"]),

@@ -33,7 +33,7 @@ export interface SentTask {
 }
 
 /** A signature as `src/canvas` builds it, or as it travels. */
-export type SignatureLike = WireSignature | { toJSON(): WireSignature };
+export type SignatureLike = WireSignature;
 
 /** How the client tells a running task of what was sent below it without `ctx`: Celery's trail of children. */
 export const childSent = Symbol("lovage.childSent");

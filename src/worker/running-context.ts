@@ -22,6 +22,7 @@ import {
 import { TaskError } from "../tasks/errors.ts";
 import { retryOutcome } from "../tasks/retry-policy.ts";
 import { Replace } from "../tasks/signals.ts";
+import { Signature, wireOf as signatureJson } from "../tasks/signature.ts";
 import type { ApplyGiven, Outbox } from "./outbox.ts";
 import type { Request } from "./request.ts";
 import { membersOf } from "./workflow/links.ts";
@@ -171,7 +172,7 @@ export class RunningContext implements TaskContext {
   }
 
   replace(signature: SignatureLike): never {
-    const replacement = wireOf(signature);
+    const replacement = wireOf(signature, "ctx.replace(): the argument");
     if (Object.hasOwn(replacement.options, "chord")) {
       throw new ImproperlyConfigured("A signature replacing a task must not be part of a chord");
     }
@@ -186,7 +187,9 @@ export class RunningContext implements TaskContext {
     const { group, embed } = this.#request.message;
     if (embed.chord === null || group === null) throw new NotInChord("Current task is not member of any chord");
     if (this.#host.chords === null) throw new ChordsNotSupported("Backend does not support add_to_chord");
-    const member = wireOf(signature);
+    const member = wireOf(signature, "ctx.addToChord(): the argument");
+    const isEmpty = member.subtask_type !== null && member.subtask_type !== "chord" && membersOf(member).length === 0;
+    if (isEmpty) throw new ImproperlyConfigured("Cannot add an empty chain or group to a chord");
     await this.#host.chords.addPart(group);
     const given = { ...this.#given(), addsTo: this.exactly() };
     const { result, children } = await this.#host.outbox.apply(member, given);
@@ -248,8 +251,10 @@ class NotInChord extends TaskError {
   }
 }
 
-function wireOf(signature: SignatureLike): WireSignature {
-  return readSignature("toJSON" in signature ? signature.toJSON() : signature);
+function wireOf(signature: SignatureLike, at: string): WireSignature {
+  if (signature instanceof Signature) return signature.toJSON();
+  const isData = typeof signature === "object" && signature !== null && "task" in signature;
+  return isData ? readSignature(signature) : signatureJson(signature, at);
 }
 
 function dateOf(text: string | null): Date | null {
