@@ -45,17 +45,31 @@ export function normalForm(seen: Seen): NormalForm {
   const names = new Names(seen);
   const inSomeOrder = <T extends object>(one: T): T =>
     seen.unordered && "args" in one ? { ...one, args: inOrder(one.args) } : one;
-  return {
+  return renumbered({
     outcome: names.within(seen.outcome),
     tuple: names.within(seen.tuple),
-    ran: inPlaceOrder(seen.notes)
-      .map((note) => names.noteText(inSomeOrder(note)))
-      .sort(),
-    stored: inNameOrder([...seen.stored], names)
-      .map(([id, meta]) => names.metaText(id, inSomeOrder(meta)))
-      .sort(),
-    keys: seen.keys.map(({ id, text }) => `${names.of(id)} ${text}`).sort(),
-  };
+    ran: inPlaceOrder(seen.notes).map((note) => names.noteText(inSomeOrder(note))),
+    stored: inNameOrder([...seen.stored], names).map(([id, meta]) => names.metaText(id, inSomeOrder(meta))),
+    keys: seen.keys.map(({ id, text }) => `${names.of(id)} ${text}`),
+  });
+}
+
+/** Ids without a place got their numbers as chance had it: they are numbered again in the order of what is known. */
+function renumbered(form: NormalForm): NormalForm {
+  const number = /\?\d+/g;
+  const known = (line: string) => line.replace(number, "?");
+  const inKnownOrder = (lines: readonly string[]) =>
+    [...lines].sort((a, b) => (known(a) < known(b) ? -1 : known(a) > known(b) ? 1 : 0));
+  const { outcome, tuple, ran, stored, keys } = form;
+  const arranged = { outcome, tuple, ran: inKnownOrder(ran), stored: inKnownOrder(stored), keys: inKnownOrder(keys) };
+  const numbers = new Map<string, string>();
+  const text = JSON.stringify(arranged).replace(number, (old) => {
+    const again = numbers.get(old) ?? `?${numbers.size + 1}`;
+    numbers.set(old, again);
+    return again;
+  });
+  const { ran: runs, stored: records, keys: left, ...rest }: NormalForm = JSON.parse(text);
+  return { ...rest, ran: runs.sort(), stored: records.sort(), keys: left.sort() };
 }
 
 /** Names are given on the way, so the way has to be the same each time. */
