@@ -17,7 +17,7 @@ function runScript(node, args, minutes) {
     let tail = "";
     child.stdout.setEncoding("utf8").on("data", (text) => {
       process.stdout.write(text);
-      tail = (tail + text).slice(-2_000);
+      tail = (tail + text).slice(-20_000);
     });
     // The scripts end what they started when they are asked to end.
     const timer = setTimeout(() => child.kill("SIGTERM"), minutes * 60_000);
@@ -25,7 +25,8 @@ function runScript(node, args, minutes) {
       clearTimeout(timer);
       const counts = [...tail.matchAll(/^(\d+) passed, (\d+) failed, (\d+) skipped$/gm)].at(-1);
       const [passed, failed, skipped] = counts ? counts.slice(1).map(Number) : [0, 0, 0];
-      resolve({ passed, failed: code !== 0 && failed === 0 ? 1 : failed, skipped });
+      const reasons = [...tail.matchAll(/^failed {2}.*(?:\n {8}.*)*/gm)].map(([text]) => text);
+      resolve({ passed, failed: code !== 0 && failed === 0 ? 1 : failed, skipped, reasons });
     });
   });
 }
@@ -61,6 +62,7 @@ await main(async () => {
   }
   const sum = (key) => outcomes.reduce((total, outcome) => total + outcome[key], 0);
   say("\n=== summary");
+  for (const { reasons } of outcomes) for (const reason of reasons) say(reason);
   for (const { title, passed, failed, skipped } of outcomes) {
     say(`${failed > 0 ? "failed" : "ok    "}  ${title}: ${passed} passed, ${failed} failed, ${skipped} skipped`);
   }

@@ -103,7 +103,7 @@ function summarize(report, { code, reason }) {
   for (const file of json.testResults) {
     const path = relative(root, file.name);
     const failed = file.assertionResults.filter(({ status }) => status === "failed");
-    for (const test of failed) failures.push(`${path}: ${test.fullName}`);
+    for (const test of failed) failures.push(`${path}: ${test.fullName}${why(test.failureMessages)}`);
     if (file.status === "failed" && failed.length === 0)
       failures.push(`${path}: ${firstLine(file.message) || "did not load"}`);
   }
@@ -118,6 +118,12 @@ function summarize(report, { code, reason }) {
 }
 
 const firstLine = (text) => (text ?? "").trim().split("\n")[0];
+
+/** The beginning of each message of a failed test, indented: enough to know it by when only the end of a log is kept. */
+function why(messages) {
+  const lines = (messages ?? []).flatMap((message) => message.trim().split("\n").slice(0, 12));
+  return lines.map((line) => `\n        ${line.slice(0, 300)}`).join("");
+}
 
 await main(async (args) => {
   const { names, filters, passed } = parseArguments(args);
