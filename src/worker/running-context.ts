@@ -1,4 +1,5 @@
 /** `ctx` of a running task. Everything costly (abort controller, logger, dates) is made when first asked for. */
+import { membersOf } from "../../protocol/celery/canvas/links.ts";
 import type { ResultTuple } from "../../protocol/celery/result-tuple.ts";
 import { readSignature, type WireSignature } from "../../protocol/celery/signature.ts";
 import type { TaskRequest } from "../../protocol/celery/task-message.ts";
@@ -25,7 +26,6 @@ import { Replace } from "../tasks/signals.ts";
 import { Signature, wireOf as signatureJson } from "../tasks/signature.ts";
 import type { ApplyGiven, Outbox } from "./outbox.ts";
 import type { Request } from "./request.ts";
-import { membersOf } from "./workflow/links.ts";
 
 /** What a context needs of its worker. */
 export interface ContextHost {
