@@ -15,6 +15,7 @@ import { silentLog } from "../runtime/log.ts";
 import { currentTask } from "../tasks/context.ts";
 import { type AnyTask, task } from "../tasks/definition.ts";
 import { Ignore, Reject } from "../tasks/signals.ts";
+import type { AnySignature } from "../tasks/signature-types.ts";
 import { type TempFolder, tempFolder } from "../testing/temp-folder.ts";
 import { Worker } from "./worker.ts";
 
@@ -293,6 +294,38 @@ test("a part may add another to its chord", async () => {
   const { app } = await running([more]);
   const result = await app.apply(chord([more.s({ x: 1 }), add.s(1, 1)], total.s()));
   expect(await result.get(timeout)).toBe(1 + 2 + 101);
+});
+
+test("a part may add a group to its chord, and the body gets all of it", async () => {
+  const more = task("more", { params: { x: z.number() } }, async ({ x }, ctx) => {
+    await ctx.addToChord(group([add.s(x, 100), add.s(x, 200), chain(add.s(x, 1), add.s(1000))]));
+    await ctx.addToChord(chain(add.s(x, 1), group([add.s(5000), add.s(6000)])));
+    return x;
+  });
+  const { app } = await running([more]);
+  const result = await app.apply(chord([more.s({ x: 1 }), add.s(1, 1)], echo.s()));
+  const values = (await result.get(timeout)) as number[];
+  expect(values.toSorted((a, b) => a - b)).toEqual([1, 2, 101, 201, 1002, 5002, 6002]);
+});
+
+test.each<[string, AnySignature, RegExp]>([
+  [
+    "has no form",
+    add
+      .s(1)
+      .set({ countdown: 1 })
+      .clone({ args: [() => 1] as never[] }),
+    /./,
+  ],
+  ["no queue takes", add.s(1, 2).set({ exchange: "nobody-listens", routingKey: "here" }), /nobody-listens/],
+])("a part that is to be added to a chord and %s is not waited for", async (_how, member, words) => {
+  const more = task("more", { params: {} }, async (_params, ctx) => {
+    await expect(ctx.addToChord(member)).rejects.toThrow(words);
+    return 1;
+  });
+  const { app } = await running([more]);
+  const result = await app.apply(chord([more.s({}), add.s(1, 1)], total.s()));
+  expect(await result.get(timeout)).toBe(3);
 });
 
 test("a retry inside a chord keeps its place", async () => {

@@ -29,6 +29,8 @@ export interface ApplyParts {
   readonly replaces?: Replaced;
   /** The running task whose chord it becomes a part of (`Task.add_to_chord`). */
   readonly addsTo?: Replaced;
+  /** Done when all messages have their form, before the first is sent. */
+  readonly beforeSending?: () => Promise<void>;
   /** Ends the waits for the broker. */
   readonly signal?: AbortSignal | null;
 }
@@ -115,6 +117,7 @@ async function carryOut(
       unlocking.push([[String(unlock.options.task_id), null], null]);
     }
   }
+  if (parts.beforeSending !== undefined) starts.push(parts.beforeSending);
   if (starts.length > 0) await Promise.all(starts.map((start) => start()));
   if (messages.length === 1) await messages[0]?.publish();
   else await Promise.all(messages.map((message) => message.publish()));

@@ -84,14 +84,14 @@ export class MemoryChords implements ChordCounter, GroupStore {
     return claim;
   }
 
-  async addPart(groupId: string): Promise<void> {
-    this.#chord(groupId).added++;
+  async addParts(groupId: string, count: number): Promise<void> {
+    this.#chord(groupId).added += count;
   }
 
   async collect(groupId: string, chord: Chord): Promise<{ header: ResultTuple } | { parts: CollectedPart[] }> {
     const header = await this.restore(groupId);
     if (header !== null) return { header };
-    const kept = [...chord.parts.values()].sort((a, b) => (a.index === b.index ? 0 : a.index - b.index));
+    const kept = [...chord.parts.values()].sort((a, b) => (a.index === b.index ? inBytes(a, b) : a.index - b.index));
     return { parts: kept.map(({ bytes }) => readPart(this.#codec.decode(bytes))) };
   }
 
@@ -161,6 +161,11 @@ class MemoryClaim implements ChordClaim {
   async failed(): Promise<void> {
     this.#chord.size = null;
   }
+}
+
+/** As a sorted set of Redis orders members of one score. */
+function inBytes(a: KeptPart, b: KeptPart): number {
+  return Buffer.compare(a.bytes, b.bytes);
 }
 
 /** The entry becomes the youngest; the oldest make room. */

@@ -23,7 +23,8 @@ import {
 } from "../runtime/redis-connection.ts";
 import type { ChordCounter, GroupStore } from "./chord-counter.ts";
 import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
-import { type RedisChordOptions, RedisChords, RedisGroups } from "./redis/chords.ts";
+import { type RedisChordOptions, RedisChords } from "./redis/chords.ts";
+import { RedisGroups } from "./redis/groups.ts";
 import { type Reader, ReadQueue } from "./redis/reads.ts";
 import { type RedisScript, runScript, type ScriptArgument } from "./redis/script.ts";
 import { StoreQueue } from "./redis/store-queue.ts";
