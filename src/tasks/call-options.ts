@@ -2,6 +2,7 @@
  * The options of a call: Celery's `apply_async` options in camelCase, checked before anything is sent.
  * wire: celery-wire 1.2, 2.1; celery/app/task.py `apply_async`; celery/app/base.py `send_task`.
  */
+
 import type { WireSignature } from "../../protocol/celery/signature.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { parseIso } from "../../protocol/iso-time.ts";
@@ -19,6 +20,7 @@ import {
 import { parseRetryPolicy, type RetryPolicyInput } from "../settings/retry-policy-setting.ts";
 import { didYouMean } from "../settings/suggest.ts";
 import { snakeCase } from "./signature-options.ts";
+import { stampsByName } from "./stamp-names.ts";
 
 /** An instant: a `Date` (also a `PyDateTime`, whose zone and microseconds are kept), or ISO 8601 text, sent as it is. */
 export type Instant = Date | string;
@@ -190,7 +192,7 @@ const KINDS = {
   retries: count(),
   replacedTaskNesting: count(),
   stampedHeaders: names,
-  stamps: dict,
+  stamps: stampsByName,
   origin: anyText,
   correlationId: anyText,
   messageId: anyText,

@@ -11,7 +11,7 @@ import { didYouMean } from "../settings/suggest.ts";
 import { splitCall } from "./call-arguments.ts";
 import type { TaskContext } from "./context.ts";
 import { TaskArgumentError } from "./errors.ts";
-import { SIGNATURE_PARTS, Signature, type SignatureOptions, taskSignature } from "./signature.ts";
+import { ownItems, SIGNATURE_PARTS, Signature, type SignatureOptions, taskSignature } from "./signature.ts";
 import type { Beginnings, Endings, Missing } from "./signature-types.ts";
 import type { AnySchema, SchemaInput, SchemaOutput } from "./standard-schema.ts";
 
@@ -131,12 +131,12 @@ export interface TaskDefinition<Call, Result> extends TaskType<Call, Result> {
   readonly si: ImmutableSignatureMaker<Call, Result>;
   /** With keywords and options, unchecked. */
   signature(parts?: SignatureParts): Signature<unknown[], Result>;
-  /** Runs the task for each item in turn, inside one task. */
-  map(items: readonly FirstArgument<Call>[]): Signature<unknown[], Result[]>;
+  /** Runs the task for each item of an array or another iterable in turn, inside one task. */
+  map(items: Iterable<FirstArgument<Call>>): Signature<unknown[], Result[]>;
   /** The same with each item's elements as arguments. */
-  starmap(items: readonly ArgumentList<Call>[]): Signature<unknown[], Result[]>;
+  starmap(items: Iterable<ArgumentList<Call>>): Signature<unknown[], Result[]>;
   /** A group of such tasks, with `size` items each. */
-  chunks(items: readonly ArgumentList<Call>[], size: number): Signature<unknown[], Result[][], "group">;
+  chunks(items: Iterable<ArgumentList<Call>>, size: number): Signature<unknown[], Result[][], "group">;
 }
 
 export type SignatureMaker<Call, Result> = Call extends readonly unknown[]
@@ -247,18 +247,18 @@ class DefinedTask implements TaskDefinition<unknown[], unknown> {
     return options === undefined ? made : made.set(options);
   }
 
-  map(items: readonly unknown[]): Signature<unknown[], unknown[]> {
-    return new Signature(mapOf("celery.map", taskSignature(this.name), listOf(items, `${this.name}: map()`)));
+  map(items: Iterable<unknown>): Signature<unknown[], unknown[]> {
+    return new Signature(mapOf("celery.map", taskSignature(this.name), ownItems(items, `${this.name}: map()`)));
   }
 
-  starmap(items: readonly (readonly unknown[])[]): Signature<unknown[], unknown[]> {
-    return new Signature(mapOf("celery.starmap", taskSignature(this.name), listOf(items, `${this.name}: starmap()`)));
+  starmap(items: Iterable<readonly unknown[]>): Signature<unknown[], unknown[]> {
+    return new Signature(mapOf("celery.starmap", taskSignature(this.name), ownItems(items, `${this.name}: starmap()`)));
   }
 
-  chunks(items: readonly (readonly unknown[])[], size: number): Signature<unknown[], unknown[][], "group"> {
+  chunks(items: Iterable<readonly unknown[]>, size: number): Signature<unknown[], unknown[][], "group"> {
     if (!Number.isInteger(size) || size < 1)
       throw mismatch(`${this.name}: size of chunks`, "a whole number of at least 1", size);
-    return new Signature(chunksOf(taskSignature(this.name), listOf(items, `${this.name}: chunks()`), size));
+    return new Signature(chunksOf(taskSignature(this.name), ownItems(items, `${this.name}: chunks()`), size));
   }
 
   #signature(given: readonly unknown[], immutable: boolean): Signature<unknown[], unknown> {
@@ -271,11 +271,6 @@ class DefinedTask implements TaskDefinition<unknown[], unknown> {
     const { args, kwargs } = splitCall(this, byName ? given[0] : given);
     return new Signature(taskSignature(this.name, args, kwargs, immutable));
   }
-}
-
-function listOf<Item>(items: readonly Item[], at: string): readonly Item[] {
-  if (!Array.isArray(items)) throw mismatch(`${at}: the items`, "an array", items);
-  return items;
 }
 
 /** What `task()` has made, here or by another copy of this package. */
