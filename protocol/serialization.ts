@@ -5,6 +5,7 @@
 import { utf8Decode, utf8Encode } from "./bytes.ts";
 import { ContentDisallowed, DecodeError, EncodeError, ImproperlyConfigured, ProtocolError } from "./errors.ts";
 import { DEFAULT_JSON_DEPTH, decodeJson, encodeJson } from "./json.ts";
+import { JsonText } from "./json-text.ts";
 import type { Message } from "./message.ts";
 
 export interface DecodeLimits {
@@ -23,6 +24,8 @@ export interface Serializer {
   readonly contentEncoding: string;
   /** Throws `EncodeError` for a value that has no form. */
   encode(value: unknown): Uint8Array;
+  /** The value as part of others that are encoded: what of it need be done only once is done. @default the value itself */
+  prepare?(value: unknown): unknown;
   /** Throws `DecodeError`. */
   decode(bytes: Uint8Array, limits: DecodeLimits): unknown;
 }
@@ -33,6 +36,7 @@ export const jsonSerializer: Serializer = {
   contentType: "application/json",
   contentEncoding: "utf-8",
   encode: (value) => utf8Encode(encodeJson(value)),
+  prepare: (value) => new JsonText(encodeJson(value)),
   decode: (bytes, limits) => decodeJson(utf8Decode(bytes), limits),
 };
 
