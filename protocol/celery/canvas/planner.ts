@@ -3,6 +3,7 @@
  * wire: celery-wire 1.3, 2.3; celery/app/base.py `send_task`, celery/canvas.py `Signature.apply_async`.
  */
 import { type Kwargs, type Options, textOption } from "./draft.ts";
+import { linksHideChord } from "./hidden-chord.ts";
 import type { CanvasPlan, PlanContext, PlannedStep } from "./plan.ts";
 import { Promised, resultTuple } from "./results.ts";
 import { type Written, wireOptions } from "./wire.ts";
@@ -26,6 +27,7 @@ export class Planner {
     options.root_id = textOption(given, "root_id") ?? (parent === null ? id : parent.rootId || parent.id);
     options.parent_id = textOption(given, "parent_id") ?? parent?.id ?? null;
     options.reply_to = textOption(given, "reply_to") ?? this.context.replyTo;
+    this.#needsChords ||= linksHideChord(options);
     this.#steps.push({ kind: "task", name, args, kwargs, options });
     const result = new Promised(id);
     if (given.add_to_parent !== false) this.#children.push(result);
