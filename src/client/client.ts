@@ -11,7 +11,6 @@ import type { TaskMessageInput } from "../../protocol/celery/task-message.ts";
 import type { Message } from "../../protocol/message.ts";
 import { builtinSerializers, type SerializerRegistry } from "../../protocol/serialization.ts";
 import { requireChords } from "../result-backends/chord-counter.ts";
-import { requireChords } from "../result-backends/chord-counter.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { newId, processOrigin } from "../runtime/ids.ts";
 import type { Log } from "../runtime/log.ts";
