@@ -7,9 +7,9 @@ import type { Headers, Message, MessageProperties } from "../message.ts";
 import { isRecord } from "../records.ts";
 import { saferepr } from "../saferepr.ts";
 import type { Serializer } from "../serialization.ts";
-import type { Embed, TaskMessageInput } from "./task-message.ts";
+import type { EmbedInput, TaskMessageInput } from "./task-message.ts";
 
-const NO_EMBED: Embed = Object.freeze({ callbacks: null, errbacks: null, chain: null, chord: null });
+const NO_EMBED: Required<EmbedInput> = Object.freeze({ callbacks: null, errbacks: null, chain: null, chord: null });
 const NO_LIMITS: readonly null[] = Object.freeze([null, null]);
 const NO_STAMPS: Record<string, unknown> = Object.freeze({});
 /** Characters of argsrepr and kwargsrepr (celery/app/amqp.py `argsrepr_maxsize`). */
@@ -123,12 +123,12 @@ function checkArguments(task: string, args: unknown, kwargs: unknown): void {
   if (!isRecord(kwargs)) throw new EncodeError(`kwargs of ${task} must be a plain object`);
 }
 
-function preparedEmbed(serializer: Serializer, embed: Partial<Embed> | undefined): unknown {
+function preparedEmbed(serializer: Serializer, embed: EmbedInput | undefined): unknown {
   const whole = embed === undefined ? NO_EMBED : wholeEmbed(embed);
   return serializer.prepare === undefined ? whole : serializer.prepare(whole);
 }
 
-function wholeEmbed(embed: Partial<Embed>): Embed {
+function wholeEmbed(embed: EmbedInput): Required<EmbedInput> {
   return {
     callbacks: embed.callbacks ?? null,
     errbacks: embed.errbacks ?? null,

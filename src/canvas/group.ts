@@ -1,6 +1,6 @@
 /** Tasks side by side. wire: celery/canvas.py `group`. */
 import { groupOf } from "../../protocol/celery/canvas/compose.ts";
-import { canvasType, membersOf } from "../../protocol/celery/canvas/links.ts";
+import { canvasType, membersOf } from "../../protocol/celery/canvas/parts.ts";
 import { flattened, Signature, wireOf } from "../tasks/signature.ts";
 import type { AnySignature, ShapeOf, SignatureResult, TakesOf } from "../tasks/signature-types.ts";
 

@@ -3,6 +3,7 @@
  * wire: celery-wire 1.2, 2.1; celery/app/task.py `apply_async`; celery/app/base.py `send_task`.
  */
 
+import { ChainRest } from "../../protocol/celery/chain-tail.ts";
 import type { WireSignature } from "../../protocol/celery/signature.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { parseIso } from "../../protocol/iso-time.ts";
@@ -136,6 +137,10 @@ const signatures = structured("a signature or an array of them", (value, at): re
   return value.map((entry: unknown, index) => signature.parse(entry, `${at}[${index}]`));
 });
 
+const chain = structured("a signature or an array of them", (value, at): readonly WireSignature[] | ChainRest =>
+  value instanceof ChainRest ? value : signatures.parse(value, at),
+);
+
 function isSignature(value: unknown): value is WireSignature {
   return typeof value === "object" && value !== null && "task" in value && typeof value.task === "string";
 }
@@ -187,7 +192,7 @@ const KINDS = {
   groupIndex: number({ integer: true }),
   link: signatures,
   linkError: signatures,
-  chain: signatures,
+  chain,
   chord: signature,
   retries: count(),
   replacedTaskNesting: count(),

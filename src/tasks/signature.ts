@@ -3,7 +3,7 @@
  * changes; every method gives a new one. Its JSON is Celery's own. wire: celery-wire 2.1; celery/canvas.py `Signature`.
  */
 import { cloned, piped } from "../../protocol/celery/canvas/compose.ts";
-import { errorLinked, linked, madeImmutable } from "../../protocol/celery/canvas/links.ts";
+import { errorLinked, linked, madeImmutable } from "../../protocol/celery/canvas/link.ts";
 import { type Stamps, stamped, type WireVisitor } from "../../protocol/celery/canvas/stamp.ts";
 import { encodeSignature, type WireSignature } from "../../protocol/celery/signature.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";

@@ -157,7 +157,12 @@ export class Effects {
 
   /** The last element is the next link; it carries the rest with it. */
   async #publishChain(request: Request): Promise<void> {
-    const chain = readSignatureList(this.#embed(request).chain) ?? [];
+    const embed = this.#embed(request);
+    if (embed.tail && !embed.tail.next.subtask_type) {
+      const { next, rest } = embed.tail;
+      return this.#apply(request, next, this.#followUp(request, { chain: rest }));
+    }
+    const chain = readSignatureList(embed.chain) ?? [];
     const next = chain.at(-1);
     if (next !== undefined) await this.#apply(request, next, this.#followUp(request, { chain: chain.slice(0, -1) }));
   }

@@ -49,6 +49,11 @@ export function planOf(task: AnyTask, settings: Settings): TaskPlan {
  */
 export type RequestStore = "none" | "kept" | "joined";
 
+/** Of a long chain only the next link is decoded to know. */
+function hasChain(embed: TaskRequest["embed"]): boolean {
+  return embed.tail ? true : embed.chain !== null && embed.chain.length > 0;
+}
+
 export class Request {
   readonly message: TaskRequest;
   readonly plan: TaskPlan;
@@ -71,7 +76,7 @@ export class Request {
     this.message = message;
     this.plan = plan;
     this.delivery = delivery;
-    const { callbacks, chain, errbacks, chord } = message.embed;
+    const { callbacks, errbacks, chord } = message.embed;
     const hasBackend = store !== "none";
     const isWanted = !(message.ignoreResult ?? plan.ignoreResult) || (store === "joined" && chord !== null);
     const stores = hasBackend && isWanted;
@@ -84,7 +89,7 @@ export class Request {
       storesResult: stores,
       storesErrors: stores || (hasBackend && plan.storeErrorsEvenIfIgnored),
       hasCallbacks: callbacks !== null && callbacks.length > 0,
-      hasChain: chain !== null && chain.length > 0,
+      hasChain: hasChain(message.embed),
       hasChord: chord !== null,
       hasErrbacks: errbacks !== null && errbacks.length > 0,
       failsStranded: hasBackend && plan.failsUnreachable,

@@ -2,7 +2,7 @@
 
 import { partCount } from "../../protocol/celery/canvas/chord-size.ts";
 import { cloned } from "../../protocol/celery/canvas/compose.ts";
-import { membersOf } from "../../protocol/celery/canvas/links.ts";
+import { membersOf } from "../../protocol/celery/canvas/parts.ts";
 import type { ResultTuple } from "../../protocol/celery/result-tuple.ts";
 import { readSignature, type WireSignature } from "../../protocol/celery/signature.ts";
 import type { TaskRequest } from "../../protocol/celery/task-message.ts";

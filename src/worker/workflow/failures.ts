@@ -3,7 +3,7 @@
  * that can never end, it is failed too (`lovage_fail_unreachable`).
  * wire: celery-behaviour 2.3, 2.6; celery/backends/base.py `_fail_chain`, `chord_error_from_stack`, `_handle_group_chord_error`.
  */
-import { membersOf } from "../../../protocol/celery/canvas/links.ts";
+import { membersOf } from "../../../protocol/celery/canvas/parts.ts";
 import { encodeException } from "../../../protocol/celery/exceptions.ts";
 import type { ResultMeta, ResultTuple } from "../../../protocol/celery/result-meta.ts";
 import { readSignatureList, type WireSignature } from "../../../protocol/celery/signature.ts";

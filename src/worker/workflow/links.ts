@@ -1,5 +1,5 @@
 /** What would have run after a task, and what now never will. wire: celery/backends/base.py `_fail_chain`. */
-import { headerOf, membersOf } from "../../../protocol/celery/canvas/links.ts";
+import { headerOf, membersOf } from "../../../protocol/celery/canvas/parts.ts";
 import { readSignature, readSignatureList, type WireSignature } from "../../../protocol/celery/signature.ts";
 import { isRecord } from "../../../protocol/records.ts";
 
