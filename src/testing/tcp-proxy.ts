@@ -6,6 +6,7 @@
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { HarnessError } from "./errors.ts";
+import { knownOptions, type NamesOf } from "./known-options.ts";
 import { loopback } from "./ports.ts";
 
 export interface TcpProxyOptions {
@@ -14,6 +15,11 @@ export interface TcpProxyOptions {
   /** Listen here. @default a free port */
   port?: number;
 }
+
+const tcpProxyOptions: NamesOf<TcpProxyOptions> = {
+  target: true,
+  port: true,
+};
 
 type Mode = "passing" | "stalled" | "refusing";
 
@@ -33,6 +39,7 @@ export class TcpProxy implements AsyncDisposable {
   readonly #listener: Server;
 
   static async start(options: TcpProxyOptions): Promise<TcpProxy> {
+    knownOptions(options, tcpProxyOptions, "tcpProxy()");
     const target = parseTarget(options.target);
     const listener = createServer();
     await new Promise<void>((resolve, reject) => {
