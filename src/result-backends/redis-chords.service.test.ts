@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { compress, decompress } from "../runtime/compression.ts";
 import { silentLog } from "../runtime/log.ts";
 import { connectRedis, loadRedis, parseRedisUrl, type Redis, whenReady } from "../runtime/redis-connection.ts";
@@ -7,7 +7,9 @@ import { testService } from "../testing/services.ts";
 import { TcpProxy } from "../testing/tcp-proxy.ts";
 import { countingCodec, testChordCounter } from "./chord-counter.contract.ts";
 import type { ChordPart } from "./chord-counter.ts";
+import { ChordKeys } from "./redis/chord-claim.ts";
 import type { RedisChordOptions } from "./redis/chords.ts";
+import { PartQueue } from "./redis/part-queue.ts";
 import { createRedisBackend, type RedisBackend } from "./redis.ts";
 import type { ContractRecord } from "./result-backend.contract.ts";
 
@@ -48,6 +50,35 @@ describe.skipIf(url === undefined)("chords on Redis", () => {
       ours: createRedisBackend({ codec, urls: redisUrl }),
       theirs: createRedisBackend({ codec, urls: redisUrl }),
     };
+  });
+
+  test("parts that are returned together are counted by few scripts, each part for itself", async () => {
+    const { prefix } = fresh();
+    const queue = new PartQueue({ ordered: true, expires: 1000, groupExpires: 0, claimSeconds: 6 });
+    const keys = new ChordKeys(`${prefix}g`);
+    const partOf = (index: number) => ({
+      taskId: `task-${index}`,
+      value: Buffer.from(`part ${index}`),
+      score: index,
+      token: `token-${index}`,
+    });
+    const evalsha = vi.spyOn(admin, "evalsha");
+    const others = new ChordKeys(`${prefix}other`);
+    await admin.set(keys.size, 250);
+    const answers = await Promise.all([
+      ...Array.from({ length: 250 }, (_, index) => queue.count(admin, keys, partOf(index))),
+      queue.count(admin, others, partOf(0)),
+      queue.count(admin, keys, partOf(7)),
+    ]);
+    expect(evalsha).toHaveBeenCalledTimes(3 + 1);
+    evalsha.mockRestore();
+    const rights = answers.map(({ right }) => right);
+    // The last one completes the chord; the one that came twice has the claim.
+    expect(rights.slice(0, 250)).toEqual(Array.from({ length: 250 }, (_, index) => (index === 249 ? 2 : 0)));
+    expect(answers[250]).toEqual({ right: 0, isWithoutSize: true });
+    expect(answers[251]).toEqual({ right: 1, isWithoutSize: false });
+    expect(await admin.get(keys.claim)).toBe("token-7");
+    expect(await admin.zcard(keys.parts)).toBe(250);
   });
 
   test("the keys, members, scores and lifetimes are Celery's", async () => {

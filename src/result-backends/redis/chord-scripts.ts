@@ -5,39 +5,53 @@
 import { RedisScript } from "./script.ts";
 
 /**
- * Celery's script but for its end. Whoever adds the part that completes a chord is the only one by that alone, and takes no claim:
- * should it be killed, the same part comes again, perhaps to a Celery worker, which gives up for good where it finds the claim
- * of a dead one. Whoever brings a part once more needs the claim, as in Celery.
- * KEYS: j t s d group c. ARGV: task id, part, ordered (1 or 0), score, ttl of the chord, ttl of the group key, ttl of the
- * claim, token. Returns parts so far (-1: the body was sent), added, size, and 0: not complete, 1: claimed, 2: completed,
- * 3: complete, and claimed by another, 4: nothing was added, since a part of these very bytes stands in another place,
- * 5: claimed, since parts that were counted are gone.
+ * Celery's script but for its end, and for many parts at once. Whoever adds the part that completes a chord is the only one by that
+ * alone, and takes no claim: should it be killed, the same part comes again, perhaps to a Celery worker, which gives up for good where
+ * it finds the claim of a dead one. Whoever brings a part once more needs the claim, as in Celery.
+ * KEYS: j t s d group c. ARGV: ordered (1 or 0), ttl of the chord, ttl of the group key, ttl of the claim; then of each part its task
+ * id, value, score and token. Returns the size of the chord (nil: it has none yet; 0: its body was sent), then for each part 0: not
+ * complete, 1: claimed, 2: completed, 3: complete, and claimed by another, 4: nothing was added, since a part of these very bytes
+ * stands in another place, 5: claimed, since parts that were counted are gone.
  */
 export const partScript = new RedisScript(`
 local parts, added, size, counted, group, claim = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local ordered, ttl, groupTtl, claimTtl = ARGV[1] == '1', tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 if redis.call('GET', claim) == 'done' then
-  return {-1, 0, 0, 0}
+  return {0}
 end
-local member = ARGV[1] .. ':' .. ARGV[4]
-local fresh = redis.call('SISMEMBER', counted, member) == 0
-if fresh then
-  if ARGV[3] == '1' then
-    if redis.call('ZADD', parts, 'NX', ARGV[4], ARGV[2]) == 0
-      and tonumber(redis.call('ZSCORE', parts, ARGV[2])) ~= tonumber(ARGV[4]) then
-      return {0, 0, 0, 4}
+local total = redis.call('GET', size)
+local wanted = total and tonumber(total) + tonumber(redis.call('GET', added) or 0)
+local function count(id, value, score, token)
+  local member = id .. ':' .. score
+  local fresh = redis.call('SISMEMBER', counted, member) == 0
+  if fresh then
+    if not ordered then
+      redis.call('RPUSH', parts, value)
+    elseif redis.call('ZADD', parts, 'NX', score, value) == 0
+      and tonumber(redis.call('ZSCORE', parts, value)) ~= tonumber(score) then
+      return 4
     end
-  else
-    redis.call('RPUSH', parts, ARGV[2])
+    redis.call('SADD', counted, member)
   end
-  redis.call('SADD', counted, member)
+  if not wanted then
+    return 0
+  end
+  local ready = redis.call(ordered and 'ZCARD' or 'LLEN', parts)
+  if ready == wanted then
+    if fresh and redis.call('EXISTS', claim) == 0 then
+      return 2
+    end
+    return redis.call('SET', claim, token, 'NX', 'EX', claimTtl) and 1 or 3
+  end
+  if redis.call('SCARD', counted) > ready and redis.call('SET', claim, token, 'NX', 'EX', claimTtl) then
+    return 5
+  end
+  return 0
 end
-local ready
-if ARGV[3] == '1' then
-  ready = redis.call('ZCOUNT', parts, '-inf', '+inf')
-else
-  ready = redis.call('LLEN', parts)
+local out = {total}
+for at = 5, #ARGV, 4 do
+  out[#out + 1] = count(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
 end
-local ttl, groupTtl = tonumber(ARGV[5]), tonumber(ARGV[6])
 if ttl > 0 then
   for _, key in ipairs({parts, added, size, counted}) do
     redis.call('EXPIRE', key, ttl)
@@ -46,22 +60,7 @@ if ttl > 0 then
     redis.call('EXPIRE', group, groupTtl)
   end
 end
-local more = redis.call('GET', added)
-local total = redis.call('GET', size)
-local right = 0
-if total and ready == tonumber(total) + tonumber(more or 0) then
-  if fresh and redis.call('EXISTS', claim) == 0 then
-    right = 2
-  elseif redis.call('SET', claim, ARGV[8], 'NX', 'EX', tonumber(ARGV[7])) then
-    right = 1
-  else
-    right = 3
-  end
-elseif total and redis.call('SCARD', counted) > ready
-  and redis.call('SET', claim, ARGV[8], 'NX', 'EX', tonumber(ARGV[7])) then
-  right = 5
-end
-return {ready, more, total, right}
+return out
 `);
 
 /** KEYS: c s. For who completed the chord. Returns 1 when nobody has claimed it meanwhile. */

@@ -14,8 +14,7 @@ import { BackendError, ResultLost } from "../errors.ts";
 import { readGroup, readPart } from "../group-values.ts";
 import { openValue, sealValue, type ValueCompression } from "../stored-value.ts";
 import { ChordKeys, type ClaimStore, RedisChordClaim } from "./chord-claim.ts";
-import { partScript } from "./chord-scripts.ts";
-import { runScript, type ScriptArgument } from "./script.ts";
+import { PartQueue } from "./part-queue.ts";
 import { Unsized } from "./unsized-chords.ts";
 
 export interface RedisChordOptions {
@@ -57,8 +56,8 @@ export class RedisChords implements ChordCounter, ClaimStore {
   readonly #host: RedisChordsHost;
   readonly #ordered: boolean;
   readonly #expires: number;
-  readonly #groupExpires: number;
   readonly #unsized: Unsized;
+  readonly #parts: PartQueue;
   readonly claimSeconds: number;
 
   constructor(host: RedisChordsHost, options: RedisChordOptions = {}) {
@@ -71,9 +70,14 @@ export class RedisChords implements ChordCounter, ClaimStore {
     });
     this.#ordered = options.ordered ?? true;
     this.#expires = Math.trunc(options.expires ?? daySeconds);
-    this.#groupExpires = Math.trunc(options.groupExpires ?? daySeconds);
     const { joinTimeout = 3 } = options;
     this.claimSeconds = Math.max(5, Math.trunc((joinTimeout || unboundedJoin) * 2));
+    this.#parts = new PartQueue({
+      ordered: this.#ordered,
+      expires: this.#expires,
+      groupExpires: Math.trunc(options.groupExpires ?? daySeconds),
+      claimSeconds: this.claimSeconds,
+    });
   }
 
   /** The group's record is there, and an earlier run's claim is gone, before anybody can find the size. */
@@ -96,35 +100,23 @@ export class RedisChords implements ChordCounter, ClaimStore {
   async returned(groupId: string, part: ChordPart): Promise<ChordClaim | null> {
     const keys = this.#keys(groupId);
     const token = randomUUID().replaceAll("-", "");
-    const value = this.#seal([COUNTED, part.taskId, part.state, part.result]);
-    const args: ScriptArgument[] = [
-      part.taskId,
-      value,
-      this.#ordered ? 1 : 0,
-      part.groupIndex ?? "+inf",
-      this.#expires,
-      this.#groupExpires,
-      this.claimSeconds,
-      token,
-    ];
-    const names = [keys.parts, keys.added, keys.size, keys.counted, keys.group, keys.claim];
+    const { taskId, groupIndex, state, result } = part;
+    let value = this.#seal([COUNTED, taskId, state, result]);
     let answers = 0;
     for (;;) {
       const right = await this.persist(async (client) => {
         answers++;
-        const reply = await runScript(client, partScript, names, args);
-        const counts = Array.isArray(reply) && Number(reply[0]) >= 0;
-        const told = counts ? Number(reply[3]) : 0;
-        if (counts && reply[2] === null) this.#unsized.note(groupId);
+        const told = await this.#parts.count(client, keys, { taskId, value, score: groupIndex ?? "+inf", token });
+        if (told.isWithoutSize) this.#unsized.note(groupId);
         // A claim whose answer was lost with the connection is ours, and the script then finds it taken.
-        return told === 3 && answers > 1 && (await client.get(keys.claim)) === token ? 1 : told;
+        return told.right === 3 && answers > 1 && (await client.get(keys.claim)) === token ? 1 : told.right;
       });
       if (right === 1) return new RedisChordClaim(groupId, keys, token, this);
       if (right === 2) return new RedisChordClaim(groupId, keys, null, this);
       if (right === 5) return new RedisChordClaim(groupId, keys, token, this, true);
       if (right === 4) {
         // The same task id stands twice in the header, with equal results: a sorted set would keep one of them.
-        args[1] = this.#seal([COUNTED + 1 + (part.groupIndex ?? 0), part.taskId, part.state, part.result]);
+        value = this.#seal([COUNTED + 1 + (groupIndex ?? 0), taskId, state, result]);
         continue;
       }
       if (right !== 3) return null;
