@@ -59,6 +59,8 @@ function applyMembers(
   const written: Written = call.written ?? new Map();
   const prepared = prepare(group, groupId, textOption(options, "root_id"), planner);
   const results: Promised[] = [];
+  const { args, kwargs } = call;
+  let common: { body: unknown; call: Call } | null = null;
   let size = 0;
   let next = prepared.next();
   while (!next.done) {
@@ -67,9 +69,14 @@ function applyMembers(
     const body = isNothing(chord) ? task.options.chord : chord;
     size += partsOf(task);
     if (next.done && !isNothing(body)) planner.step(counted?.(groupId, size) ?? { kind: "size", groupId, size });
-    const { args, kwargs } = call;
-    // The group is its parent's child, not each task.
-    apply(task, { args, kwargs, options: { ...options, add_to_parent: false, chord: body ?? null }, written }, planner);
+    if (common === null || common.body !== body) {
+      // The group is its parent's child, not each task.
+      common = {
+        body,
+        call: { args, kwargs, options: { ...options, add_to_parent: false, chord: body ?? null }, written },
+      };
+    }
+    apply(task, common.call, planner);
     results.push(result);
   }
   return results;

@@ -6,7 +6,7 @@ import { type Kwargs, type Options, textOption } from "./draft.ts";
 import { linksHideChord } from "./hidden-chord.ts";
 import type { CanvasPlan, PlanContext, PlannedStep } from "./plan.ts";
 import { Promised, resultTuple } from "./results.ts";
-import { type Written, wireOptions } from "./wire.ts";
+import { intoWire, type Written } from "./wire.ts";
 
 export class Planner {
   readonly context: PlanContext;
@@ -18,19 +18,19 @@ export class Planner {
     this.context = context;
   }
 
-  /** One message. `written` is for a body in its options that does not change any more. */
-  task(name: string, args: readonly unknown[], kwargs: Kwargs, given: Readonly<Options>, written?: Written): Promised {
+  /** One message, whose options these become. `written` is for a body in them that does not change any more. */
+  task(name: string, args: readonly unknown[], kwargs: Kwargs, options: Options, written?: Written): Promised {
     const parent = this.context.parent ?? null;
-    const id = textOption(given, "task_id") ?? this.context.newId();
-    const options = wireOptions(given, written);
+    const id = textOption(options, "task_id") ?? this.context.newId();
+    intoWire(options, written);
     options.task_id = id;
-    options.root_id = textOption(given, "root_id") ?? (parent === null ? id : parent.rootId || parent.id);
-    options.parent_id = textOption(given, "parent_id") ?? parent?.id ?? null;
-    options.reply_to = textOption(given, "reply_to") ?? this.context.replyTo;
+    options.root_id = textOption(options, "root_id") ?? (parent === null ? id : parent.rootId || parent.id);
+    options.parent_id = textOption(options, "parent_id") ?? parent?.id ?? null;
+    options.reply_to = textOption(options, "reply_to") ?? this.context.replyTo;
     this.#needsChords ||= linksHideChord(options);
     this.#steps.push({ kind: "task", name, args, kwargs, options });
     const result = new Promised(id);
-    if (given.add_to_parent !== false) this.#children.push(result);
+    if (options.add_to_parent !== false) this.#children.push(result);
     return result;
   }
 
