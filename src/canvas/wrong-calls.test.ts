@@ -53,6 +53,9 @@ describe("a wrong call of a builder names what it wants:", () => {
       /onSignature answers: chord is an option/,
     ],
     ["one among options", () => add.s(1).set({ stamps: { link: 1 } }), /stamps.*link is an option of every task/],
+    ["no visitor", () => add.s(1).stampWith(null), /stampWith\(\): the visitor must be an object, not null/],
+    ["a visit that is none", () => add.s(1).stampWith({ onSignature: 5 }), /onSignature must be a function, not 5/],
+    ["a stamp that is a function", () => add.s(1).stamp({ x: () => 1 }), /the stamp x is a function/],
     [
       "no object of a visitor",
       () => add.s(1).stampWith({ onSignature: () => 5 }),

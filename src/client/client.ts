@@ -152,7 +152,8 @@ class CeleryClient implements Client, PlanHost {
   async send<T = unknown>(request: SendRequest): Promise<AsyncResult<T>> {
     const call = this.#prepare(request);
     const { options, how } = call;
-    if ((options.link || options.linkError) && linksHideChord(wireOptionsOf(options))) requireChords(this.backend);
+    const hasLinks = options.link || options.linkError;
+    if (hasLinks && request.parent === undefined && linksHideChord(wireOptionsOf(options))) requireChords(this.backend);
     const ignored = options.ignoreResult === true;
     const replyTo = this.#replyTo ?? (await this.#askReplyTo(ignored, how));
     const anticipation = ignored ? null : this.results.anticipation;

@@ -176,9 +176,13 @@ export class Signature<Takes extends readonly unknown[] = never, Result = unknow
 
 /** Only what the visitor has: what it lacks has a meaning. */
 function wireVisitor(visitor: StampingVisitor): WireVisitor {
+  const at = "stampWith(): the visitor";
+  if (typeof visitor !== "object" || visitor === null) throw mismatch(at, "an object", visitor);
   const wire: Record<string, unknown> = {};
   for (const name of VISITS) {
-    if (visitor[name] === undefined) continue;
+    const visit: unknown = visitor[name];
+    if (visit === undefined) continue;
+    if (typeof visit !== "function") throw mismatch(`${at}: ${name}`, "a function", visit);
     wire[name] = (part: WireSignature, stamps: Stamps) => {
       const answer: unknown = visitor[name]?.(new Signature(part), stamps);
       if (answer === undefined || answer === null) return answer;

@@ -44,10 +44,14 @@ const TAKEN: ReadonlySet<string> = new Set([
   "time_limit",
 ]);
 
-/** Throws `ImproperlyConfigured` for a name that cannot be one of a stamp. Where `stamped_headers` says which are stamps, others are options. */
+/** Throws `ImproperlyConfigured` for a name that cannot be one of a stamp, and for a value that cannot travel. Where `stamped_headers` says which are stamps, others are options. */
 export function checkStampNames(stamps: Readonly<Record<string, unknown>>, at: string): void {
   const { stamped_headers: said } = stamps;
   const names = said === undefined ? Object.keys(stamps) : Array.isArray(said) ? said : [said];
+  for (const [name, value] of Object.entries(stamps)) {
+    if (typeof value !== "function" && typeof value !== "symbol") continue;
+    throw new ImproperlyConfigured(`${at}: the stamp ${name} is a ${typeof value}, which no message can carry`);
+  }
   for (const name of names) {
     if (!TAKEN.has(String(name))) continue;
     throw new ImproperlyConfigured(`${at}: ${name} is an option of every task, and cannot be the name of a stamp`);

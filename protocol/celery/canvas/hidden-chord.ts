@@ -1,6 +1,7 @@
 /**
  * Chords that begin only when a task has ended: those in its callbacks and errbacks, however deep. Celery finds out where the task
- * runs; a result backend that refuses chords can be known to refuse before anything is sent.
+ * runs; a result backend that refuses chords can be known to refuse before anything is sent. What comes from a message is not looked
+ * at: an errback that is never needed must not keep a chain from going on.
  */
 import { isRecord } from "../../records.ts";
 

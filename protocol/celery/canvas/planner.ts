@@ -27,7 +27,7 @@ export class Planner {
     options.root_id = textOption(options, "root_id") ?? (parent === null ? id : parent.rootId || parent.id);
     options.parent_id = textOption(options, "parent_id") ?? parent?.id ?? null;
     options.reply_to = textOption(options, "reply_to") ?? this.context.replyTo;
-    this.#needsChords ||= linksHideChord(options);
+    if (this.context.own === true) this.#needsChords ||= linksHideChord(options);
     this.#steps.push({ kind: "task", name, args, kwargs, options });
     const result = new Promised(id);
     if (options.add_to_parent !== false) this.#children.push(result);
