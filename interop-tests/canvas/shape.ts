@@ -43,8 +43,8 @@ export interface Workflow {
     readonly kwargs?: Readonly<Record<string, unknown>>;
     readonly options?: Readonly<Record<string, unknown>>;
   };
-  /** Nothing comes of it, ever, as Celery has it: not waited for. */
-  readonly endless?: true;
+  /** Nothing comes of it, ever, as Celery has it: not waited for. By default Lovage ends it with an error of this type. */
+  readonly ends?: string;
   /** Chance decides the order of values in lists. */
   readonly unordered?: true;
   /** Needs a backend that counts the parts of chords. */
@@ -63,7 +63,8 @@ export interface Sending {
 export function runsOn(workflow: Workflow, stores: string): boolean {
   if (stores !== "filesystem+file") return true;
   return (
-    workflow.counting !== true && /^(chord|chain\/.*(group|chord)|replace\/.*(group|chord)|map)/.test(workflow.name)
+    workflow.counting !== true &&
+    /^(chord|dropped|chain\/.*(group|chord)|replace\/.*(group|chord)|map)/.test(workflow.name)
   );
 }
 
