@@ -47,6 +47,8 @@ export interface Workflow {
   readonly ends?: string;
   /** Chance decides the order of values in lists. */
   readonly unordered?: true;
+  /** A message that expires: RabbitMQ drops it by itself, so that no worker can say so. */
+  readonly expires?: true;
   /** Needs a backend that counts the parts of chords. */
   readonly counting?: true;
 }
@@ -61,6 +63,7 @@ export interface Sending {
 
 /** Chords are unlocked by polling there: what needs a counter stays away, and of the rest every kind of chord is enough. */
 export function runsOn(workflow: Workflow, stores: string): boolean {
+  if (workflow.expires === true && stores.startsWith("amqp")) return false;
   if (stores !== "filesystem+file") return true;
   return (
     workflow.counting !== true &&

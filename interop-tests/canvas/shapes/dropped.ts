@@ -7,7 +7,12 @@ const expired = having(add(5), { options: { expires: -5 } });
 
 export const dropped: readonly Workflow[] = [
   { name: "dropped/an ignored step of a chain", ends: "TaskRevokedError", shape: chain(ignored, add(3), echo) },
-  { name: "dropped/an expired step of a chain", ends: "TaskRevokedError", shape: chain(add(1), expired, add(3)) },
+  {
+    name: "dropped/an expired step of a chain",
+    expires: true,
+    ends: "TaskRevokedError",
+    shape: chain(add(1), expired, add(3)),
+  },
   {
     name: "dropped/a step of a chain in a group",
     ends: "TaskRevokedError",
@@ -15,6 +20,7 @@ export const dropped: readonly Workflow[] = [
   },
   {
     name: "dropped/a step before a chord, a group and a chain",
+    expires: true,
     ends: "TaskRevokedError",
     shape: chain(expired, chord([twice, sum], sum), group(add(1), chain(add(2), add(3)))),
   },
