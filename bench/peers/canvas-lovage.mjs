@@ -40,6 +40,7 @@ if (job.mode === "work") {
 } else {
   await measures.chord(10);
   await measures.group(10);
+  say({ ready: true });
   for (const [workload, size] of job.workloads) say({ workload, size, ms: await measures[workload](size) });
   await app.close();
 }

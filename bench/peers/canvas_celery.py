@@ -44,5 +44,6 @@ if job["mode"] == "work":
 else:
     measure_chord(10)
     measure_group(10)
+    say({"ready": True})
     for workload, size in job["workloads"]:
         say({"workload": workload, "size": size, "ms": {"chord": measure_chord, "group": measure_group}[workload](size)})
