@@ -18,7 +18,7 @@ const members = (size) => Array.from({ length: size }, () => add.s(1, 1));
 const measures = {
   async chord(size) {
     const from = performance.now();
-    const value = await (await app.apply(chord(members(size), total.s()))).get({ timeout: 300_000 });
+    const value = await (await app.apply(chord(members(size), total.s()))).get({ timeout: 3_600_000 });
     if (value !== 2 * size) throw new RangeError(`expected ${2 * size} and got ${value}`);
     return performance.now() - from;
   },
