@@ -13,6 +13,7 @@ export class Planner {
   readonly #steps: PlannedStep[] = [];
   readonly #children: Promised[] = [];
   #needsChords = false;
+  #latest: { readonly options: Readonly<Options>; readonly isRoot: boolean } = { options: {}, isRoot: false };
 
   constructor(context: PlanContext) {
     this.context = context;
@@ -24,14 +25,28 @@ export class Planner {
     const id = textOption(options, "task_id") ?? this.context.newId();
     intoWire(options, written);
     options.task_id = id;
-    options.root_id = textOption(options, "root_id") ?? (parent === null ? id : parent.rootId || parent.id);
+    const rootId = textOption(options, "root_id");
+    options.root_id = rootId ?? (parent === null ? id : parent.rootId || parent.id);
     options.parent_id = textOption(options, "parent_id") ?? parent?.id ?? null;
     options.reply_to = textOption(options, "reply_to") ?? this.context.replyTo;
     if (this.context.own === true) this.#needsChords ||= linksHideChord(options);
     this.#steps.push({ kind: "task", name, args, kwargs, options });
+    this.#latest = { options, isRoot: rootId === null && parent === null };
     const result = new Promised(id);
     if (options.add_to_parent !== false) this.#children.push(result);
     return result;
+  }
+
+  /** One more message with the options of the one before, in its own place. Not for what becomes a child of the parent. */
+  again(
+    name: string,
+    { args, kwargs }: { readonly args: readonly unknown[]; readonly kwargs: Kwargs },
+    { id, groupIndex }: { readonly id: string; readonly groupIndex: number },
+  ): void {
+    const { options: known, isRoot } = this.#latest;
+    const options: Options = { ...known, task_id: id, group_index: groupIndex };
+    if (isRoot) options.root_id = id;
+    this.#steps.push({ kind: "task", name, args, kwargs, options });
   }
 
   step(step: PlannedStep): void {
