@@ -1,8 +1,8 @@
 /**
  * A TCP proxy between a client and its server that a test can break: cut connections, go silent, refuse.
  *
- * Modes: `passing` (bytes flow) -> `stalled` (connections stay open, and what either side sends vanishes, as behind a dead
- * firewall) or `refusing` (new connections are reset). `cut` resets the open connections and leaves the mode.
+ * Modes: `passing` (bytes flow) -> `stalled` (connections stay open, and what either side sends vanishes, its end too, as
+ * behind a dead firewall) or `refusing` (new connections are reset). `cut` resets the open connections and leaves the mode.
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { HarnessError } from "./errors.ts";
@@ -70,7 +70,7 @@ export class TcpProxy implements AsyncDisposable {
     return count;
   }
 
-  /** Keeps connections open and lets all bytes vanish, in both directions. */
+  /** Keeps connections open and lets all bytes vanish, in both directions; that one side has closed is not told to the other. */
   stall(): void {
     this.#mode = "stalled";
   }
@@ -121,8 +121,11 @@ export class TcpProxy implements AsyncDisposable {
     // Whatever ends one side ends the other; which error it was, each side sees for itself.
     from.on("error", () => undefined);
     from.on("close", () => {
+      if (this.#mode === "stalled" && !to.destroyed) {
+        pair.torn = true;
+        return;
+      }
       this.#pairs.delete(pair);
-      if (this.#mode === "stalled") from.destroy();
       to.destroySoon();
     });
   }
