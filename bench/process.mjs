@@ -150,7 +150,7 @@ function descendants(root) {
   return found;
 }
 
-function treeCpuMs(root) {
+export function treeCpuMs(root) {
   if (process.platform !== "linux") return null;
   let ticks = 0;
   for (const pid of [root, ...descendants(root)]) {

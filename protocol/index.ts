@@ -7,7 +7,7 @@ export * from "./bytes.ts";
 export { planApply } from "./celery/canvas/apply.ts";
 export { chainOf, chordOf, chunksOf, cloned, foldedChain, groupOf, mapOf, piped } from "./celery/canvas/compose.ts";
 export { type FreezePlace, planFreeze } from "./celery/canvas/freeze-plan.ts";
-export { errorLinked, linked, madeImmutable } from "./celery/canvas/links.ts";
+export { errorLinked, linked, madeImmutable } from "./celery/canvas/link.ts";
 export type * from "./celery/canvas/plan.ts";
 export {
   type ChordAddition,

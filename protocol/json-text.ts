@@ -7,6 +7,15 @@ import { EncodeError } from "./errors.ts";
 import { floatJson, numberJson } from "./python-numbers.ts";
 import { PyFloat, toTagged } from "./values.ts";
 
+/** A value whose text is there already: written as it is. */
+export class JsonText {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
 /** Throws `EncodeError` naming the place of what has no form, or of a cycle. */
 export function jsonText(value: unknown, maxDepth: number): string {
   try {
@@ -91,6 +100,7 @@ function membersText(members: Members, depth: number): string {
 /** Everything that is neither an array nor a plain object. */
 function exoticText(value: object, depth: number): string {
   if (depth <= 0) throw new Unencodable(TOO_DEEP);
+  if (value instanceof JsonText) return value.text;
   if (value instanceof PyFloat) return floatJson(value.value);
   const tagged = toTagged(value);
   if (tagged !== null) {

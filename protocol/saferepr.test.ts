@@ -104,6 +104,22 @@ describe("values that Python does not have", () => {
   });
 });
 
+test("a few small arguments look the same whether or not a budget is kept", () => {
+  const item = fc.oneof(
+    fc.string({ maxLength: 20 }),
+    fc.integer(),
+    fc.boolean(),
+    fc.constantFrom(null, -0, 0.5, "it's"),
+  );
+  fc.assert(
+    fc.property(fc.array(item, { maxLength: 8 }), fc.boolean(), (items, asTuple) => {
+      // Below 512 characters the budget is kept.
+      expect(saferepr(items, { asTuple })).toBe(saferepr(items, { asTuple, maxLen: 511 }));
+    }),
+  );
+  expect(saferepr({})).toBe(saferepr({}, { maxLen: 511 }));
+});
+
 describe("Python's plain repr", () => {
   test.each<[unknown, string]>([
     ["plain", "'plain'"],

@@ -24,8 +24,10 @@ export interface SafereprOptions {
 /** Celery's `saferepr`. Never throws, not even where the value's own code does. */
 export function saferepr(value: unknown, options?: SafereprOptions): string {
   const maxLen = options?.maxLen === undefined ? 1024 : (options.maxLen ?? Number.POSITIVE_INFINITY);
-  const printer = new Printer(maxLen, options?.maxLevels ?? 3);
   try {
+    const simple = maxLen < LEAST_BUDGET ? null : reprSimple(value, options?.asTuple === true);
+    if (simple !== null) return simple;
+    const printer = new Printer(maxLen, options?.maxLevels ?? 3);
     if (options?.asTuple === true && Array.isArray(value))
       printer.sequence(value, "(", value.length === 1 ? ",)" : ")");
     else printer.print(value);
@@ -33,6 +35,37 @@ export function saferepr(value: unknown, options?: SafereprOptions): string {
   } catch {
     return unrepresentable(value); // A getter or `toJSON` threw, or there is no limit and the stack had one.
   }
+}
+
+/** Characters that `reprSimple` never exceeds. */
+const LEAST_BUDGET = 512;
+const MOST_ITEMS = 8;
+const MOST_CHARACTERS = 40;
+const NOTHING_TO_ESCAPE = /^[ -&(-~]*$/;
+
+/** Most arguments: none, or a few small numbers and short texts, for which no budget need be kept. Null: not that simple. */
+function reprSimple(value: unknown, asTuple: boolean): string | null {
+  if (typeof value !== "object" || value === null) return null;
+  if (!Array.isArray(value)) return Object.getPrototypeOf(value) === Object.prototype && isEmpty(value) ? "{}" : null;
+  if (value.length > MOST_ITEMS) return null;
+  let text = asTuple ? "(" : "[";
+  for (let at = 0; at < value.length; at++) {
+    const item: unknown = value[at];
+    if (at > 0) text += ", ";
+    if (typeof item === "number" && (item | 0) === item) text += `${item}`;
+    else if (typeof item === "string" && item.length <= MOST_CHARACTERS && NOTHING_TO_ESCAPE.test(item))
+      text += `'${item}'`;
+    else if (item === null) text += "None";
+    else if (typeof item === "boolean") text += item ? "True" : "False";
+    else return null;
+  }
+  if (!asTuple) return `${text}]`;
+  return value.length === 1 ? `${text},)` : `${text})`;
+}
+
+function isEmpty(members: object): boolean {
+  for (const _name in members) return false;
+  return true;
 }
 
 class Printer {

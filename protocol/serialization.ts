@@ -5,6 +5,7 @@
 import { utf8Decode, utf8Encode } from "./bytes.ts";
 import { ContentDisallowed, DecodeError, EncodeError, ImproperlyConfigured, ProtocolError } from "./errors.ts";
 import { DEFAULT_JSON_DEPTH, decodeJson, encodeJson } from "./json.ts";
+import { JsonText } from "./json-text.ts";
 import type { Message } from "./message.ts";
 
 export interface DecodeLimits {
@@ -23,6 +24,11 @@ export interface Serializer {
   readonly contentEncoding: string;
   /** Throws `EncodeError` for a value that has no form. */
   encode(value: unknown): Uint8Array;
+  /**
+   * The value as part of others that are encoded: what of it need be done only once is done. Whoever has this writes `JsonText` as it is.
+   * @default the value itself
+   */
+  prepare?(value: unknown): unknown;
   /** Throws `DecodeError`. */
   decode(bytes: Uint8Array, limits: DecodeLimits): unknown;
 }
@@ -33,6 +39,7 @@ export const jsonSerializer: Serializer = {
   contentType: "application/json",
   contentEncoding: "utf-8",
   encode: (value) => utf8Encode(encodeJson(value)),
+  prepare: (value) => new JsonText(encodeJson(value)),
   decode: (bytes, limits) => decodeJson(utf8Decode(bytes), limits),
 };
 
@@ -155,6 +162,8 @@ export interface DecodeOptions {
   accept: ReadonlySet<string>;
   limits?: DecodeLimits;
   serializers?: SerializerRegistry;
+  /** Reads the text of Kombu's JSON. @default decodeJson */
+  readJson?: (text: string, limits: DecodeLimits) => unknown;
   /** Undoes a `compression` header; a throw is a `DecodeError`. Without it such bodies cannot be read. */
   decompress?: (contentType: string, bytes: Uint8Array) => Uint8Array;
 }
@@ -172,7 +181,9 @@ export function decodePayload(message: Message, options: DecodeOptions): unknown
   if (body.length === 0) return body;
   const serializers = options.serializers ?? builtinSerializers;
   const serializer = serializers.byType(contentType);
-  if (serializer !== undefined) return decodeWith(serializer, body, options.limits ?? DEFAULT_LIMITS);
+  const { limits = DEFAULT_LIMITS, readJson } = options;
+  if (serializer === jsonSerializer && readJson !== undefined) return readJson(utf8Decode(body), limits);
+  if (serializer !== undefined) return decodeWith(serializer, body, limits);
   if (serializers.lacksDecoder(contentType)) {
     throw new DecodeError(`there is no decoder for content of type ${contentType}`);
   }

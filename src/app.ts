@@ -3,7 +3,7 @@
  * first needed and closed by `close()` (or `await using`); after that the process ends by itself.
  */
 import { cloned } from "../protocol/celery/canvas/compose.ts";
-import { canvasType } from "../protocol/celery/canvas/links.ts";
+import { canvasType } from "../protocol/celery/canvas/parts.ts";
 import type { ResultMeta } from "../protocol/celery/result-meta.ts";
 import type { WireSignature } from "../protocol/celery/signature.ts";
 import { ImproperlyConfigured } from "../protocol/errors.ts";

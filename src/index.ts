@@ -24,6 +24,7 @@ export { BackendError, BackendGetMetaError, BackendStoreError, ResultLost } from
 export { type ConsoleLogOptions, consoleLog, type LogLevel } from "./runtime/console-log.ts";
 export type { Log } from "./runtime/log.ts";
 export type { Settings, SettingsInput } from "./settings/settings.ts";
+export type { TaskBehaviour } from "./tasks/behaviour.ts";
 export type { ApplyAsyncOptions } from "./tasks/call-options.ts";
 export {
   currentTask,
@@ -36,7 +37,6 @@ export {
   type AnyTask,
   type CallOf,
   type ResultOf,
-  type TaskBehaviour,
   type TaskDefinition,
   type TaskOptions,
   type TaskType,

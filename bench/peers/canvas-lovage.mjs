@@ -18,7 +18,7 @@ const members = (size) => Array.from({ length: size }, () => add.s(1, 1));
 const measures = {
   async chord(size) {
     const from = performance.now();
-    const value = await (await app.apply(chord(members(size), total.s()))).get({ timeout: 300_000 });
+    const value = await (await app.apply(chord(members(size), total.s()))).get({ timeout: 3_600_000 });
     if (value !== 2 * size) throw new RangeError(`expected ${2 * size} and got ${value}`);
     return performance.now() - from;
   },
@@ -40,6 +40,7 @@ if (job.mode === "work") {
 } else {
   await measures.chord(10);
   await measures.group(10);
+  say({ ready: true });
   for (const [workload, size] of job.workloads) say({ workload, size, ms: await measures[workload](size) });
   await app.close();
 }

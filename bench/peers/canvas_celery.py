@@ -27,7 +27,7 @@ def say(message):
 
 def measure_chord(size):
     start = time.perf_counter()
-    value = chord([add.s(1, 1) for _ in range(size)], total.s()).apply_async().get(timeout=300, interval=0.01)
+    value = chord([add.s(1, 1) for _ in range(size)], total.s()).apply_async().get(timeout=3600, interval=0.01)
     assert value == 2 * size, value
     return (time.perf_counter() - start) * 1000
 
@@ -44,5 +44,6 @@ if job["mode"] == "work":
 else:
     measure_chord(10)
     measure_group(10)
+    say({"ready": True})
     for workload, size in job["workloads"]:
         say({"workload": workload, "size": size, "ms": {"chord": measure_chord, "group": measure_group}[workload](size)})

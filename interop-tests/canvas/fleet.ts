@@ -3,7 +3,6 @@
  * Celery 5.7.0, Celery 5.6.3 and TypeScript together, where chance decides who runs what.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
@@ -12,7 +11,6 @@ import { Celery } from "../../src/index.ts";
 import { silentLog } from "../../src/runtime/log.ts";
 import {
   assertDrained,
-  HarnessError,
   type PeerProcess,
   type PythonClient,
   rabbitmqApi,
@@ -21,13 +19,15 @@ import {
   startPythonWorker,
   type TempVhost,
   tempFolder,
-  tempVhost,
-  testService,
 } from "../../src/testing/index.ts";
+import { addresses, Cleanup, pythonOf, service, vhostFor } from "../harness/opening.ts";
 import { canvasTasks } from "./fixtures/canvas-tasks.mjs";
 
-export const fleetNames = ["python", "typescript", "mixed"] as const;
+export const fleetNames = ["python", "typescript", "mixed", "default"] as const;
+/** `default`: TypeScript with its own settings; the others leave hanging what Celery leaves hanging, so that all can be compared. */
 export type FleetName = (typeof fleetNames)[number] | "old";
+/** What waits for what never comes is told so. */
+export const isThorough = (fleet: FleetName): boolean => fleet === "default";
 export const storeNames = ["redis+redis", "amqp+redis", "filesystem+file"] as const;
 export type StoreName = (typeof storeNames)[number];
 
@@ -51,13 +51,7 @@ export class Fleet implements AsyncDisposable {
   readonly #stack: Cleanup;
 
   static async open(name: FleetName, stores: StoreName): Promise<Fleet> {
-    const cleanup = new Cleanup();
-    try {
-      return await openFleet(name, stores, cleanup);
-    } catch (error) {
-      await cleanup[Symbol.asyncDispose]();
-      throw error;
-    }
+    return Cleanup.around((cleanup) => openFleet(name, stores, cleanup));
   }
 
   constructor(parts: FleetParts) {
@@ -109,49 +103,22 @@ interface FleetParts {
   cleanup: Cleanup;
 }
 
-/** A service of the run; a grid without it is an error, not a skip. */
-export function service(variable: string): string {
-  const value = testService(variable);
-  if (value === undefined)
-    throw new HarnessError("NO_SERVICE", `${variable} is not set; run: npm test -- --ring interop`);
-  return value;
-}
-
-/** Ends things all at once, whatever fails. */
-class Cleanup implements AsyncDisposable {
-  readonly #made: AsyncDisposable[] = [];
-
-  use<T extends AsyncDisposable>(thing: T): T {
-    this.#made.push(thing);
-    return thing;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    const [first, ...later] = this.#made.splice(0);
-    await Promise.allSettled(later.map((thing) => thing[Symbol.asyncDispose]()));
-    await first?.[Symbol.asyncDispose]();
-  }
-}
-
 async function openFleet(name: FleetName, stores: StoreName, cleanup: Cleanup): Promise<Fleet> {
-  const folder = cleanup.use(await tempFolder("canvas")).path;
+  const folder = cleanup.standOn(await tempFolder("canvas")).path;
   // Celery puts a `_` behind the prefix of results, and Kombu nothing behind that of queues, unless it ends like this.
   const prefix = `canvas${randomBytes(5).toString("hex")}_`;
-  const vhost = stores.startsWith("amqp")
-    ? await tempVhost(service("LOVAGE_TEST_RABBITMQ_API"), service("LOVAGE_TEST_AMQP_URL"))
-    : null;
-  const settings = { ...(await addresses(stores, folder, prefix, vhost)), ...common };
+  const vhost = await vhostFor(stores, cleanup);
+  const settings = { ...(await addresses(stores, { folder, prefix, vhost })), ...common };
   const env = {
     CANVAS_RECORD: service("LOVAGE_TEST_REDIS_URL"),
-    // What Celery leaves hanging for ever is left so here; that it ends otherwise is proven elsewhere.
-    CANVAS_SETTINGS: JSON.stringify({ ...settings, lovage_fail_unreachable: false }),
+    CANVAS_SETTINGS: JSON.stringify({ ...settings, ...(isThorough(name) ? {} : { lovage_fail_unreachable: false }) }),
     PYTHONPATH: fixturePaths,
   };
   const imports = ["canvas_tasks", ...(stores === "filesystem+file" ? ["whole_files"] : [])];
   const pythonSettings = { ...settings, imports };
   const startPython = (version: string, concurrency: number) =>
     startPythonWorker({
-      python: service(`LOVAGE_TEST_PYTHON_${version.replaceAll(".", "_")}`),
+      python: pythonOf(version),
       settings: pythonSettings,
       queues: [queue],
       pool: "prefork",
@@ -169,16 +136,15 @@ async function openFleet(name: FleetName, stores: StoreName, cleanup: Cleanup): 
     old: () => [startPython("5.7.0", 2), startPython("5.6.3", 2)],
     python: () => [startPython("5.7.0", 4)],
     typescript: () => [startTypescript(4)],
+    default: () => [startTypescript(4)],
     mixed: () => [startPython("5.7.0", 2), startPython("5.6.3", 2), startTypescript(2)],
   };
   const [python, ...workers] = await Promise.all([
-    startPythonClient({ python: service("LOVAGE_TEST_PYTHON_5_7_0"), settings: pythonSettings, env }).then(
-      async (client) => {
-        cleanup.use(client);
-        await client.run(`import ${imports.join(", ")}, canvas_client`);
-        return client;
-      },
-    ),
+    startPythonClient({ python: pythonOf("5.7.0"), settings: pythonSettings, env }).then(async (client) => {
+      cleanup.use(client);
+      await client.run(`import ${imports.join(", ")}, canvas_client`);
+      return client;
+    }),
     ...starts[name](),
   ]);
   const typescript = cleanup.use(makeTypescriptClient(settings));
@@ -201,28 +167,3 @@ const common = {
   result_extended: true,
   result_chord_retry_interval: 0.1,
 };
-
-async function addresses(stores: StoreName, folder: string, prefix: string, vhost: TempVhost | null) {
-  const redis = service("LOVAGE_TEST_REDIS_URL");
-  const redisResults = { result_backend: redis, result_backend_transport_options: { global_keyprefix: prefix } };
-  switch (stores) {
-    case "amqp+redis":
-      return { broker_url: vhost?.url ?? "", ...redisResults };
-    case "redis+redis":
-      return { broker_url: redis, broker_transport_options: { global_keyprefix: prefix }, ...redisResults };
-    case "filesystem+file": {
-      const [messages, control, results] = ["messages", "control", "results"].map((part) => join(folder, part));
-      for (const path of [messages, control, results]) await mkdir(path ?? "");
-      return {
-        broker_url: "filesystem://",
-        broker_transport_options: {
-          data_folder_in: messages,
-          data_folder_out: messages,
-          control_folder: control,
-          polling_interval: 0.02,
-        },
-        result_backend: `file://${results}`,
-      };
-    }
-  }
-}

@@ -4,7 +4,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { Redis } from "ioredis";
 import { isRecord } from "../../protocol/records.ts";
 import { HarnessError } from "../../src/testing/index.ts";
-import { type Fleet, service } from "./fleet.ts";
+import { service } from "../harness/opening.ts";
+import { type Fleet, isThorough } from "./fleet.ts";
 import { type NormalForm, type Note, normalForm } from "./normal-form.ts";
 import { placed, type Sending, type Workflow } from "./shape.ts";
 import { type Answer, sendFromTypescript } from "./typescript-client.ts";
@@ -19,20 +20,22 @@ export const unclaimed = "what belongs to no workflow";
 export type FleetReport = ReadonlyMap<string, NormalForm>;
 export const reportKey = (client: ClientName, workflow: string) => `${client} | ${workflow}`;
 
-const getMs = 25_000;
+/** For all of a fleet together: a machine may be busy with other things. */
+const getMs = 90_000;
 
 export async function runFleet(
   fleet: Fleet,
   clients: readonly ClientName[],
   workflows: readonly Workflow[],
 ): Promise<FleetReport> {
-  const sendings = clients.map((client) => ({ client, all: workflows.map(sendingOf) }));
+  const waitsForAll = isThorough(fleet.name);
+  const sendings = clients.map((client) => ({ client, all: workflows.map((one) => sendingOf(one, waitsForAll)) }));
   const answers = await Promise.all(
     sendings.map(({ client, all }) =>
       client === "python" ? sendFromPython(fleet, all) : sendFromTypescript(fleet.typescript, all, getMs),
     ),
   );
-  await fleet.drained(10_000).catch((error: unknown) => {
+  await fleet.drained(30_000).catch((error: unknown) => {
     fleet.assertAlive();
     throw error;
   });
@@ -75,12 +78,12 @@ function unclaimedOf(store: Store, taken: ReadonlySet<string>): NormalForm {
   };
 }
 
-function sendingOf(workflow: Workflow): Sending {
+function sendingOf(workflow: Workflow, waitsForAll: boolean): Sending {
   const run = randomUUID().slice(0, 13);
   const id = randomUUID();
   const shape = placed(workflow.shape, run);
   const apply = JSON.parse(JSON.stringify(workflow.apply ?? {}).replaceAll("$ID", id)) as Sending["apply"];
-  return { run, shape, apply, endless: workflow.endless ?? false };
+  return { run, shape, apply, endless: workflow.ends !== undefined && !waitsForAll };
 }
 
 async function sendFromPython(fleet: Fleet, sendings: readonly Sending[]): Promise<Map<string, Answer>> {

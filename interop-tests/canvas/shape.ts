@@ -43,10 +43,12 @@ export interface Workflow {
     readonly kwargs?: Readonly<Record<string, unknown>>;
     readonly options?: Readonly<Record<string, unknown>>;
   };
-  /** Nothing comes of it, ever, as Celery has it: not waited for. */
-  readonly endless?: true;
+  /** Nothing comes of it, ever, as Celery has it: not waited for. By default Lovage ends it with an error of this type. */
+  readonly ends?: string;
   /** Chance decides the order of values in lists. */
   readonly unordered?: true;
+  /** A message that expires: RabbitMQ drops it by itself, so that no worker can say so. */
+  readonly expires?: true;
   /** Needs a backend that counts the parts of chords. */
   readonly counting?: true;
 }
@@ -61,9 +63,11 @@ export interface Sending {
 
 /** Chords are unlocked by polling there: what needs a counter stays away, and of the rest every kind of chord is enough. */
 export function runsOn(workflow: Workflow, stores: string): boolean {
+  if (workflow.expires === true && stores.startsWith("amqp")) return false;
   if (stores !== "filesystem+file") return true;
   return (
-    workflow.counting !== true && /^(chord|chain\/.*(group|chord)|replace\/.*(group|chord)|map)/.test(workflow.name)
+    workflow.counting !== true &&
+    /^(chord|dropped|chain\/.*(group|chord)|replace\/.*(group|chord)|map)/.test(workflow.name)
   );
 }
 

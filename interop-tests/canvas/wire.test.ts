@@ -1,8 +1,9 @@
 /** Every workflow of the grid is the same JSON, whichever language builds it. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type PythonClient, startPythonClient } from "../../src/testing/index.ts";
+import { service } from "../harness/opening.ts";
 import { build } from "./build.ts";
-import { fixturePaths, service } from "./fleet.ts";
+import { fixturePaths } from "./fleet.ts";
 import { placed } from "./shape.ts";
 import { allWorkflows } from "./shapes/all.ts";
 

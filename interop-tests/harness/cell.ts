@@ -21,14 +21,13 @@ import {
   startPythonWorker,
   type TempVhost,
   tempFolder,
-  tempVhost,
-  testService,
   waitFor,
 } from "../../src/testing/index.ts";
 import { Worker } from "../../src/worker-entry.ts";
 import type { Direction, Side } from "../celery/case.ts";
 import { directions, type Stores, versions } from "../features.ts";
 import { fixtureTasks } from "../fixtures/tasks.mjs";
+import { addresses, Cleanup, pythonOf, service, vhostFor } from "./opening.ts";
 
 const here = fileURLToPath(new URL("../fixtures/", import.meta.url));
 const pythonFixtures = fileURLToPath(new URL("../../python-fixtures/", import.meta.url));
@@ -60,13 +59,7 @@ export class Cell implements AsyncDisposable {
   #host: lovage.Celery | null = null;
 
   static async open(version: string, stores: Stores): Promise<Cell> {
-    const cleanup = new Cleanup();
-    try {
-      return await openCell(version, stores, cleanup);
-    } catch (error) {
-      await cleanup[Symbol.asyncDispose]();
-      throw error;
-    }
+    return Cleanup.around((cleanup) => openCell(version, stores, cleanup));
   }
 
   constructor(parts: CellParts) {
@@ -186,42 +179,19 @@ interface CellParts {
   queues: readonly string[];
 }
 
-/** Ends things in the reverse order of their making, all of them, whatever fails. */
-class Cleanup implements AsyncDisposable {
-  readonly #made: AsyncDisposable[] = [];
-
-  use<T extends AsyncDisposable>(thing: T): T {
-    this.#made.push(thing);
-    return thing;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const thing of this.#made.splice(0).reverse()) await Promise.allSettled([thing[Symbol.asyncDispose]()]);
-  }
-}
-
-/** A service of the run; a matrix without it is an error, not a skip. */
-export function service(variable: string): string {
-  const value = testService(variable);
-  if (value === undefined)
-    throw new HarnessError("NO_SERVICE", `${variable} is not set; run: npm test -- --ring interop`);
-  return value;
-}
-
 async function openCell(version: string, stores: Stores, cleanup: Cleanup): Promise<Cell> {
-  const folder = cleanup.use(await tempFolder("interop")).path;
+  const folder = cleanup.standOn(await tempFolder("interop")).path;
   const redisPrefix = `cell${randomBytes(5).toString("hex")}`;
-  const vhost = stores.startsWith("amqp")
-    ? cleanup.use(await tempVhost(service("LOVAGE_TEST_RABBITMQ_API"), service("LOVAGE_TEST_AMQP_URL")))
-    : null;
-  const settings = { ...(await addresses(stores, folder, redisPrefix, vhost)), ...common(stores) };
+  const vhost = await vhostFor(stores, cleanup);
+  const place = { folder, prefix: redisPrefix, vhost, redisBroker: { unacked_restore_interval: 1 } };
+  const settings = { ...(await addresses(stores, place)), ...common(stores) };
   const queues = ["main", "topic"].flatMap((kind) => [`${kind}-python`, `${kind}-typescript`]);
   const env = {
     FIXTURE_RECORD: join(folder, "records"),
     PYTHONPATH: `${pythonFixtures}:${here}`,
     INTEROP_SETTINGS: JSON.stringify({ ...settings, lovage_exact_floats: true }),
   };
-  const interpreter = service(`LOVAGE_TEST_PYTHON_${version.replaceAll(".", "_")}`);
+  const interpreter = pythonOf(version);
   const late = (side: Side) => directions.filter((direction) => diesIn(direction) === side).map(lateQueueOf);
   const [pythonWorker, typescriptWorker, python] = await Promise.all([
     startPythonWorker({
@@ -264,37 +234,6 @@ async function openCell(version: string, stores: Stores, cleanup: Cleanup): Prom
 
 const quiet = () => undefined;
 const silent: Log = { trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet, fatal: quiet };
-
-async function addresses(stores: Stores, folder: string, prefix: string, vhost: TempVhost | null) {
-  const redis = service("LOVAGE_TEST_REDIS_URL");
-  const redisResults = { result_backend: redis, result_backend_transport_options: { global_keyprefix: prefix } };
-  switch (stores) {
-    case "amqp+redis":
-      return { broker_url: vhost?.url ?? "", ...redisResults };
-    case "amqp+rpc":
-      return { broker_url: vhost?.url ?? "", result_backend: "rpc://" };
-    case "redis+redis":
-      return {
-        broker_url: redis,
-        broker_transport_options: { global_keyprefix: prefix, unacked_restore_interval: 1 },
-        ...redisResults,
-      };
-    case "filesystem+file": {
-      const [queue, control, results] = ["queue", "control", "results"].map((name) => join(folder, name));
-      for (const path of [queue, control, results]) await mkdir(path ?? "");
-      return {
-        broker_url: "filesystem://",
-        broker_transport_options: {
-          data_folder_in: queue,
-          data_folder_out: queue,
-          control_folder: control,
-          polling_interval: 0.02,
-        },
-        result_backend: `file://${results}`,
-      };
-    }
-  }
-}
 
 /** What all peers of a cell share. */
 function common(stores: Stores): Record<string, unknown> {

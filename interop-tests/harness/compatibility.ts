@@ -1,5 +1,4 @@
-/** `docs/compatibility.md`, made of what a run has proven: the same text for the same outcome, without times or machines. */
-import { readFile, writeFile } from "node:fs/promises";
+/** The matrix's part of `docs/compatibility.md`, made of what a run has proven: the same text for the same outcome, without times or machines. */
 import { type Case, groupOf } from "../celery/case.ts";
 import { directions, off, offReason, stores, versions } from "../features.ts";
 import type { KnownFailure } from "./known-failing.ts";
@@ -7,16 +6,6 @@ import { drainedCase, reportKey } from "./run-cell.ts";
 
 /** How often a case passed in a cell, by `reportKey(case, "<version> <stores>")`. */
 export type Tally = Map<string, number>;
-
-const file = new URL("../../docs/compatibility.md", import.meta.url);
-
-export async function readCommitted(): Promise<string> {
-  return readFile(file, "utf8").catch(() => "");
-}
-
-export async function writeText(text: string): Promise<void> {
-  if ((await readCommitted()) !== text) await writeFile(file, text);
-}
 
 export function compatibilityText(cases: readonly Case[], tally: Tally, known: readonly KnownFailure[]): string {
   const groups = [...new Set([...cases.map(({ name }) => groupOf(name)), groupOf(drainedCase)])];

@@ -3,7 +3,8 @@ import { existsSync } from "node:fs";
 import { waitFor } from "../../src/testing/index.ts";
 import type { Worker } from "../../src/worker-entry.ts";
 import type { CallCase, SurvivalCase } from "../celery/case.ts";
-import { type Cell, diesIn, lateQueueOf, service } from "./cell.ts";
+import { type Cell, diesIn, lateQueueOf } from "./cell.ts";
+import { service } from "./opening.ts";
 import { collect, type Instance, send } from "./run-cell.ts";
 
 export async function runSurvivals(cell: Cell, instances: readonly Instance<SurvivalCase>[]): Promise<void> {

@@ -13,7 +13,7 @@ const plain: RequestPolicy = {
   hasChain: false,
   hasErrbacks: false,
   hasChord: false,
-  strandsChord: false,
+  failsStranded: false,
 };
 const late: RequestPolicy = { ...plain, acksLate: true };
 const workflow: RequestPolicy = { ...late, hasCallbacks: true, hasChain: true, hasErrbacks: true };
@@ -51,7 +51,7 @@ const rows: [name: string, event: RequestEvent, policy: RequestPolicy, effects: 
   [
     "returns a failed chord part between the stored failure and what follows",
     "threw",
-    { ...workflow, hasChord: true, strandsChord: true },
+    { ...workflow, hasChord: true, failsStranded: true },
     ["store-failure", "fail-chord-part", "fail-chain", "publish-errbacks", "ack"],
   ],
   ["acks a hard limit", "hardLimit", late, ["store-failure", "ack"]],
@@ -72,14 +72,14 @@ const rows: [name: string, event: RequestEvent, policy: RequestPolicy, effects: 
   [
     "fails the chord of an ignored part before it acks",
     "ignored",
-    { ...late, hasChord: true, strandsChord: true },
-    ["fail-stranded-chords", "ack"],
+    { ...late, hasChord: true, failsStranded: true },
+    ["fail-stranded", "ack"],
   ],
   ["sends a replacement before it acks", "replaced", workflow, ["publish-replacement", "ack"]],
   [
     "leaves chord and chain to a replacement",
     "replaced",
-    { ...plain, hasChord: true, hasChain: true, strandsChord: true },
+    { ...plain, hasChord: true, hasChain: true, failsStranded: true },
     ["publish-replacement"],
   ],
   ["fails and rejects for Reject", "rejected", late, ["store-failure", "reject"]],
@@ -88,8 +88,20 @@ const rows: [name: string, event: RequestEvent, policy: RequestPolicy, effects: 
   [
     "fails the chord of a part that can no longer go back to its queue",
     "requeueAsked",
-    { ...plain, hasChord: true, strandsChord: true },
-    ["fail-stranded-chords"],
+    { ...plain, hasChord: true, failsStranded: true },
+    ["store-failure", "fail-stranded"],
+  ],
+  [
+    "fails what follows an ignored task",
+    "ignored",
+    { ...late, hasChain: true, failsStranded: true },
+    ["fail-stranded", "ack"],
+  ],
+  [
+    "has nothing to fail behind an ignored task that nothing follows",
+    "ignored",
+    { ...late, failsStranded: true },
+    ["ack"],
   ],
   ["fails a late-acked task whose worker died", "workerLost", late, ["store-failure", "ack"]],
   ["requeues it when reject_on_worker_lost is on", "workerLost", { ...late, requeuesOnWorkerLost: true }, ["requeue"]],
@@ -117,6 +129,21 @@ describe("the order of acts", () => {
     expect(step("received", "revoked", policyBits({ ...late, hasChord: true })).effects).toEqual([
       "store-revoked",
       "revoke-chord-part",
+      "ack",
+    ]);
+  });
+
+  test("leaves what follows a revoked task pending as Celery does, or fails it", () => {
+    const follows = { ...plain, hasChain: true, hasChord: true };
+    expect(step("received", "revoked", policyBits(follows)).effects).toEqual([
+      "store-revoked",
+      "revoke-chord-part",
+      "ack",
+    ]);
+    expect(step("received", "revoked", policyBits({ ...follows, failsStranded: true })).effects).toEqual([
+      "store-revoked",
+      "revoke-chord-part",
+      "fail-chain",
       "ack",
     ]);
   });

@@ -1,7 +1,7 @@
 /**
  * What a worker owes a request, as data: every state change and every order of acts lives here, and this file does not know
  * how any act is done. The order is Celery's, seen from outside; on top of it comes, where the policy says so, the failing of
- * chords that a task leaves behind for ever.
+ * what a task leaves behind for ever: the steps after it, and the chords that they are parts of.
  * wire: celery/app/trace.py `trace_task`, celery/worker/request.py `on_accepted`, `on_success`, `on_failure`, `on_retry`,
  *       `on_timeout`; celery-behaviour 1.8 to 1.12, 1.15.
  */
@@ -17,7 +17,7 @@ export type EffectKind =
   | "return-chord-part"
   | "fail-chord-part"
   | "revoke-chord-part"
-  | "fail-stranded-chords"
+  | "fail-stranded"
   | "publish-replacement"
   | "publish-retry"
   | "store-retry"
@@ -98,8 +98,8 @@ export interface RequestPolicy {
   hasErrbacks: boolean;
   /** The task is part of a chord's header. */
   hasChord: boolean;
-  /** It or what follows it is part of a chord, which shall fail when none of them will ever return (in Celery it hangs). */
-  strandsChord: boolean;
+  /** What can never come any more because the task was dropped fails: its chord and the steps behind it (in Celery they hang). */
+  failsStranded: boolean;
 }
 
 export interface Step {
@@ -150,7 +150,7 @@ export function policyBits(policy: RequestPolicy): number {
     (policy.hasErrbacks ? 256 : 0) |
     (policy.requeuesOnWorkerLost ? 512 : 0) |
     (policy.hasChord ? 1024 : 0) |
-    (policy.strandsChord ? 2048 : 0)
+    (policy.failsStranded ? 2048 : 0)
   );
 }
 
@@ -168,7 +168,7 @@ function policyOf(bits: number): RequestPolicy {
     hasErrbacks: bit(256),
     requeuesOnWorkerLost: bit(512),
     hasChord: bit(1024),
-    strandsChord: bit(2048),
+    failsStranded: bit(2048),
   };
 }
 
@@ -192,7 +192,8 @@ function due(...entries: readonly (EffectKind | false)[]): EffectKind[] {
 }
 
 function effectsOf(event: RequestEvent, policy: RequestPolicy): EffectKind[] {
-  const { acksLate, storesResult, storesErrors, hasCallbacks, hasChain, hasErrbacks, hasChord, strandsChord } = policy;
+  const { acksLate, storesResult, storesErrors, hasCallbacks, hasChain, hasErrbacks, hasChord, failsStranded } = policy;
+  const stranded: EffectKind[] = failsStranded && (hasChord || hasChain) ? ["fail-stranded"] : [];
   const failure = (settle: EffectKind): EffectKind[] =>
     due(
       storesErrors && "store-failure",
@@ -228,22 +229,22 @@ function effectsOf(event: RequestEvent, policy: RequestPolicy): EffectKind[] {
       return failure("reject");
     case "requeueAsked":
       // Acked before it started, it will not come back.
-      return acksLate ? ["requeue"] : due(strandsChord && "fail-stranded-chords");
+      return acksLate ? ["requeue"] : due(failsStranded && storesErrors && "store-failure", ...stranded);
     case "retryAsked":
       return due("publish-retry", storesResult && "store-retry", acksLate && "ack");
     case "ignored":
-      return due(strandsChord && "fail-stranded-chords", acksLate && "ack");
+      return due(...stranded, acksLate && "ack");
     case "replaced":
       // The replacement has the task's id, and takes over its place in chain and chord.
       return due("publish-replacement", acksLate && "ack");
     case "cancelled":
       // Cold shutdown: late-acked work goes back to its queue, early-acked work is reported as RETRY (behaviour 1.15).
-      return acksLate ? ["requeue"] : due(storesResult && "store-retry", strandsChord && "fail-stranded-chords");
+      return acksLate ? ["requeue"] : due(storesResult && "store-retry", ...stranded);
     case "revoked":
       return due(
         (storesResult || storesErrors) && "store-revoked",
         hasChord && "revoke-chord-part",
-        hasChain && strandsChord && "fail-stranded-chords",
+        hasChain && failsStranded && "fail-chain",
         "ack",
       );
     case "unregistered":

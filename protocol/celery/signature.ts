@@ -28,7 +28,7 @@ export function readSignature(value: unknown): WireSignature {
     kwargs: recordOr(kwargs, task, "kwargs"),
     options: recordOr(options, task, "options"),
     subtask_type: textOr(value.subtask_type, null),
-    immutable: value.immutable === true || value.immutable === 1,
+    immutable: isTrue(value.immutable),
   };
 }
 
@@ -56,6 +56,13 @@ export function encodeSignature(signature: Partial<WireSignature> & { task: stri
     subtask_type: signature.subtask_type ?? null,
     immutable: signature.immutable ?? false,
   };
+}
+
+/** Python's truth of data: nothing, zero and what is empty are false. */
+export function isTrue(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return Number.isNaN(value) || Boolean(value);
+  if (Array.isArray(value)) return value.length > 0;
+  return !isRecord(value) || Object.keys(value).length > 0;
 }
 
 function recordOr(value: unknown, task: string, part: string): Record<string, unknown> {

@@ -6,9 +6,11 @@ import { EncodeError } from "../errors.ts";
 import type { Headers, Message, MessageProperties } from "../message.ts";
 import { isRecord } from "../records.ts";
 import { saferepr } from "../saferepr.ts";
-import type { Embed, TaskMessageInput } from "./task-message.ts";
+import type { Serializer } from "../serialization.ts";
+import type { EmbedInput, TaskMessageInput } from "./task-message.ts";
 
-const NO_EMBED: Embed = Object.freeze({ callbacks: null, errbacks: null, chain: null, chord: null });
+const NO_EMBED: Required<EmbedInput> = Object.freeze({ callbacks: null, errbacks: null, chain: null, chord: null });
+const NO_LIMITS: readonly null[] = Object.freeze([null, null]);
 const NO_STAMPS: Record<string, unknown> = Object.freeze({});
 /** Characters of argsrepr and kwargsrepr (celery/app/amqp.py `argsrepr_maxsize`). */
 const REPR_MAX_LENGTH = 1024;
@@ -22,8 +24,7 @@ export function encodeTask(input: TaskMessageInput): Message {
   const id = input.id;
   const args = input.args ?? [];
   const kwargs = input.kwargs ?? {};
-  if (!Array.isArray(args)) throw new EncodeError(`args of ${input.task} must be an array`);
-  if (!isRecord(kwargs)) throw new EncodeError(`kwargs of ${input.task} must be a plain object`);
+  checkArguments(input.task, args, kwargs);
   const levels = input.reprMaxLevels ?? REPR_MAX_LEVELS;
   const stampedHeaders = input.stampedHeaders ?? null;
   const headers: Headers = {
@@ -36,7 +37,7 @@ export function encodeTask(input: TaskMessageInput): Message {
     group: input.group ?? null,
     group_index: input.groupIndex ?? null,
     retries: input.retries ?? 0,
-    timelimit: [input.timeLimit ?? null, input.softTimeLimit ?? null],
+    timelimit: timeLimits(input),
     root_id: input.rootId || id,
     parent_id: input.parentId ?? null,
     argsrepr: input.argsRepr ?? saferepr(args, { maxLen: REPR_MAX_LENGTH, maxLevels: levels, asTuple: true }),
@@ -60,7 +61,74 @@ export function encodeTask(input: TaskMessageInput): Message {
   };
 }
 
-function wholeEmbed(embed: Partial<Embed>): Embed {
+/** What tells a message from the others of its series. */
+export interface SeriesMember {
+  readonly id: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  readonly groupIndex: number | null;
+  readonly rootId: string | null;
+  readonly parentId: string | null;
+}
+
+/**
+ * Messages that differ in nothing but what `SeriesMember` says, as those of a group: the rest is made once. Without headers and
+ * properties of the caller's own, which could stand in the place of these.
+ */
+export class TaskSeries {
+  readonly #input: TaskMessageInput;
+  readonly #pattern: Message;
+  #embed: unknown = null;
+
+  /** `pattern` is the message of `input`. */
+  constructor(input: TaskMessageInput, pattern: Message) {
+    this.#input = input;
+    this.#pattern = pattern;
+  }
+
+  static canHold(input: TaskMessageInput): boolean {
+    return input.headers === undefined && input.properties === undefined;
+  }
+
+  /** As `encodeTask`. */
+  encode({ id, args, kwargs, groupIndex, rootId, parentId }: SeriesMember): Message {
+    const { serializer, embed, argsRepr, kwargsRepr, reprMaxLevels } = this.#input;
+    const levels = reprMaxLevels ?? REPR_MAX_LEVELS;
+    checkArguments(this.#input.task, args, kwargs);
+    if (id === "") throw new EncodeError(`a message of ${this.#input.task} needs an id`);
+    const headers: Headers = { ...this.#pattern.headers };
+    headers.id = id;
+    headers.group_index = groupIndex;
+    headers.root_id = rootId || id;
+    headers.parent_id = parentId;
+    headers.argsrepr = argsRepr ?? saferepr(args, { maxLen: REPR_MAX_LENGTH, maxLevels: levels, asTuple: true });
+    headers.kwargsrepr = kwargsRepr ?? saferepr(kwargs, { maxLen: REPR_MAX_LENGTH, maxLevels: levels });
+    this.#embed ??= preparedEmbed(serializer, embed);
+    return {
+      body: serializer.encode([args, kwargs, this.#embed]),
+      contentType: this.#pattern.contentType,
+      contentEncoding: this.#pattern.contentEncoding,
+      headers,
+      properties: { ...this.#pattern.properties, correlationId: id },
+    };
+  }
+}
+
+function timeLimits({ timeLimit = null, softTimeLimit = null }: TaskMessageInput): readonly (number | null)[] {
+  return timeLimit === null && softTimeLimit === null ? NO_LIMITS : [timeLimit, softTimeLimit];
+}
+
+function checkArguments(task: string, args: unknown, kwargs: unknown): void {
+  if (!Array.isArray(args)) throw new EncodeError(`args of ${task} must be an array`);
+  if (!isRecord(kwargs)) throw new EncodeError(`kwargs of ${task} must be a plain object`);
+}
+
+function preparedEmbed(serializer: Serializer, embed: EmbedInput | undefined): unknown {
+  const whole = embed === undefined ? NO_EMBED : wholeEmbed(embed);
+  return serializer.prepare === undefined ? whole : serializer.prepare(whole);
+}
+
+function wholeEmbed(embed: EmbedInput): Required<EmbedInput> {
   return {
     callbacks: embed.callbacks ?? null,
     errbacks: embed.errbacks ?? null,

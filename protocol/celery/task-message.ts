@@ -4,6 +4,7 @@
  */
 import type { Message } from "../message.ts";
 import type { Serializer } from "../serialization.ts";
+import type { ChainRest } from "./chain-tail.ts";
 import type { WireSignature } from "./signature.ts";
 
 export { encodeTask } from "./task-encoder.ts";
@@ -11,10 +12,18 @@ export { hasTaskHeader, InvalidTaskMessage, readHead, readTask } from "./task-re
 
 /** The third element of a protocol 2 body. `chain` is in reverse order: the next task is the last element. */
 export interface Embed {
-  callbacks: readonly WireSignature[] | null;
-  errbacks: readonly WireSignature[] | null;
-  chain: readonly WireSignature[] | null;
-  chord: WireSignature | null;
+  readonly callbacks: readonly WireSignature[] | null;
+  readonly errbacks: readonly WireSignature[] | null;
+  /** Of a message that was read this may be decoded when first asked for, and throw `DecodeError` or `InvalidTaskError`. */
+  readonly chain: readonly WireSignature[] | null;
+  readonly chord: WireSignature | null;
+  /** The chain in a form that need not be decoded as a whole. */
+  readonly tail?: { readonly next: WireSignature; readonly rest: ChainRest } | null;
+}
+
+/** What is written there: links behind the next one may be text already. */
+export interface EmbedInput extends Partial<Omit<Embed, "chain" | "tail">> {
+  readonly chain?: readonly WireSignature[] | ChainRest | null;
 }
 
 /** What the message says around the body: known before the body is decoded. */
@@ -90,7 +99,7 @@ export interface TaskMessageInput {
   replacedTaskNesting?: number;
   stampedHeaders?: readonly string[] | null;
   stamps?: Record<string, unknown>;
-  embed?: Partial<Embed>;
+  embed?: EmbedInput;
   /** Merged at the top level of the headers, last; may overwrite protocol headers as in Celery. */
   headers?: Record<string, unknown>;
   replyTo?: string | null;

@@ -8,7 +8,8 @@ import { parseIso } from "../iso-time.ts";
 import type { Message } from "../message.ts";
 import { isRecord, kindOf, numberOr, textOr, timeTextOr } from "../records.ts";
 import { saferepr } from "../saferepr.ts";
-import { readSignature, readSignatureList } from "./signature.ts";
+import { type ChainRest, ChainTail } from "./chain-tail.ts";
+import { readSignature, readSignatureList, type WireSignature } from "./signature.ts";
 import type { Embed, TaskHead, TaskRequest } from "./task-message.ts";
 
 /** An `InvalidTaskError` that still tells whose message it is, so that a FAILURE can be stored. */
@@ -193,15 +194,37 @@ function readEmbed(head: TaskHead, embed: unknown): Embed {
   const { callbacks, errbacks, chain, chord } = embed;
   if (!callbacks && !errbacks && !chain && !chord) return NO_EMBED;
   try {
-    return {
+    const others = {
       callbacks: readSignatureList(callbacks),
       errbacks: readSignatureList(errbacks),
-      chain: readSignatureList(chain),
       chord: chord === null || chord === undefined ? null : readSignature(chord),
     };
+    if (!(chain instanceof ChainTail)) return { ...others, chain: readSignatureList(chain) };
+    return new TailedEmbed(others, readSignature(chain.next), chain.rest);
   } catch (error) {
     if (!(error instanceof InvalidTaskError)) throw error;
     throw new InvalidTaskMessage(error.message, head.task, head.id, error);
+  }
+}
+
+/** Decodes its chain when somebody wants all of it. */
+class TailedEmbed implements Embed {
+  readonly callbacks: Embed["callbacks"];
+  readonly errbacks: Embed["errbacks"];
+  readonly chord: Embed["chord"];
+  readonly tail: { readonly next: WireSignature; readonly rest: ChainRest };
+  #chain: readonly WireSignature[] | null = null;
+
+  constructor(others: Pick<Embed, "callbacks" | "errbacks" | "chord">, next: WireSignature, rest: ChainRest) {
+    this.callbacks = others.callbacks;
+    this.errbacks = others.errbacks;
+    this.chord = others.chord;
+    this.tail = { next, rest };
+  }
+
+  get chain(): readonly WireSignature[] {
+    this.#chain ??= [...this.tail.rest.links(), this.tail.next];
+    return this.#chain;
   }
 }
 

@@ -156,6 +156,19 @@ describe("apply", () => {
     const app = new Celery("no-results", { broker: "memory://", log: silentLog, env: {}, settings: {} });
     apps.push(app);
     await expect(app.apply(chord([add.s(1, 2)], total.s()))).rejects.toThrow(ChordsNotSupported);
+    const later = chord([add.s(1, 2), add.s(1, 2)], total.s());
+    const ways = [
+      add.s(1, 2).link(later as never),
+      add.s(1, 2).linkError(later),
+      add.s(1, 2).link(chain(add.s(1), group([add.s(1), add.s(2)]), total.s()) as never),
+      add.s(1, 2).link(add.s(1).link(later as never)),
+      chain(add.s(1, 2), add.s(1).linkError(group([add.s(1), later]))),
+      group([add.s(1, 2), add.s(1, 2).linkError(later)]),
+    ];
+    for (const way of ways) await expect(app.apply(way)).rejects.toThrow(ChordsNotSupported);
+    await expect(app.send(add, [1, 2], { link: later })).rejects.toThrow(ChordsNotSupported);
+    await expect(app.sendTask("add", [1, 2], {}, { linkError: [later] })).rejects.toThrow(ChordsNotSupported);
+    await expect(app.send(add, [1, 2], { link: chain(add.s(1), add.s(2)) })).resolves.toBeInstanceOf(AsyncResult);
     await expect(app.apply(chain(add.s(1, 2), group(add.s(1), add.s(2)), total.s()))).rejects.toThrow(
       "requires a result backend to be configured",
     );

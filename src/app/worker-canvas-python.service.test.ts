@@ -171,6 +171,45 @@ describe.skipIf(url === undefined || python === undefined)("workflows across lan
     expect((await client.get(sent.id, timeout)).raised).toMatchObject({ type: "ChordError" });
   });
 
+  test.each([
+    ["ignored", { task: "ours.ignored", options: here }, "ours.ignored[%] ignored"],
+    ["expired", { task: "fixture.add", args: [1, 1], options: { ...here, expires: -5 } }, "fixture.add[%] expired"],
+  ])("what Python has put behind a step that is %s here fails for Python", async (how, step, words) => {
+    const id = `${queue}-${how}`;
+    const dropped = { ...step, options: { ...step.options, task_id: id } };
+    const after = { task: "fixture.identity", options: there };
+    const revoked = { type: "TaskRevokedError", module: "celery.exceptions" };
+    const args = [`not run: ${words.replace("%", id)}`];
+    const last = await client.apply({ chain: [dropped, after, after] });
+    expect((await client.get(last.id, timeout)).raised).toMatchObject({ ...revoked, args });
+    const inGroup = await client.apply({ group: [{ chain: [dropped, after] }, { task: "fixture.add", args: [1, 1] }] });
+    expect((await client.get(inGroup, timeout)).raised).toMatchObject({ ...revoked, args });
+    const inChord = await client.apply({
+      chord: [{ chain: [dropped, after] }, { task: "fixture.add", args: [1, 1], options: there }],
+      body: { task: "fixture.xsum", options: there },
+    });
+    expect((await client.get(inChord.id, timeout)).raised).toMatchObject({ type: "ChordError" });
+  });
+
+  test("what stands behind a task unknown here fails for Python", async () => {
+    const last = await client.apply({
+      chain: [
+        { task: "never.heard.of", options: here },
+        { task: "fixture.identity", options: there },
+      ],
+    });
+    expect((await client.get(last.id, timeout)).raised).toMatchObject({
+      type: "NotRegistered",
+      args: ["never.heard.of"],
+    });
+  });
+
+  test("a member that is twice in a header gives two results, when the worker that adds the second is ours", async () => {
+    const twin = { task: "ours.echo", args: ["same"], options: { ...here, task_id: `${queue}-twin` } };
+    const sent = await client.apply({ chord: [twin, twin], body: { task: "fixture.identity", options: there } });
+    expect(await client.get(sent, timeout)).toMatchObject({ value: ["same", "same"] });
+  });
+
   test("a replacement made here keeps its place in Python's chain and chord", async () => {
     const sent = await client.apply({
       chord: [

@@ -15,6 +15,7 @@ import { silentLog } from "../runtime/log.ts";
 import { currentTask } from "../tasks/context.ts";
 import { type AnyTask, task } from "../tasks/definition.ts";
 import { Ignore, Reject } from "../tasks/signals.ts";
+import type { AnySignature } from "../tasks/signature-types.ts";
 import { type TempFolder, tempFolder } from "../testing/temp-folder.ts";
 import { Worker } from "./worker.ts";
 
@@ -142,6 +143,84 @@ describe("a chord with a part that will never return", () => {
   });
 });
 
+describe("what stands behind a step that is dropped fails with a word on that step", () => {
+  const unknown = task("unheard.of");
+  const gone = { taskId: "gone" };
+  const ways: [string, WireSignature, object][] = [
+    ["ignored", ignored.s().set(gone).toJSON(), revoked("ignored[gone] ignored")],
+    [
+      "expired",
+      add
+        .s(1, 1)
+        .set({ ...gone, expires: new Date(0) })
+        .toJSON(),
+      revoked("add[gone] expired"),
+    ],
+    ["rejected after its early ack", rejected.s().set(gone).toJSON(), revoked("rejected[gone] rejected")],
+    ["not registered", unknown.s().set(gone).toJSON(), { name: "NotRegistered" }],
+  ];
+  function revoked(how: string) {
+    return { name: "TaskRevokedError", reason: `not run: ${how}` };
+  }
+
+  test.each(ways)("(%s) in a chain", async (_how, first, error) => {
+    const { app } = await running();
+    const last = await app.apply(chain(signatureFrom(first), echo.s(), echo.s()));
+    await expect(app.result(last.id).get(timeout)).rejects.toMatchObject(error);
+    await expect(app.result(last.parent!.id).get(timeout)).rejects.toMatchObject(error);
+  });
+
+  test.each(ways)("(%s) in a chain of a group, whose other members end well", async (_how, first, error) => {
+    const { app } = await running();
+    const sent = await app.apply(group([chain(signatureFrom(first), echo.s()), add.s(1, 1)]));
+    const [failed, good] = sent.results;
+    await expect(app.result(failed!.id).get(timeout)).rejects.toMatchObject(error);
+    expect(await good!.get(timeout)).toBe(2);
+  });
+
+  test.each(ways)("(%s) down to groups, chords and their headers further on", async (_how, first, error) => {
+    const { app } = await running();
+    const further = [
+      chord([echo.s(), chain(echo.s(), echo.s())], echo.s()),
+      echo.s(),
+      group([echo.s(), chain(echo.s(), echo.s())]),
+    ];
+    const { signature } = await app.freeze(chain(signatureFrom(first), ...further));
+    const plan = JSON.stringify(signature);
+    const leaves = [...plan.matchAll(/"task":"echo",[^{]*"kwargs":{},"options":{[^}]*"task_id":"([^"]+)"/g)];
+    const ids = new Set(leaves.map(([, id]) => id!));
+    expect(ids.size).toBe(8);
+    await app.apply(signatureFrom(signature));
+    for (const id of ids) await expect(app.result(id).get(timeout)).rejects.toMatchObject(error);
+  });
+
+  test("in the place of a task that was replaced", async () => {
+    const fan = task("fan", (): number => currentTask()!.replace(chain(ignored.s(), add.s(1))));
+    const { app } = await running([fan]);
+    const sent = await app.apply(chain(fan.s(), echo.s()));
+    for (const id of [sent.id, sent.parent!.id]) {
+      await expect(app.result(id).get(timeout)).rejects.toMatchObject({ name: "TaskRevokedError" });
+    }
+  });
+
+  test("but hangs as in Celery when the settings say so", async () => {
+    const { app } = await running([], { lovage_fail_unreachable: false });
+    const last = await app.apply(chain(ignored.s(), echo.s()));
+    await expect(last.get({ timeout: 200 })).rejects.toMatchObject({ code: "TIMEOUT" });
+  });
+
+  test("and the ignored task itself keeps what it says of itself", async () => {
+    const own = task("own", async (): Promise<number> => {
+      await currentTask()!.updateState("SKIPPED", { why: "empty" });
+      throw new Ignore();
+    });
+    const { app } = await running([own]);
+    const last = await app.apply(chain(own.s(), echo.s()));
+    await expect(app.result(last.id).get(timeout)).rejects.toMatchObject({ name: "TaskRevokedError" });
+    expect(await app.result(last.parent!.id).state()).toBe("SKIPPED");
+  });
+});
+
 describe("errbacks", () => {
   test("that take more than one argument are called here; others are sent with the failed id", async () => {
     const heard: unknown[] = [];
@@ -215,6 +294,38 @@ test("a part may add another to its chord", async () => {
   const { app } = await running([more]);
   const result = await app.apply(chord([more.s({ x: 1 }), add.s(1, 1)], total.s()));
   expect(await result.get(timeout)).toBe(1 + 2 + 101);
+});
+
+test("a part may add a group to its chord, and the body gets all of it", async () => {
+  const more = task("more", { params: { x: z.number() } }, async ({ x }, ctx) => {
+    await ctx.addToChord(group([add.s(x, 100), add.s(x, 200), chain(add.s(x, 1), add.s(1000))]));
+    await ctx.addToChord(chain(add.s(x, 1), group([add.s(5000), add.s(6000)])));
+    return x;
+  });
+  const { app } = await running([more]);
+  const result = await app.apply(chord([more.s({ x: 1 }), add.s(1, 1)], echo.s()));
+  const values = (await result.get(timeout)) as number[];
+  expect(values.toSorted((a, b) => a - b)).toEqual([1, 2, 101, 201, 1002, 5002, 6002]);
+});
+
+test.each<[string, AnySignature, RegExp]>([
+  [
+    "has no form",
+    add
+      .s(1)
+      .set({ countdown: 1 })
+      .clone({ args: [() => 1] as never[] }),
+    /./,
+  ],
+  ["no queue takes", add.s(1, 2).set({ exchange: "nobody-listens", routingKey: "here" }), /nobody-listens/],
+])("a part that is to be added to a chord and %s is not waited for", async (_how, member, words) => {
+  const more = task("more", { params: {} }, async (_params, ctx) => {
+    await expect(ctx.addToChord(member)).rejects.toThrow(words);
+    return 1;
+  });
+  const { app } = await running([more]);
+  const result = await app.apply(chord([more.s({}), add.s(1, 1)], total.s()));
+  expect(await result.get(timeout)).toBe(3);
 });
 
 test("a retry inside a chord keeps its place", async () => {
@@ -325,6 +436,22 @@ describe("where results are files, which nobody counts", () => {
       name: "ChordError",
       message: "ValueError('no')",
     });
+  });
+
+  test("a part whose result is ignored is a part nevertheless, well or failed", async () => {
+    const { app } = await inFiles();
+    const quiet = { ignoreResult: true };
+    const good = await app.apply(chord([add.s(1, 1).set(quiet), chain(add.s(1, 1), add.s(1).set(quiet))], echo.s()));
+    expect(await good.get(timeout)).toEqual([2, 3]);
+    const bad = await app.apply(chord([add.s(1, 1), fail.s().set(quiet)], echo.s()));
+    await expect(app.result(bad.id).get(timeout)).rejects.toMatchObject({ name: "ChordError" });
+  });
+
+  test("what stands behind a dropped part fails the body once", async () => {
+    const { app, worker } = await inFiles();
+    const result = await app.apply(chord([add.s(1, 1), chain(ignored.s(), add.s(1))], echo.s()));
+    await expect(app.result(result.id).get(timeout)).rejects.toMatchObject({ name: "ChordError" });
+    await expect.poll(() => worker.scheduled).toBe(0);
   });
 
   test("an ignored part fails the body, and nobody looks at the chord any more", async () => {

@@ -1,6 +1,6 @@
 /** Steps one after the other, each with the result of the one before it. wire: celery/canvas.py `chain`, `_fold_chain`. */
 import { chainOf, foldedChain } from "../../protocol/celery/canvas/compose.ts";
-import { Signature, wireOf } from "../tasks/signature.ts";
+import { flattened, Signature, wireOf } from "../tasks/signature.ts";
 import type {
   AnySignature,
   MustFollow,
@@ -37,8 +37,9 @@ export type Chained<S> = S extends readonly []
  */
 export function chain<const S extends readonly AnySignature[]>(...steps: Checked<S>): Chained<S>;
 export function chain<const S extends readonly AnySignature[]>(steps: Checked<S>): Chained<S>;
-export function chain(...steps: readonly (AnySignature | readonly AnySignature[])[]): AnySignature {
+export function chain<Step extends AnySignature>(steps: Iterable<Step> & { readonly length?: never }): Chained<Step[]>;
+export function chain(...steps: readonly (AnySignature | Iterable<AnySignature>)[]): AnySignature {
   const [first] = steps;
-  if (steps.length === 1 && first instanceof Signature) return new Signature(chainOf([first.toJSON()]));
-  return new Signature(foldedChain(steps.flat().map((step) => wireOf(step, "chain(): each step"))));
+  if (steps.length === 1 && first instanceof Signature) return new Signature(chainOf([wireOf(first, "chain()")]));
+  return new Signature(foldedChain(flattened(steps).map((step) => wireOf(step, "chain(): each step"))));
 }

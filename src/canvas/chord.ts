@@ -1,10 +1,10 @@
 /** A group, and what runs with all of its results. wire: celery/canvas.py `chord`. */
 import { chordOf } from "../../protocol/celery/canvas/compose.ts";
-import { Signature, wireOf } from "../tasks/signature.ts";
+import { isIterable, Signature, wireOf } from "../tasks/signature.ts";
 import type { AnySignature, MustFollow, ShapeOf, SignatureResult, TakesOf } from "../tasks/signature-types.ts";
 import type { AllTake, Results } from "./group.ts";
 
-type Header = AnySignature | readonly AnySignature[];
+type Header = AnySignature | Iterable<AnySignature>;
 type HeaderResults<H> = H extends readonly AnySignature[]
   ? Results<H>
   : ShapeOf<H> extends "group"
@@ -24,8 +24,9 @@ export function chord<const H extends Header, Body extends AnySignature>(
   body: Body & MustFollow<HeaderResults<H>, Body>,
 ): Chorded<H, Body>;
 export function chord(header: Header, body: AnySignature): AnySignature {
-  const tasks = Array.isArray(header)
-    ? header.map((member) => wireOf(member, "chord(): each member of the header"))
-    : wireOf(header, "chord(): the header");
+  const tasks =
+    header instanceof Signature || !isIterable(header)
+      ? wireOf(header, "chord(): the header")
+      : Array.from(header, (member) => wireOf(member, "chord(): each member of the header"));
   return new Signature(chordOf(tasks, wireOf(body, "chord(): the body")));
 }

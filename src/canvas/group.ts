@@ -1,7 +1,7 @@
 /** Tasks side by side. wire: celery/canvas.py `group`. */
 import { groupOf } from "../../protocol/celery/canvas/compose.ts";
-import { canvasType, membersOf } from "../../protocol/celery/canvas/links.ts";
-import { Signature, wireOf } from "../tasks/signature.ts";
+import { canvasType, membersOf } from "../../protocol/celery/canvas/parts.ts";
+import { flattened, Signature, wireOf } from "../tasks/signature.ts";
 import type { AnySignature, ShapeOf, SignatureResult, TakesOf } from "../tasks/signature-types.ts";
 
 /** The results of members in their order; those of a group inside stand among them. */
@@ -33,11 +33,12 @@ export type AllTake<S> = TakenByAll<S> extends infer Taken extends readonly unkn
 
 export type Grouped<S> = Signature<AllTake<S>, Results<S>, "group">;
 
-/** A group of signatures, given one by one or as one array. What comes before it is put in front of each member's arguments. */
+/** A group of signatures, given one by one or as one array or other iterable. What comes before it is put in front of each member's arguments. */
 export function group<const S extends readonly AnySignature[]>(...members: S): Grouped<S>;
 export function group<const S extends readonly AnySignature[]>(members: S): Grouped<S>;
-export function group(...members: readonly (AnySignature | readonly AnySignature[])[]): AnySignature {
-  const wires = members.flat().map((member) => wireOf(member, "group(): each member"));
+export function group<Member extends AnySignature>(members: Iterable<Member>): Grouped<Member[]>;
+export function group(...members: readonly (AnySignature | Iterable<AnySignature>)[]): AnySignature {
+  const wires = flattened(members).map((member) => wireOf(member, "group(): each member"));
   const [only] = wires;
   // A group of one group is that group's members (celery/canvas.py `group.__init__`).
   const isGroup =

@@ -4,7 +4,8 @@ import { isRecord } from "../../protocol/records.ts";
 import { mismatch } from "../settings/kinds.ts";
 import { checkOptionObject } from "../settings/option-object.ts";
 import type { SignatureParts } from "../tasks/definition.ts";
-import { SIGNATURE_PARTS, Signature, taskSignature } from "../tasks/signature.ts";
+import { ownData } from "../tasks/own-data.ts";
+import { SIGNATURE_PARTS, Signature, taskSignature, wireOf } from "../tasks/signature.ts";
 import type { Shape } from "../tasks/signature-types.ts";
 
 /** A signature of which nothing is known: anything may come in front, and it may give anything. */
@@ -29,6 +30,7 @@ export function signature(
  * Throws `InvalidTaskError` for what is none.
  */
 export function signatureFrom(json: unknown): LooseSignature {
-  const read = readSignature(json instanceof Signature ? json.toJSON() : json);
-  return new Signature(isRecord(json) ? Object.assign({ ...json }, read) : read);
+  const own = ownData(json instanceof Signature ? wireOf(json, "signatureFrom()") : json);
+  const read = readSignature(own);
+  return new Signature(isRecord(own) ? Object.assign(own, read) : read);
 }

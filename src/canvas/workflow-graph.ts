@@ -1,5 +1,5 @@
 /** A workflow as a graph: what runs after what, before anything is sent. */
-import { bodyOf, canvasType, headerOf, membersOf } from "../../protocol/celery/canvas/links.ts";
+import { bodyOf, canvasType, headerOf, membersOf } from "../../protocol/celery/canvas/parts.ts";
 import type { WireSignature } from "../../protocol/celery/signature.ts";
 import { saferepr } from "../../protocol/saferepr.ts";
 import { wireOf } from "../tasks/signature.ts";

@@ -1,6 +1,7 @@
 /**
  * Carries out a canvas plan: every message is made first, so that what has no form sends nothing at all; then chords are made
- * countable; then all messages go out in one tick, in the order of the plan, and are awaited together.
+ * countable; then all messages go out, in the order of the plan, and are awaited together. The event loop is served between slices of
+ * a large plan.
  * wire: celery-behaviour 2.1, 2.5; celery/canvas.py `_apply_tasks`, celery/backends/base.py `apply_chord`, `fallback_chord_unlock`.
  */
 import { planApply } from "../../protocol/celery/canvas/apply.ts";
@@ -29,6 +30,8 @@ export interface ApplyParts {
   readonly replaces?: Replaced;
   /** The running task whose chord it becomes a part of (`Task.add_to_chord`). */
   readonly addsTo?: Replaced;
+  /** Done when all messages have their form, before the first is sent. */
+  readonly beforeSending?: () => Promise<void>;
   /** Ends the waits for the broker. */
   readonly signal?: AbortSignal | null;
 }
@@ -40,8 +43,10 @@ export interface CanvasSent {
   readonly children: readonly ResultTuple[];
 }
 
-/** A message that only needs to be published. */
+/** Messages of one plan, which only need to be published once all are made. */
 export interface Outgoing {
+  /** Throws for what has no form. A promise is to be awaited before the next: meanwhile others run. */
+  add(step: PlannedTask): Promise<void> | null;
   publish(): Promise<void>;
 }
 
@@ -51,7 +56,7 @@ export interface PlanHost {
   replyTo(): string | Promise<string>;
   readonly errbacksOnChordHeader: boolean;
   taskOf(name: string): AnyTask | null;
-  prepare(step: PlannedTask, replyTo: string, parts: ApplyParts): Outgoing;
+  messages(replyTo: string, parts: ApplyParts): Outgoing;
   /** The queue that tasks of this name go to when nobody says. */
   defaultQueue(task: string): string;
   exchangeType(queue: string): string | null;
@@ -101,23 +106,25 @@ async function carryOut(
   const unlocking: ResultTuple[] = [];
   if (plan.needsChords) requireChords(backend);
   const chords = backend?.chords;
-  const messages: Outgoing[] = [];
+  const messages = host.messages(context.replyTo, parts);
   const starts: (() => Promise<void>)[] = [];
   for (const step of plan.steps) {
-    if (step.kind === "task") messages.push(host.prepare(step, context.replyTo, parts));
-    else if (chords !== undefined) {
+    if (step.kind === "task") {
+      const slice = messages.add(step);
+      if (slice !== null) await slice;
+    } else if (chords !== undefined) {
       const { groupId, size } = step;
       const header: ResultTuple | null = step.kind === "chord" && step.complex ? [[groupId, null], step.header] : null;
       starts.push(() => chords.start(groupId, { size, header }));
     } else if (step.kind === "chord") {
       const unlock = unlockTask(step, context, host);
-      messages.push(host.prepare(unlock, context.replyTo, parts));
+      messages.add(unlock);
       unlocking.push([[String(unlock.options.task_id), null], null]);
     }
   }
+  if (parts.beforeSending !== undefined) starts.push(parts.beforeSending);
   if (starts.length > 0) await Promise.all(starts.map((start) => start()));
-  if (messages.length === 1) await messages[0]?.publish();
-  else await Promise.all(messages.map((message) => message.publish()));
+  await messages.publish();
   return unlocking;
 }
 

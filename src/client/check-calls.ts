@@ -1,5 +1,5 @@
 /** The calls of a workflow that are made at once, checked like any other call: a caller's mistake is the caller's error. */
-import { canvasType, headerOf, membersOf } from "../../protocol/celery/canvas/links.ts";
+import { canvasType, headerOf, membersOf } from "../../protocol/celery/canvas/parts.ts";
 import type { WireSignature } from "../../protocol/celery/signature.ts";
 import { checkArguments } from "../tasks/call-arguments.ts";
 import type { AnyTask } from "../tasks/definition.ts";

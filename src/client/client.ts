@@ -3,12 +3,14 @@
  * backend and leaves them open; all results share the backend's one subscription.
  */
 
-import type { PlannedTask } from "../../protocol/celery/canvas/plan.ts";
+import { linksHideChord } from "../../protocol/celery/canvas/hidden-chord.ts";
 import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
 import type { WireSignature } from "../../protocol/celery/signature.ts";
 import { encodeTask } from "../../protocol/celery/task-encoder.ts";
+import type { TaskMessageInput } from "../../protocol/celery/task-message.ts";
 import type { Message } from "../../protocol/message.ts";
 import { builtinSerializers, type SerializerRegistry } from "../../protocol/serialization.ts";
+import { requireChords } from "../result-backends/chord-counter.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { newId, processOrigin } from "../runtime/ids.ts";
 import type { Log } from "../runtime/log.ts";
@@ -17,7 +19,7 @@ import { type Zone, zoneOf } from "../settings/timezone.ts";
 import { type ApplyAsyncOptions, type CheckedOptions, checkOptions } from "../tasks/call-options.ts";
 import { childSent, currentTask } from "../tasks/context.ts";
 import type { AnyTask } from "../tasks/definition.ts";
-import { callOptionsOf } from "../tasks/signature-options.ts";
+import { callOptionsOf, wireOptionsOf } from "../tasks/signature-options.ts";
 import type { Transport } from "../transports/transport.ts";
 import type { Anticipation } from "./anticipation.ts";
 import { AsyncResult, type ResultOptions } from "./async-result.ts";
@@ -27,9 +29,9 @@ import {
   type CanvasSent,
   type Frozen,
   freezeCanvas,
-  type Outgoing,
   type PlanHost,
 } from "./carry-out.ts";
+import { PlanMessages } from "./plan-messages.ts";
 import { type BrokerState, Publisher, type PublishHow, type PublishTarget } from "./publisher.ts";
 import { Queues } from "./queues.ts";
 import { ErrorRegistry } from "./remote-errors.ts";
@@ -150,12 +152,14 @@ class CeleryClient implements Client, PlanHost {
   async send<T = unknown>(request: SendRequest): Promise<AsyncResult<T>> {
     const call = this.#prepare(request);
     const { options, how } = call;
+    const hasLinks = options.link || options.linkError;
+    if (hasLinks && request.parent === undefined && linksHideChord(wireOptionsOf(options))) requireChords(this.backend);
     const ignored = options.ignoreResult === true;
     const replyTo = this.#replyTo ?? (await this.#askReplyTo(ignored, how));
     const anticipation = ignored ? null : this.results.anticipation;
     const id = options.taskId ?? anticipation?.newId() ?? this.#ids();
     try {
-      await this.#publish(id, this.#encode(call, id, replyTo), call.destination, how, anticipation);
+      await this.#publish(id, encodeTask(this.#input(call, id, replyTo)), call.destination, how, anticipation);
     } catch (error) {
       anticipation?.forget(id);
       throw error;
@@ -203,14 +207,17 @@ class CeleryClient implements Client, PlanHost {
     return this.queues.get(queue).exchange.type;
   }
 
-  prepare(step: PlannedTask, replyTo: string, { priority = null, signal = null }: ApplyParts): Outgoing {
-    const { name, args, kwargs } = step;
-    const options = callOptionsOf(step.options);
-    if (signal !== null) options.signal = signal;
-    const task = this.taskOf(name);
-    const call = this.#prepare({ name, args, kwargs, options, task, fromWire: true, parent: null }, priority);
-    const id = call.options.taskId ?? this.#ids();
-    return new PlannedMessage(this.publisher, this.#encode(call, id, replyTo), call);
+  messages(replyTo: string, { priority = null, signal = null }: ApplyParts): PlanMessages {
+    return new PlanMessages(this.publisher, ({ name, args, kwargs, options: wire }) => {
+      const options = callOptionsOf(wire);
+      if (signal !== null) options.signal = signal;
+      const task = this.taskOf(name);
+      const call = this.#prepare({ name, args, kwargs, options, task, fromWire: true, parent: null }, priority);
+      const input = this.#input(call, call.options.taskId ?? this.#ids(), replyTo);
+      const { countdown, eta, expires } = call.options;
+      const repeatable = this.router.asksNamesOnly && !countdown && !eta && !expires;
+      return { message: encodeTask(input), input, target: call.destination, how: call.how, repeatable };
+    });
   }
 
   #prepare(request: SendRequest, inherited: number | null = null): PreparedCall {
@@ -233,9 +240,10 @@ class CeleryClient implements Client, PlanHost {
     return { name, args, kwargs, options: { ...options, rootId, parentId }, routed, destination, how };
   }
 
-  #encode({ name, args, kwargs, options, routed, destination }: PreparedCall, id: string, replyTo: string): Message {
+  #input(call: PreparedCall, id: string, replyTo: string): TaskMessageInput {
+    const { name, args, kwargs, options, routed, destination } = call;
     const { settings } = this.#parts;
-    const input = taskMessage({ name, id, args, kwargs }, options, routed, destination, {
+    return taskMessage({ name, id, args, kwargs }, options, routed, destination, {
       settings,
       zone: this.zone,
       nowMs: this.#now(),
@@ -248,7 +256,6 @@ class CeleryClient implements Client, PlanHost {
           "sent a task whose expires has passed; the broker drops it",
         ),
     });
-    return encodeTask(input);
   }
 
   /** Until the broker has confirmed it, or, sooner, until its result is there: then it held it. */
@@ -312,22 +319,6 @@ interface PreparedCall {
   readonly routed: Routed;
   readonly destination: Destination;
   readonly how: PublishHow;
-}
-
-class PlannedMessage implements Outgoing {
-  readonly #publisher: Publisher;
-  readonly #message: Message;
-  readonly #call: PreparedCall;
-
-  constructor(publisher: Publisher, message: Message, call: PreparedCall) {
-    this.#publisher = publisher;
-    this.#message = message;
-    this.#call = call;
-  }
-
-  publish(): Promise<void> {
-    return this.#publisher.publish(this.#message, this.#call.destination, this.#call.how);
-  }
 }
 
 function settled(): void {}

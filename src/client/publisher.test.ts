@@ -266,3 +266,50 @@ test("compression is named in a header of its own, and the caller's message stay
   expect(first?.message.body.length).toBeLessThan(message.body.length);
   expect(message.headers).toEqual({ task: "t" });
 });
+
+describe("many messages that go one way", () => {
+  const numbered = (count: number): Message[] =>
+    Array.from({ length: count }, (_, n) => ({ ...message, body: new TextEncoder().encode(`${n}`) }));
+  const bodies = () => transport.published.map(({ message: { body } }) => new TextDecoder().decode(body));
+
+  test("are sent in their order", async () => {
+    await publisherOf().publishAll(numbered(5), target);
+    expect(bodies()).toEqual(["0", "1", "2", "3", "4"]);
+    expect(transport.declared).toEqual(["q"]);
+  });
+
+  test("those that were not taken, and only those, are sent again", async () => {
+    transport.steps.push(...numbered(3).map(() => lost()));
+    await publisherOf({ task_publish_retry_policy: { interval_start: 0, interval_step: 0 } }).publishAll(
+      numbered(5),
+      target,
+    );
+    expect(bodies()).toEqual(["3", "4", "0", "1", "2"]);
+    expect(transport.attempts).toBe(8);
+  });
+
+  test("one that is refused for good fails them", async () => {
+    const refused = new PublishError("too large", target.address, { code: "MESSAGE_TOO_LARGE" });
+    transport.steps.push(lost(), refused);
+    await expect(publisherOf().publishAll(numbered(5), target)).rejects.toBe(refused);
+    expect(bodies()).toEqual(["2", "3", "4"]);
+  });
+
+  test("a queue that has gone is made again, once", async () => {
+    const nobody = () => new PublishError("nobody", target.address, { code: "UNROUTABLE" });
+    transport.steps.push(nobody(), nobody());
+    await publisherOf().publishAll(numbered(2), target);
+    expect(transport.declared).toEqual(["q", "q"]);
+    expect(bodies()).toEqual(["0", "1"]);
+    transport.steps.push(nobody(), nobody(), nobody(), nobody());
+    await expect(publisherOf().publishAll(numbered(2), target)).rejects.toMatchObject({ code: "UNROUTABLE" });
+  });
+
+  test("are compressed one by one", async () => {
+    await publisherOf({ task_compression: "gzip" }).publishAll([message, message], target);
+    expect(transport.published.map(({ message: { headers } }) => headers?.compression)).toEqual([
+      "application/x-gzip",
+      "application/x-gzip",
+    ]);
+  });
+});

@@ -15,7 +15,7 @@ import type { Log } from "../runtime/log.ts";
 import { type RetryPolicy, retryDelay } from "../settings/retry-policy-setting.ts";
 import type { Settings } from "../settings/settings.ts";
 import { ConnectionLost, PublishError, TransportClosed, TransportError } from "../transports/errors.ts";
-import type { Transport } from "../transports/transport.ts";
+import type { PublishFailure, Transport } from "../transports/transport.ts";
 
 /** What is known of the broker's connection, for the error of a publish that it did not take. Its owner keeps it up to date. */
 export interface BrokerState {
@@ -77,6 +77,23 @@ export class Publisher {
     return this.#retrying((signal) => this.#attempt(packed, target, how, signal), how, target.queue?.name ?? null);
   }
 
+  /**
+   * As `publish` of each, in their order. Resolves once the broker holds all; rejects when it has refused one for good, or some too
+   * often. The others may then have been sent.
+   */
+  publishAll(messages: readonly Message[], target: PublishTarget, how: PublishHow = {}): Promise<void> {
+    const compression = how.compression ?? this.#settings.task_compression;
+    let left = compression === null ? messages : messages.map((message) => compressed(message, compression));
+    const attempt = async (signal: AbortSignal) => {
+      const failures = await this.#attemptAll(left, target, how, signal);
+      const worst = failures.find(({ error }) => !isRetryable(error)) ?? failures[0];
+      if (worst === undefined) return;
+      left = pick(left, failures);
+      throw worst.error;
+    };
+    return this.#retrying(attempt, how, target.queue?.name ?? null);
+  }
+
   /** What must be done at the broker before a message can be made, under the same rules as the publish itself. */
   prepare<T>(act: () => Promise<T>, how: PublishHow = {}): Promise<T> {
     return this.#retrying((signal) => before(act(), signal), how, null);
@@ -121,19 +138,44 @@ export class Publisher {
 
   #attempt(message: Message, target: PublishTarget, how: PublishHow, signal: AbortSignal): Promise<void> {
     const declaring = target.queue === null ? true : this.#declare(target.queue);
-    const options = typeof how.mandatory === "boolean" ? { signal, mandatory: how.mandatory } : { signal };
+    const options = optionsOf(how, signal);
     const publish = () => this.#transport.publish(message, target.address, options);
     const published = declaring === true ? publish() : before(declaring, signal).then(publish);
-    const { queue } = target;
-    if (queue === null || target.address.exchange !== "" || this.#settings.lovage_declare !== "create")
-      return published;
+    const queue = this.#queueToMend(target);
+    if (queue === null) return published;
     return published.catch(async (error: unknown) => {
-      if (!(error instanceof PublishError && error.code === "UNROUTABLE")) throw error;
-      // The queue was deleted since it was declared (it expired, or someone removed it): make it again, once.
-      this.#declared.delete(queue.name);
-      await before(this.#transport.declare([queue]), signal);
+      if (!isUnroutable(error)) throw error;
+      await this.#mend(queue, signal);
       await publish();
     });
+  }
+
+  async #attemptAll(
+    messages: readonly Message[],
+    target: PublishTarget,
+    how: PublishHow,
+    signal: AbortSignal,
+  ): Promise<readonly PublishFailure[]> {
+    const declaring = target.queue === null ? true : this.#declare(target.queue);
+    if (declaring !== true) await before(declaring, signal);
+    const options = optionsOf(how, signal);
+    const failures = await sendAll(this.#transport, messages, target.address, options);
+    const queue = failures.length === 0 ? null : this.#queueToMend(target);
+    if (queue === null || !failures.every(({ error }) => isUnroutable(error))) return failures;
+    await this.#mend(queue, signal);
+    const again = await sendAll(this.#transport, pick(messages, failures), target.address, options);
+    return again.map(({ index, error }) => ({ index: failures[index]?.index ?? index, error }));
+  }
+
+  /** The queue that is made again when no queue takes a message. */
+  #queueToMend({ queue, address }: PublishTarget): Queue | null {
+    return address.exchange === "" && this.#settings.lovage_declare === "create" ? queue : null;
+  }
+
+  /** The queue was deleted since it was declared (it expired, or someone removed it): make it again, once. */
+  #mend(queue: Queue, signal: AbortSignal): Promise<void> {
+    this.#declared.delete(queue.name);
+    return before(this.#transport.declare([queue]), signal);
   }
 
   #connect(signal: AbortSignal): Promise<void> {
@@ -269,6 +311,29 @@ function sharedController(): AbortController {
 
 function isRetryable(error: unknown): boolean {
   return error instanceof TransportError && error.retryable;
+}
+
+function isUnroutable(error: unknown): boolean {
+  return error instanceof PublishError && error.code === "UNROUTABLE";
+}
+
+function optionsOf({ mandatory }: PublishHow, signal: AbortSignal): { mandatory?: boolean; signal: AbortSignal } {
+  return typeof mandatory === "boolean" ? { signal, mandatory } : { signal };
+}
+
+function pick(messages: readonly Message[], failures: readonly PublishFailure[]): Message[] {
+  return failures.flatMap(({ index }) => messages[index] ?? []);
+}
+
+async function sendAll(
+  transport: Transport,
+  messages: readonly Message[],
+  to: Address,
+  options: { mandatory?: boolean; signal: AbortSignal },
+): Promise<readonly PublishFailure[]> {
+  if (transport.publishAll !== undefined) return transport.publishAll(messages, to, options);
+  const sent = await Promise.allSettled(messages.map((message) => transport.publish(message, to, options)));
+  return sent.flatMap((outcome, index) => (outcome.status === "rejected" ? [{ index, error: outcome.reason }] : []));
 }
 
 /** Kombu does not remember such a declaration either (`Queue.can_cache_declaration`). */

@@ -1,5 +1,5 @@
 /** Which of a workflow's results are checked against which task's `returns`. */
-import { bodyOf, canvasType, membersOf } from "../../protocol/celery/canvas/links.ts";
+import { bodyOf, canvasType, membersOf } from "../../protocol/celery/canvas/parts.ts";
 import type { WireSignature } from "../../protocol/celery/signature.ts";
 import type { AnyTask } from "../tasks/definition.ts";
 import type { AnySchema } from "../tasks/standard-schema.ts";

@@ -49,6 +49,11 @@ export class Router {
     this.#byName = this.#routers.every((router) => router instanceof MapRoute) ? new Map() : null;
   }
 
+  /** Every router is a table: calls of one name with the same options go the same way, whatever their arguments. */
+  get asksNamesOnly(): boolean {
+    return this.#byName !== null;
+  }
+
   /** Merges call options, the first route that matches, and the default queue. */
   route(
     options: RouteOptions,

@@ -2,7 +2,8 @@
  * From checked options to the message that is sent: times, defaults of the task and of the settings, properties.
  * wire: celery-wire 1.2, 1.3, 1.5; celery/app/base.py `send_task`; celery/app/amqp.py `as_task_v2`.
  */
-import type { Embed, TaskMessageInput } from "../../protocol/celery/task-message.ts";
+import { ChainRest } from "../../protocol/celery/chain-tail.ts";
+import type { EmbedInput, TaskMessageInput } from "../../protocol/celery/task-message.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { MAX_PYTHON_MS, MIN_PYTHON_MS, parseIso } from "../../protocol/iso-time.ts";
 import type { MessageProperties } from "../../protocol/message.ts";
@@ -130,16 +131,17 @@ export function taskMessage(
   if (typeof options.kwargsrepr === "string") input.kwargsRepr = options.kwargsrepr;
   if (options.stamps) input.stamps = { ...options.stamps };
   if (routed.headers) input.headers = { ...routed.headers };
-  const embed = embedOf(options);
+  const embed = embedOf(options, around.serializer);
   if (embed !== null) input.embed = embed;
   const properties = propertiesOf(options);
   if (properties !== null) input.properties = properties;
   return input;
 }
 
-function embedOf({ link, linkError, chain, chord }: CheckedOptions): Partial<Embed> | null {
+function embedOf({ link, linkError, chain, chord }: CheckedOptions, serializer: Serializer): EmbedInput | null {
   if (!link && !linkError && !chain && !chord) return null;
-  return { callbacks: link ?? null, errbacks: linkError ?? null, chain: chain ?? null, chord: chord ?? null };
+  const links = chain instanceof ChainRest && serializer.prepare === undefined ? chain.links() : chain;
+  return { callbacks: link ?? null, errbacks: linkError ?? null, chain: links ?? null, chord: chord ?? null };
 }
 
 function propertiesOf(options: CheckedOptions): MessageProperties | null {

@@ -93,10 +93,31 @@ export function testChordCounter(name: string, make: () => Promise<{ ours: Count
     test("parts without an index last, and as many as were added", async () => {
       const { ours, theirs, group } = await two();
       await ours.start(group, { size: 1, header: null });
-      await theirs.addPart(group);
+      await theirs.addParts(group, 1);
       expect(await ours.returned(group, part(null, "late"))).toBeNull();
       const claim = await theirs.returned(group, part(7));
       expect(await claim?.collect()).toMatchObject({ parts: [{ result: 7 }, { result: "late" }] });
+    });
+
+    test("parts of one index in the order of their bytes, and those twice that are there twice", async () => {
+      const { ours, theirs, group } = await two();
+      await ours.start(group, { size: 5, header: null });
+      const named = (taskId: string, groupIndex: number) => ({ taskId, groupIndex, state: "SUCCESS", result: taskId });
+      await ours.returned(group, named("twin", 3));
+      await theirs.returned(group, named("b", 1));
+      await ours.returned(group, named("c", 1));
+      await theirs.returned(group, named("a", 1));
+      const claim = await theirs.returned(group, named("twin", 2));
+      const collected = ["a", "b", "c", "twin", "twin"].map((taskId) => expect.objectContaining({ taskId }));
+      expect(await claim?.collect()).toEqual({ parts: collected });
+    });
+
+    test("no more on a part that was added and could not be sent", async () => {
+      const { ours, group } = await two();
+      await ours.start(group, { size: 1, header: null });
+      await ours.addParts(group, 2);
+      await ours.addParts(group, -2);
+      expect(await ours.returned(group, part(0))).not.toBeNull();
     });
 
     test("a chord that failed no more", async () => {

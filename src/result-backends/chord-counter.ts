@@ -37,8 +37,8 @@ export interface ChordCounter {
    * form.
    */
   returned(groupId: string, part: ChordPart): Promise<ChordClaim | null>;
-  /** One more part will be returned (`add_to_chord`). */
-  addPart(groupId: string): Promise<void>;
+  /** So many more parts will be returned (`add_to_chord`); less than 0: they will not. */
+  addParts(groupId: string, count: number): Promise<void>;
 }
 
 /** The right, for a few seconds, to finish a chord. */

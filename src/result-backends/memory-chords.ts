@@ -1,6 +1,6 @@
 /**
  * Chords and groups of one process: the rules of Celery's scripts on Redis, with maps for keys. Values are kept encoded; chords are
- * bounded in number and time, oldest first.
+ * bounded in number, oldest first, and those whose body was sent make no room for themselves among the others.
  */
 import type { ResultTuple } from "../../protocol/celery/result-tuple.ts";
 import type {
@@ -29,13 +29,15 @@ class Chord {
   size: number | null = null;
   claim: MemoryClaim | null = null;
   claimEndsMs = 0;
-  /** The body was sent: parts that come once more change nothing. */
+  /** The body was sent: whoever has claimed it before cannot send it again. */
   done = false;
 }
 
 /** What several backends of one process share. */
 export class MemoryChordHub {
   readonly chords = new Map<string, Chord>();
+  /** Chords whose body was sent, which are remembered for a while: a part that comes again must not begin them anew. */
+  readonly done = new Map<string, true>();
   readonly groups = new Map<string, Uint8Array>();
 }
 
@@ -63,16 +65,16 @@ export class MemoryChords implements ChordCounter, GroupStore {
 
   async start(groupId: string, { size, header }: ChordStart): Promise<void> {
     if (header !== null) await this.save(header, groupId);
+    this.#hub.done.delete(this.#codec.key(groupId));
     const chord = this.#chord(groupId);
-    chord.done = false;
     chord.claim = null;
     chord.size = size;
   }
 
   async returned(groupId: string, part: ChordPart): Promise<ChordClaim | null> {
     const bytes = this.#encode([1, part.taskId, part.state, part.result]);
+    if (this.#hub.done.has(this.#codec.key(groupId))) return null;
     const chord = this.#chord(groupId);
-    if (chord.done) return null;
     const index = part.groupIndex ?? Number.POSITIVE_INFINITY;
     const member = `${part.taskId}:${index}`;
     if (!chord.parts.has(member)) chord.parts.set(member, { index, bytes });
@@ -84,15 +86,22 @@ export class MemoryChords implements ChordCounter, GroupStore {
     return claim;
   }
 
-  async addPart(groupId: string): Promise<void> {
-    this.#chord(groupId).added++;
+  async addParts(groupId: string, count: number): Promise<void> {
+    this.#chord(groupId).added += count;
   }
 
   async collect(groupId: string, chord: Chord): Promise<{ header: ResultTuple } | { parts: CollectedPart[] }> {
     const header = await this.restore(groupId);
     if (header !== null) return { header };
-    const kept = [...chord.parts.values()].sort((a, b) => (a.index === b.index ? 0 : a.index - b.index));
+    const kept = [...chord.parts.values()].sort((a, b) => (a.index === b.index ? inBytes(a, b) : a.index - b.index));
     return { parts: kept.map(({ bytes }) => readPart(this.#codec.decode(bytes))) };
+  }
+
+  /** The body was sent. */
+  finish(groupId: string): void {
+    const key = this.#codec.key(groupId);
+    this.#hub.chords.delete(key);
+    keep(this.#hub.done, key, true, this.#max);
   }
 
   async save(group: ResultTuple, groupId: string = group[0][0]): Promise<void> {
@@ -155,12 +164,18 @@ class MemoryClaim implements ChordClaim {
     chord.size = null;
     chord.claim = null;
     chord.done = true;
+    this.#chords.finish(this.groupId);
     return true;
   }
 
   async failed(): Promise<void> {
     this.#chord.size = null;
   }
+}
+
+/** As a sorted set of Redis orders members of one score. */
+function inBytes(a: KeptPart, b: KeptPart): number {
+  return Buffer.compare(a.bytes, b.bytes);
 }
 
 /** The entry becomes the youngest; the oldest make room. */

@@ -1,12 +1,15 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { compress, decompress } from "../runtime/compression.ts";
+import { silentLog } from "../runtime/log.ts";
 import { connectRedis, loadRedis, parseRedisUrl, type Redis, whenReady } from "../runtime/redis-connection.ts";
 import { testService } from "../testing/services.ts";
 import { TcpProxy } from "../testing/tcp-proxy.ts";
 import { countingCodec, testChordCounter } from "./chord-counter.contract.ts";
 import type { ChordPart } from "./chord-counter.ts";
+import { ChordKeys } from "./redis/chord-claim.ts";
 import type { RedisChordOptions } from "./redis/chords.ts";
+import { PartQueue } from "./redis/part-queue.ts";
 import { createRedisBackend, type RedisBackend } from "./redis.ts";
 import type { ContractRecord } from "./result-backend.contract.ts";
 
@@ -49,6 +52,35 @@ describe.skipIf(url === undefined)("chords on Redis", () => {
     };
   });
 
+  test("parts that are returned together are counted by few scripts, each part for itself", async () => {
+    const { prefix } = fresh();
+    const queue = new PartQueue({ ordered: true, expires: 1000, groupExpires: 0, claimSeconds: 6 });
+    const keys = new ChordKeys(`${prefix}g`);
+    const partOf = (index: number) => ({
+      taskId: `task-${index}`,
+      value: Buffer.from(`part ${index}`),
+      score: index,
+      token: `token-${index}`,
+    });
+    const evalsha = vi.spyOn(admin, "evalsha");
+    const others = new ChordKeys(`${prefix}other`);
+    await admin.set(keys.size, 250);
+    const answers = await Promise.all([
+      ...Array.from({ length: 250 }, (_, index) => queue.count(admin, keys, partOf(index))),
+      queue.count(admin, others, partOf(0)),
+      queue.count(admin, keys, partOf(7)),
+    ]);
+    expect(evalsha).toHaveBeenCalledTimes(3 + 1);
+    evalsha.mockRestore();
+    const rights = answers.map(({ right }) => right);
+    // The last one completes the chord; the one that came twice has the claim.
+    expect(rights.slice(0, 250)).toEqual(Array.from({ length: 250 }, (_, index) => (index === 249 ? 2 : 0)));
+    expect(answers[250]).toEqual({ right: 0, isWithoutSize: true });
+    expect(answers[251]).toEqual({ right: 1, isWithoutSize: false });
+    expect(await admin.get(keys.claim)).toBe("token-7");
+    expect(await admin.zcard(keys.parts)).toBe(250);
+  });
+
   test("the keys, members, scores and lifetimes are Celery's", async () => {
     const { prefix, group } = fresh();
     const chords = counter(prefix, { expires: 1000, groupExpires: 2000 });
@@ -71,6 +103,61 @@ describe.skipIf(url === undefined)("chords on Redis", () => {
     expect(await admin.keys(`${prefix}*`)).toEqual([key(prefix, ".c")]);
     expect(await admin.get(key(prefix, ".c"))).toBe("done");
     expect(await admin.ttl(key(prefix, ".c"))).toBe(300);
+  });
+
+  test("a member that is in the header twice counts twice beside the one that a Python worker has returned", async () => {
+    const { prefix, group } = fresh();
+    const chords = counter(prefix);
+    await chords.start(group, { size: 2, header: null });
+    await chords.returned(group, part(0, "same", "twin"));
+    await chords.returned(group, part(0, "same", "twin"));
+    const claim = await chords.returned(group, part(1, "same", "twin"));
+    expect(await claim?.collect()).toMatchObject({ parts: [{ result: "same" }, { result: "same" }] });
+    expect(await admin.zrange(key(prefix, ".j"), "0", "-1", "WITHSCORES")).toEqual([
+      '[1,"twin","SUCCESS","same"]',
+      "0",
+      '[3,"twin","SUCCESS","same"]',
+      "1",
+    ]);
+  });
+
+  test("a part that a worker of 5.6 has returned already is no twin of itself", async () => {
+    const { prefix, group } = fresh();
+    const chords = counter(prefix);
+    await chords.start(group, { size: 2, header: null });
+    await admin.zadd(key(prefix, ".j"), 1, '[1,"task-1","SUCCESS",1]');
+    expect(await chords.returned(group, part(1))).toBeNull();
+    expect(await chords.returned(group, part(0))).not.toBeNull();
+  });
+
+  test.each([true, false])("parts that the store has lost fail the chord at once (ordered: %s)", async (ordered) => {
+    const { prefix, group } = fresh();
+    const chords = counter(prefix, { ordered });
+    await chords.start(group, { size: 3, header: null });
+    await chords.returned(group, part(0));
+    await admin.del(key(prefix, ".j"));
+    const claim = await chords.returned(group, part(1));
+    await expect(claim?.collect()).rejects.toMatchObject({ code: "CHORD_PARTS_LOST" });
+    await claim?.failed();
+    expect(await chords.returned(group, part(2))).toBeNull();
+  });
+
+  test("a size that does not come is warned of once; one that comes is not", async () => {
+    const { prefix, group } = fresh();
+    const warned: unknown[] = [];
+    const log = { ...silentLog, warn: (fields: object) => void warned.push(fields) };
+    const backend = createRedisBackend({
+      codec: countingCodec(prefix),
+      urls: redisUrl,
+      log,
+      chords: { sizeSeconds: 0.2 },
+    });
+    open.push(backend);
+    await backend.chords?.returned("late", part(0));
+    await backend.chords?.start("late", { size: 2, header: null });
+    await backend.chords?.returned(group, part(0));
+    await backend.chords?.returned(group, part(1));
+    await expect.poll(() => warned).toEqual([{ chord: group, seconds: 0.2 }]);
   });
 
   test("in list mode the parts are in the order of their return", async () => {

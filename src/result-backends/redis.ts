@@ -10,21 +10,14 @@
 import { ImproperlyConfigured, ProtocolError } from "../../protocol/errors.ts";
 import { pause } from "../runtime/backoff.ts";
 import { type Log, silentLog } from "../runtime/log.ts";
-import {
-  connectionError,
-  connectRedis,
-  endRedis,
-  isRedisLoaded,
-  loadRedis,
-  parseRedisUrl,
-  type Redis,
-  RedisConnectionError,
-  type RedisTarget,
-} from "../runtime/redis-connection.ts";
+import { connectionError, parseRedisUrl, type Redis, type RedisConnectionError } from "../runtime/redis-connection.ts";
 import type { ChordCounter, GroupStore } from "./chord-counter.ts";
 import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
-import { type RedisChordOptions, RedisChords, RedisGroups } from "./redis/chords.ts";
-import { type Reader, ReadQueue } from "./redis/reads.ts";
+import { Awaited, AwaitedRead, type AwaitedReads } from "./redis/awaited.ts";
+import { type RedisChordOptions, RedisChords } from "./redis/chords.ts";
+import { Connections } from "./redis/connections.ts";
+import { RedisGroups } from "./redis/groups.ts";
+import { ReadQueue } from "./redis/reads.ts";
 import { type RedisScript, runScript, type ScriptArgument } from "./redis/script.ts";
 import { StoreQueue } from "./redis/store-queue.ts";
 import { Subscriptions } from "./redis/subscriptions.ts";
@@ -71,30 +64,19 @@ export interface RedisBackend<R> extends ResultBackend<R> {
 
 const lateReadMs = 20;
 
-class Awaited {
-  readonly id: string;
-  readonly channel: string;
-  /** Records pushed so far: a read that was sent before the last of them tells nothing new unless it is ready. */
-  pushes = 0;
-  constructor(id: string, channel: string) {
-    this.id = id;
-    this.channel = channel;
-  }
-}
-
 class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   readonly name = "redis";
   readonly can = { sharedReads: true, persistent: true };
   readonly chords?: ChordCounter;
   readonly groups?: GroupStore;
   readonly #options: RedisBackendOptions<R>;
-  readonly #target: RedisTarget;
   readonly #log: Log;
   readonly #values: ValueCodec<R>;
   readonly #stores: StoreQueue<R>;
   readonly #reads: ReadQueue;
   readonly #waits: Waits<R>;
   readonly #subscriptions: Subscriptions;
+  readonly #connections: Connections;
   /** By channel, which is the key. */
   readonly #awaited = new Map<string, Awaited>();
   /** Of channels not yet subscribed whose task may not have been sent: whether it still has not. */
@@ -102,23 +84,11 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   /** Channels to read once, if nothing has been pushed by then. */
   readonly #late: string[] = [];
   #lateTimer: NodeJS.Timeout | null = null;
-  #commands: Redis | null = null;
-  #listener: Redis | null = null;
-  #loading: Promise<void> | null = null;
-  /** Resolvers of those who wait for the command connection. */
-  #whenUp: (() => void)[] = [];
-  #refusal: RedisConnectionError | null = null;
   #closing: Promise<void> | null = null;
   readonly #closed = new AbortController();
 
   constructor(options: RedisBackendOptions<R>) {
     this.#options = options;
-    const { transportOptions = {} } = options;
-    const { master_name: masterName, sentinel_kwargs: sentinelKwargs } = transportOptions;
-    this.#target = parseRedisUrl(options.urls, {
-      ...(typeof masterName === "string" ? { masterName } : {}),
-      ...(isRecord(sentinelKwargs) ? { sentinelKwargs } : {}),
-    });
     this.#log = options.log ?? silentLog;
     this.#values = new ValueCodec(options.codec, options.compression);
     if (options.codec.group !== undefined) {
@@ -132,7 +102,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
       this.chords = new RedisChords(host, options.chords);
       this.groups = new RedisGroups(host, options.chords);
     }
-    const commands = () => readyOf(this.#commands);
+    const commands = () => this.#connections.commands;
     this.#stores = new StoreQueue({
       values: this.#values,
       client: commands,
@@ -145,7 +115,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
       onIdle: (id) => this.#stopAwaiting(options.codec.key(id)),
     });
     this.#subscriptions = new Subscriptions({
-      client: () => readyOf(this.#listener),
+      client: () => this.#connections.listener,
       onSubscribed: (channels) => {
         for (const channel of channels) {
           const unsent = this.#unsent.get(channel);
@@ -154,6 +124,22 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
           else if (!unsent()) this.#readSoon(channel);
         }
       },
+    });
+    this.#connections = new Connections({
+      ...connectionOptions(options),
+      log: this.#log,
+      onMessage: (channel, message) => this.#onMessage(channel, message),
+      isListening: () => this.#awaited.size > 0,
+      onCommandsUp: () => {
+        this.#stores.wake();
+        this.#reads.wake();
+      },
+      onListenerUp: () => this.#subscriptions.onConnected(),
+      onCommandsLost: (error) => this.#reads.rejectAll(error, (reader) => reader instanceof AwaitedRead),
+      onListenerLost: () => this.#subscriptions.onLost(),
+      onAway: (error) => this.#waits.storeIsAway(error),
+      onBack: () => this.#waits.storeIsBack(),
+      onRefused: (error) => this.#onRefused(error),
     });
   }
 
@@ -179,7 +165,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
 
   store(id: string, record: R): Promise<void> {
     if (this.#closing !== null) return Promise.reject(new BackendStoreError(id, "the result backend is closed"));
-    this.#connectCommands();
+    this.#connections.connectCommands();
     try {
       return this.#stores.push(id, record);
     } catch (error) {
@@ -189,7 +175,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
 
   async get(id: string, { exactly }: { exactly?: boolean } = {}): Promise<R | null> {
     const key = this.#values.codec.key(id);
-    await this.#up(id);
+    await this.#connections.up(id);
     const value = await new Promise<Buffer | null>((resolve, reject) => {
       this.#reads.push({
         key,
@@ -213,8 +199,8 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
       this.#waits.close();
       return wait;
     }
-    this.#connectCommands();
-    this.#connectListener();
+    this.#connections.connectCommands();
+    this.#connections.connectListener();
     if (!this.#awaited.has(channel)) this.#awaited.set(channel, new Awaited(id, channel));
     if (options.unsent) this.#unsent.set(channel, options.unsent);
     // a wait that joins others on a subscribed channel reads for itself
@@ -224,7 +210,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
 
   async forget(id: string): Promise<void> {
     const key = this.#values.codec.key(id);
-    const client = await this.#up(id);
+    const client = await this.#connections.up(id);
     try {
       await client.del(key);
     } catch (cause) {
@@ -237,7 +223,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   }
 
   connection(): Promise<Redis> {
-    return this.#up("");
+    return this.#connections.up("");
   }
 
   close(): Promise<void> {
@@ -247,108 +233,26 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
 
   async #close(): Promise<void> {
     this.#closed.abort();
+    this.#connections.close();
     this.#waits.close();
     this.#subscriptions.close();
     if (this.#lateTimer !== null) clearTimeout(this.#lateTimer);
-    if (this.#stores.pending > 0 && this.#refusal === null) {
+    if (this.#stores.pending > 0 && !this.#connections.isRefused) {
       const late = new AbortController();
       await Promise.race([this.#stores.drained(), pause(this.#options.drainMs ?? 5_000, late.signal)]);
       late.abort();
     }
     this.#stores.close();
     this.#reads.close(new BackendGetMetaError("", "the result backend is closed", { retryable: false }));
-    if (this.#commands !== null) endRedis(this.#commands);
-    if (this.#listener !== null) endRedis(this.#listener);
-    for (const resolve of this.#whenUp.splice(0)) resolve();
-  }
-
-  // ------------------------------------------------------------------------------------------------------- connections
-
-  #connectCommands(): void {
-    if (!isRedisLoaded()) return this.#load();
-    this.#commands ??= this.#connect("results", () => {
-      this.#stores.wake();
-      this.#reads.wake();
-      for (const resolve of this.#whenUp.splice(0)) resolve();
-    });
-  }
-
-  /** What was asked for meanwhile waits as it does for a connection. */
-  #load(): void {
-    this.#loading ??= loadRedis().then(
-      () => {
-        if (this.#closing !== null) return;
-        this.#connectCommands();
-        if (this.#awaited.size > 0) this.#connectListener();
-      },
-      (error: unknown) => {
-        this.#loading = null;
-        this.#onRefused(new RedisConnectionError(text(error), true, { cause: error }));
-      },
-    );
-  }
-
-  #connectListener(): void {
-    if (this.#listener !== null || !isRedisLoaded()) return;
-    this.#listener = this.#connect("results-listener", () => this.#subscriptions.onConnected());
-    this.#listener.on("messageBuffer", this.#onMessage);
-  }
-
-  #connect(purpose: string, onConnected: () => void): Redis {
-    const { tls, connectTimeoutMs, answerTimeoutMs } = this.#options;
-    return connectRedis(this.#target, {
-      purpose,
-      ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
-      ...(answerTimeoutMs === undefined ? {} : { answerTimeoutMs }),
-      ...(tls === undefined ? {} : { tls }),
-      onConnected: () => {
-        this.#refusal = null;
-        onConnected();
-        if (readyOf(this.#commands) && (this.#listener === null || readyOf(this.#listener))) this.#waits.storeIsBack();
-      },
-      onLost: (error) => {
-        this.#log.warn({ err: error, purpose }, "the connection to the result store has gone; reconnecting");
-        if (purpose === "results") this.#reads.rejectAll(error, (reader) => reader instanceof AwaitedRead);
-        else this.#subscriptions.onLost();
-        this.#waits.storeIsAway(error);
-      },
-      onRetry: (error, delayMs) => {
-        this.#log.warn({ err: error, purpose, delayMs }, "the result store cannot be reached; trying again");
-        this.#waits.storeIsAway(error);
-        if (error.refused) this.#onRefused(error);
-      },
-    });
+    this.#connections.end();
   }
 
   /** Wrong credentials and the like: nobody is left waiting for what cannot come, though attempts go on. */
   #onRefused(error: RedisConnectionError): void {
-    this.#refusal = error;
     this.#stores.rejectAll(error.message, false);
     for (const id of [...this.#waits.ids()]) {
       this.#waits.fail(id, new BackendGetMetaError(id, error.message, { cause: error, retryable: false }));
     }
-    for (const resolve of this.#whenUp.splice(0)) resolve();
-  }
-
-  /** The command connection, or `BackendGetMetaError` when it does not come up within the grace time. */
-  async #up(id: string): Promise<Redis> {
-    if (this.#closing !== null) throw new BackendGetMetaError(id, "the result backend is closed", { retryable: false });
-    this.#connectCommands();
-    if (readyOf(this.#commands) === null) {
-      const late = new AbortController();
-      await Promise.race([
-        new Promise<void>((resolve) => this.#whenUp.push(resolve)),
-        pause(this.#options.graceMs ?? 1_000, late.signal),
-      ]);
-      late.abort();
-    }
-    const client = readyOf(this.#commands);
-    if (client !== null) return client;
-    const refusal = this.#refusal;
-    throw new BackendGetMetaError(id, refusal?.message ?? "the result store is away", {
-      cause: refusal ?? undefined,
-      retryable: refusal === null,
-    });
   }
 
   // ----------------------------------------------------------------------------------------------------------- waiting
@@ -359,13 +263,13 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
     this.#subscriptions.drop(channel);
   }
 
-  readonly #onMessage = (channel: Buffer, message: Buffer): void => {
+  #onMessage(channel: Buffer, message: Buffer): void {
     const key = channel.toString();
     const awaited = this.#awaited.get(key);
     if (awaited === undefined) return; // unsubscribed a moment ago
     awaited.pushes++;
     this.#offer(awaited, message);
-  };
+  }
 
   /**
    * A task sent while its channel was being subscribed has hardly ended before that: most results are pushed within the delay,
@@ -413,48 +317,24 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   }
 }
 
-/** What an `AwaitedRead` tells its backend. */
-interface AwaitedReads {
-  onRead(read: AwaitedRead, value: Buffer | null): void;
-  onReadFailed(read: AwaitedRead, error: unknown): void;
-}
-
-/** The one read after subscribing. When its connection fails it is asked again with the next one. */
-class AwaitedRead implements Reader {
-  readonly awaited: Awaited;
-  readonly #owner: AwaitedReads;
-  readonly #pushesBefore: number;
-
-  constructor(awaited: Awaited, owner: AwaitedReads) {
-    this.awaited = awaited;
-    this.#owner = owner;
-    this.#pushesBefore = awaited.pushes;
-  }
-
-  get key(): string {
-    return this.awaited.channel;
-  }
-
-  /** A push came after this read was asked for. */
-  get overtaken(): boolean {
-    return this.awaited.pushes !== this.#pushesBefore;
-  }
-
-  onValue(value: Buffer | null): void {
-    this.#owner.onRead(this, value);
-  }
-
-  onError(error: unknown): void {
-    this.#owner.onReadFailed(this, error);
-  }
-}
-
 export function createRedisBackend<R>(options: RedisBackendOptions<R>): RedisBackend<R> {
   return new RedisResultBackend(options);
 }
 
-function readyOf(client: Redis | null): Redis | null {
-  return client?.status === "ready" ? client : null;
+function connectionOptions<R>(options: RedisBackendOptions<R>) {
+  const { urls, transportOptions = {}, tls, connectTimeoutMs, answerTimeoutMs, graceMs } = options;
+  const { master_name: masterName, sentinel_kwargs: sentinelKwargs } = transportOptions;
+  const target = parseRedisUrl(urls, {
+    ...(typeof masterName === "string" ? { masterName } : {}),
+    ...(isRecord(sentinelKwargs) ? { sentinelKwargs } : {}),
+  });
+  return {
+    target,
+    ...(tls === undefined ? {} : { tls }),
+    ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+    ...(answerTimeoutMs === undefined ? {} : { answerTimeoutMs }),
+    ...(graceMs === undefined ? {} : { graceMs }),
+  };
 }
 
 /** Another program keeps something else under the key of a result. */

@@ -306,7 +306,7 @@ export const TABLE = {
   lovage_fail_unreachable: setting(
     bool,
     true,
-    "Fail chords with an ignored, rejected or unregistered part, and all behind a failure; false: some hang (Celery).",
+    "Fail results and chords that wait for a dropped step (ignored, expired, unregistered, …); false: they hang (Celery).",
   ),
   lovage_result_lost_after: setting(
     nullable(seconds()),

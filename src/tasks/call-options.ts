@@ -2,6 +2,8 @@
  * The options of a call: Celery's `apply_async` options in camelCase, checked before anything is sent.
  * wire: celery-wire 1.2, 2.1; celery/app/task.py `apply_async`; celery/app/base.py `send_task`.
  */
+
+import { ChainRest } from "../../protocol/celery/chain-tail.ts";
 import type { WireSignature } from "../../protocol/celery/signature.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { parseIso } from "../../protocol/iso-time.ts";
@@ -19,6 +21,7 @@ import {
 import { parseRetryPolicy, type RetryPolicyInput } from "../settings/retry-policy-setting.ts";
 import { didYouMean } from "../settings/suggest.ts";
 import { snakeCase } from "./signature-options.ts";
+import { stampsByName } from "./stamp-names.ts";
 
 /** An instant: a `Date` (also a `PyDateTime`, whose zone and microseconds are kept), or ISO 8601 text, sent as it is. */
 export type Instant = Date | string;
@@ -134,6 +137,10 @@ const signatures = structured("a signature or an array of them", (value, at): re
   return value.map((entry: unknown, index) => signature.parse(entry, `${at}[${index}]`));
 });
 
+const chain = structured("a signature or an array of them", (value, at): readonly WireSignature[] | ChainRest =>
+  value instanceof ChainRest ? value : signatures.parse(value, at),
+);
+
 function isSignature(value: unknown): value is WireSignature {
   return typeof value === "object" && value !== null && "task" in value && typeof value.task === "string";
 }
@@ -185,12 +192,12 @@ const KINDS = {
   groupIndex: number({ integer: true }),
   link: signatures,
   linkError: signatures,
-  chain: signatures,
+  chain,
   chord: signature,
   retries: count(),
   replacedTaskNesting: count(),
   stampedHeaders: names,
-  stamps: dict,
+  stamps: stampsByName,
   origin: anyText,
   correlationId: anyText,
   messageId: anyText,

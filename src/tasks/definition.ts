@@ -5,73 +5,18 @@
 import type { Signature as Parameters, ParamSpec } from "../../protocol/binding.ts";
 import { chunksOf, mapOf } from "../../protocol/celery/canvas/compose.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
-import { bool, count, dict, type Kind, mismatch, nullable, seconds, structured, text } from "../settings/kinds.ts";
+import { mismatch } from "../settings/kinds.ts";
 import { checkOptionObject } from "../settings/option-object.ts";
-import { didYouMean } from "../settings/suggest.ts";
+import { checkBehaviour, type TaskBehaviour } from "./behaviour.ts";
 import { splitCall } from "./call-arguments.ts";
 import type { TaskContext } from "./context.ts";
 import { TaskArgumentError } from "./errors.ts";
-import { SIGNATURE_PARTS, Signature, type SignatureOptions, taskSignature } from "./signature.ts";
+import { ownItems, SIGNATURE_PARTS, Signature, type SignatureOptions, taskSignature } from "./signature.ts";
 import type { Beginnings, Endings, Missing } from "./signature-types.ts";
 import type { AnySchema, SchemaInput, SchemaOutput } from "./standard-schema.ts";
 
 /** Parameter name to schema, in the order of the Python signature. `*name` collects further positional arguments, `**name` further keywords. */
 export type ParamSchemas = Readonly<Record<string, AnySchema>>;
-
-type ErrorClass = abstract new (...args: never[]) => Error;
-
-/** What a definition says besides parameters and result; each mirrors the Celery task attribute of the same name. */
-export interface TaskBehaviour {
-  /** Errors that make the task retry by itself. */
-  autoretryFor?: readonly ErrorClass[];
-  /** Errors that never do, although `autoretryFor` matches. */
-  dontAutoretryFor?: readonly ErrorClass[];
-  /** Options of the automatic retry; without `retryBackoff`, `countdown` is its delay in seconds. */
-  retryKwargs?: { countdown?: number; maxRetries?: number | null };
-  /** Exponential delay: true is factor 1, a number is the factor in seconds. @default false */
-  retryBackoff?: boolean | number;
-  /** Longest backoff in seconds. @default 600 */
-  retryBackoffMax?: number;
-  /** A random whole number of seconds from 0 to the backoff instead of the backoff itself. @default true */
-  retryJitter?: boolean;
-  /** Attempts after the first; null: no limit. @default 3 */
-  maxRetries?: number | null;
-  /** Seconds. @default 180 */
-  defaultRetryDelay?: number;
-  /** Ack after the end instead of at the start. @default `task_acks_late` */
-  acksLate?: boolean;
-  /** @default `task_acks_on_failure_or_timeout` */
-  acksOnFailureOrTimeout?: boolean;
-  /** @default `task_acks_on_failure`, else `acksOnFailureOrTimeout` */
-  acksOnFailure?: boolean;
-  /** @default `task_acks_on_timeout`, else `acksOnFailureOrTimeout` */
-  acksOnTimeout?: boolean;
-  /** @default `task_reject_on_worker_lost` */
-  rejectOnWorkerLost?: boolean;
-  /** Store STARTED when the task starts. @default `task_track_started` */
-  trackStarted?: boolean;
-  /** @default `task_ignore_result` */
-  ignoreResult?: boolean;
-  /** @default `task_store_errors_even_if_ignored` */
-  storeErrorsEvenIfIgnored?: boolean;
-  /** Hard limit in seconds. @default `task_time_limit` */
-  timeLimit?: number;
-  /** Soft limit in seconds. @default `task_soft_time_limit` */
-  softTimeLimit?: number;
-  /** Errors that are part of the task's normal life: logged as information, without stack. */
-  throws?: readonly ErrorClass[];
-  /** Defaults of a call: each is overridden by the call's own option. */
-  queue?: string;
-  exchange?: string;
-  routingKey?: string;
-  priority?: number;
-  /** Seconds from the call. */
-  expires?: number;
-  serializer?: string;
-  compression?: string;
-  /** Typed calls travel as positional arguments instead of keywords. @default false */
-  positional?: boolean;
-}
 
 export interface TaskOptions<P extends ParamSchemas | undefined, S extends AnySchema | undefined>
   extends TaskBehaviour {
@@ -131,12 +76,12 @@ export interface TaskDefinition<Call, Result> extends TaskType<Call, Result> {
   readonly si: ImmutableSignatureMaker<Call, Result>;
   /** With keywords and options, unchecked. */
   signature(parts?: SignatureParts): Signature<unknown[], Result>;
-  /** Runs the task for each item in turn, inside one task. */
-  map(items: readonly FirstArgument<Call>[]): Signature<unknown[], Result[]>;
+  /** Runs the task for each item of an array or another iterable in turn, inside one task. */
+  map(items: Iterable<FirstArgument<Call>>): Signature<unknown[], Result[]>;
   /** The same with each item's elements as arguments. */
-  starmap(items: readonly ArgumentList<Call>[]): Signature<unknown[], Result[]>;
+  starmap(items: Iterable<ArgumentList<Call>>): Signature<unknown[], Result[]>;
   /** A group of such tasks, with `size` items each. */
-  chunks(items: readonly ArgumentList<Call>[], size: number): Signature<unknown[], Result[][], "group">;
+  chunks(items: Iterable<ArgumentList<Call>>, size: number): Signature<unknown[], Result[][], "group">;
 }
 
 export type SignatureMaker<Call, Result> = Call extends readonly unknown[]
@@ -247,18 +192,18 @@ class DefinedTask implements TaskDefinition<unknown[], unknown> {
     return options === undefined ? made : made.set(options);
   }
 
-  map(items: readonly unknown[]): Signature<unknown[], unknown[]> {
-    return new Signature(mapOf("celery.map", taskSignature(this.name), listOf(items, `${this.name}: map()`)));
+  map(items: Iterable<unknown>): Signature<unknown[], unknown[]> {
+    return new Signature(mapOf("celery.map", taskSignature(this.name), ownItems(items, `${this.name}: map()`)));
   }
 
-  starmap(items: readonly (readonly unknown[])[]): Signature<unknown[], unknown[]> {
-    return new Signature(mapOf("celery.starmap", taskSignature(this.name), listOf(items, `${this.name}: starmap()`)));
+  starmap(items: Iterable<readonly unknown[]>): Signature<unknown[], unknown[]> {
+    return new Signature(mapOf("celery.starmap", taskSignature(this.name), ownItems(items, `${this.name}: starmap()`)));
   }
 
-  chunks(items: readonly (readonly unknown[])[], size: number): Signature<unknown[], unknown[][], "group"> {
+  chunks(items: Iterable<readonly unknown[]>, size: number): Signature<unknown[], unknown[][], "group"> {
     if (!Number.isInteger(size) || size < 1)
       throw mismatch(`${this.name}: size of chunks`, "a whole number of at least 1", size);
-    return new Signature(chunksOf(taskSignature(this.name), listOf(items, `${this.name}: chunks()`), size));
+    return new Signature(chunksOf(taskSignature(this.name), ownItems(items, `${this.name}: chunks()`), size));
   }
 
   #signature(given: readonly unknown[], immutable: boolean): Signature<unknown[], unknown> {
@@ -271,11 +216,6 @@ class DefinedTask implements TaskDefinition<unknown[], unknown> {
     const { args, kwargs } = splitCall(this, byName ? given[0] : given);
     return new Signature(taskSignature(this.name, args, kwargs, immutable));
   }
-}
-
-function listOf<Item>(items: readonly Item[], at: string): readonly Item[] {
-  if (!Array.isArray(items)) throw mismatch(`${at}: the items`, "an array", items);
-  return items;
 }
 
 /** What `task()` has made, here or by another copy of this package. */
@@ -342,78 +282,4 @@ function acceptsAbsence(schema: AnySchema): boolean {
   } catch {
     return false;
   }
-}
-
-const errorClasses = structured("an array of error classes", (value, at) => {
-  if (!Array.isArray(value)) throw mismatch(at, "an array of error classes", value);
-  for (const [index, entry] of value.entries()) {
-    if (typeof entry !== "function") throw mismatch(`${at}[${index}]`, "an error class", entry);
-  }
-});
-
-const retryBackoff = structured("true, false or a number of seconds", (value, at) => {
-  if (typeof value !== "boolean" && !(typeof value === "number" && value >= 0)) {
-    throw mismatch(at, "true, false or a number of seconds", value);
-  }
-});
-
-const retryKwargs = structured("an object", (value, at) => {
-  for (const [key, entry] of Object.entries(dict.parse(value, at))) {
-    const kind = key === "countdown" ? seconds() : key === "maxRetries" ? nullable(count()) : null;
-    if (kind === null) throw new ImproperlyConfigured(`${at}: unknown option ${JSON.stringify(key)}`);
-    if (entry !== undefined) kind.parse(entry, `${at}.${key}`);
-  }
-});
-
-/** `Infinity` is a way to say that there is none. */
-const limit = structured("a number of seconds, at least 0", (value, at) => {
-  if (!(typeof value === "number" && value >= 0)) throw mismatch(at, "a number of seconds, at least 0", value);
-});
-
-const BEHAVIOUR: { readonly [K in keyof Required<TaskBehaviour>]: Kind<unknown> } = {
-  autoretryFor: errorClasses,
-  dontAutoretryFor: errorClasses,
-  retryKwargs,
-  retryBackoff,
-  retryBackoffMax: limit,
-  retryJitter: bool,
-  maxRetries: nullable(count()),
-  defaultRetryDelay: seconds(),
-  acksLate: bool,
-  acksOnFailureOrTimeout: bool,
-  acksOnFailure: bool,
-  acksOnTimeout: bool,
-  rejectOnWorkerLost: bool,
-  trackStarted: bool,
-  ignoreResult: bool,
-  storeErrorsEvenIfIgnored: bool,
-  timeLimit: limit,
-  softTimeLimit: limit,
-  throws: errorClasses,
-  queue: text,
-  exchange: text,
-  routingKey: structured("a text", (value, at) => {
-    if (typeof value !== "string") throw mismatch(at, "a text", value);
-  }),
-  priority: count({ max: 255 }),
-  expires: seconds(),
-  serializer: text,
-  compression: text,
-  positional: bool,
-};
-
-const BEHAVIOUR_NAMES = Object.keys(BEHAVIOUR);
-
-function checkBehaviour(name: string, behaviour: TaskBehaviour): void {
-  for (const [key, value] of Object.entries(behaviour)) {
-    if (!isBehaviour(key)) {
-      const hint = didYouMean(key, BEHAVIOUR_NAMES);
-      throw new ImproperlyConfigured(`task ${name}: unknown option ${JSON.stringify(key)}${hint}`);
-    }
-    if (value !== undefined) BEHAVIOUR[key].parse(value, `task ${name}: ${key}`);
-  }
-}
-
-function isBehaviour(key: string): key is keyof TaskBehaviour {
-  return Object.hasOwn(BEHAVIOUR, key);
 }

@@ -8,8 +8,9 @@ import { saferepr } from "../../protocol/saferepr.ts";
 import { PyDateTime } from "../../protocol/values.ts";
 import { count, dict, mismatch, nullable, number } from "../settings/kinds.ts";
 import { didYouMean } from "../settings/suggest.ts";
+import type { TaskBehaviour } from "./behaviour.ts";
 import type { RetryOptions } from "./context.ts";
-import type { AnyTask, TaskBehaviour } from "./definition.ts";
+import type { AnyTask } from "./definition.ts";
 import { MaxRetriesExceededError } from "./errors.ts";
 import { Retry, type RetryTime, TaskSignal } from "./signals.ts";
 

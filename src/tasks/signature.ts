@@ -3,15 +3,17 @@
  * changes; every method gives a new one. Its JSON is Celery's own. wire: celery-wire 2.1; celery/canvas.py `Signature`.
  */
 import { cloned, piped } from "../../protocol/celery/canvas/compose.ts";
-import { errorLinked, linked, madeImmutable } from "../../protocol/celery/canvas/links.ts";
+import { errorLinked, linked, madeImmutable } from "../../protocol/celery/canvas/link.ts";
 import { type Stamps, stamped, type WireVisitor } from "../../protocol/celery/canvas/stamp.ts";
 import { encodeSignature, type WireSignature } from "../../protocol/celery/signature.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { bool, dict, mismatch, structured } from "../settings/kinds.ts";
 import { checkOptionObject, type OptionKinds } from "../settings/option-object.ts";
 import { type ApplyAsyncOptions, checkOptions } from "./call-options.ts";
+import { ownData, ownRecord } from "./own-data.ts";
 import { wireOptionsOf } from "./signature-options.ts";
 import type { AnySignature, Beginnings, MustFollow, Piped, Shape } from "./signature-types.ts";
+import { checkStampNames } from "./stamp-names.ts";
 
 /** Options of a signature: those of a call, and whether it refuses results of what comes before it. */
 export interface SignatureOptions extends ApplyAsyncOptions {
@@ -49,6 +51,9 @@ export interface StampOptions {
   append?: boolean;
 }
 
+/** The data itself, where nobody changes it. */
+let wireIn: (signature: AnySignature) => WireSignature;
+
 /**
  * `Takes`: the arguments that may be put in front (`[]`: it is complete), as a union of tuples. `Result`: what it gives.
  * `Of`: whether that is one result or a group's.
@@ -60,6 +65,10 @@ export class Signature<Takes extends readonly unknown[] = never, Result = unknow
   declare readonly types?: { readonly takes: (takes: Takes) => void; readonly result: Result; readonly of: Of };
   readonly #wire: WireSignature;
 
+  static {
+    wireIn = (signature) => signature.#wire;
+  }
+
   /** Of data that is a signature already; `signatureFrom` checks first. */
   constructor(wire: WireSignature) {
     this.#wire = wire;
@@ -70,14 +79,14 @@ export class Signature<Takes extends readonly unknown[] = never, Result = unknow
     return this.#wire.task;
   }
   get args(): readonly unknown[] {
-    return this.#wire.args;
+    return ownArray(this.#wire.args);
   }
   get kwargs(): Record<string, unknown> {
-    return this.#wire.kwargs;
+    return ownRecord(this.#wire.kwargs);
   }
   /** Under their names on the wire (`task_id`, `link_error`, …). */
   get options(): Record<string, unknown> {
-    return this.#wire.options;
+    return ownRecord(this.#wire.options);
   }
   get subtask_type(): string | null {
     return this.#wire.subtask_type;
@@ -140,23 +149,24 @@ export class Signature<Takes extends readonly unknown[] = never, Result = unknow
 
   /** Stamps every task in it, and their callbacks and errbacks, with these values. */
   stamp(stamps: Stamps, { append = false }: StampOptions = {}): this {
-    dict.parse(stamps, "stamp(): the stamps");
-    return this.#like(stamped(this.#wire, stamps, { visitor: null, append }));
+    checkStampNames(dict.parse(stamps, "stamp(): the stamps"), "stamp()");
+    return this.#like(stamped(this.#wire, ownRecord(stamps), { visitor: null, append }));
   }
 
   /** Stamps every part with what the visitor answers, beside `stamps`. */
   stampWith(visitor: StampingVisitor, { stamps = {}, append = false }: StampOptions & { stamps?: Stamps } = {}): this {
-    return this.#like(stamped(this.#wire, stamps, { visitor: wireVisitor(visitor), append }));
+    checkStampNames(dict.parse(stamps, "stampWith(): the stamps"), "stampWith()");
+    return this.#like(stamped(this.#wire, ownRecord(stamps), { visitor: wireVisitor(visitor), append }));
   }
 
-  /** As it travels. */
+  /** As it travels, in a copy of your own. */
   toJSON(): WireSignature {
-    return this.#wire;
+    return { ...this.#wire, args: this.args, kwargs: this.kwargs, options: this.options };
   }
 
   #checked(options: ApplyAsyncOptions): Record<string, unknown> {
     checkOptions(options, { task: this.#wire.task });
-    return wireOptionsOf(options);
+    return ownRecord(wireOptionsOf(options));
   }
 
   #like(wire: WireSignature): this {
@@ -166,10 +176,21 @@ export class Signature<Takes extends readonly unknown[] = never, Result = unknow
 
 /** Only what the visitor has: what it lacks has a meaning. */
 function wireVisitor(visitor: StampingVisitor): WireVisitor {
+  const at = "stampWith(): the visitor";
+  if (typeof visitor !== "object" || visitor === null) throw mismatch(at, "an object", visitor);
   const wire: Record<string, unknown> = {};
   for (const name of VISITS) {
-    if (visitor[name] === undefined) continue;
-    wire[name] = (part: WireSignature, stamps: Stamps) => visitor[name]?.(new Signature(part), stamps);
+    const visit: unknown = visitor[name];
+    if (visit === undefined) continue;
+    if (typeof visit !== "function") throw mismatch(`${at}: ${name}`, "a function", visit);
+    wire[name] = (part: WireSignature, stamps: Stamps) => {
+      const answer: unknown = visitor[name]?.(new Signature(part), stamps);
+      if (answer === undefined || answer === null) return answer;
+      const at = `stampWith(): what ${name} answers`;
+      const own = ownRecord(dict.parse(answer, at));
+      checkStampNames(own, at);
+      return own;
+    };
   }
   return wire;
 }
@@ -197,19 +218,47 @@ export const SIGNATURE_PARTS: OptionKinds = { ...CLONE_PARTS, immutable: bool };
 
 /** A signature's JSON. Throws `ImproperlyConfigured` for what is none: of a task, `s()` makes one. */
 export function wireOf(value: unknown, at: string): WireSignature {
-  if (value instanceof Signature) return value.toJSON();
+  if (value instanceof Signature) return wireIn(value);
   const isTask = typeof value === "object" && value !== null && "handler" in value && "name" in value;
   const hint = isTask ? `; ${String(value.name)} is a task: its method s(…) makes one of it` : "";
   throw new ImproperlyConfigured(`${mismatch(at, "a signature", value).message}${hint}`);
 }
 
-/** Arguments may be signatures: they travel as data. */
-export function plain(value: unknown): unknown {
-  return value instanceof Signature ? value.toJSON() : value;
+/** Arguments may be signatures, and contain some: they travel as data. */
+function plain(value: unknown): unknown {
+  return ownData(value, wireOrSelf);
 }
 
-export function plainMembers(kwargs: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(kwargs).map(([name, value]) => [name, plain(value)]));
+function plainMembers(kwargs: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return ownRecord(kwargs, wireOrSelf);
+}
+
+function wireOrSelf(value: object): unknown {
+  return value instanceof Signature ? wireIn(value) : value;
+}
+
+function ownArray(values: readonly unknown[]): readonly unknown[] {
+  return values.map((value) => ownData(value));
+}
+
+/** Signatures given one by one, or as iterables of signatures. What is neither is left for `wireOf` to refuse. */
+export function flattened(given: readonly unknown[]): unknown[] {
+  return given.flatMap((one) => (isIterable(one) && !(one instanceof Signature) ? Array.from(one) : [one]));
+}
+
+export function isIterable(value: unknown): value is Iterable<unknown> {
+  return typeof value === "object" && value !== null && Symbol.iterator in value;
+}
+
+/** Items of anything that can be walked through once. Throws `ImproperlyConfigured` for a text, and for what cannot. */
+export function itemsOf<Item>(items: Iterable<Item>, at: string): Item[] {
+  if (!isIterable(items)) throw mismatch(`${at}: the items`, "an array or another iterable", items);
+  return Array.from(items);
+}
+
+/** The same for arguments of a map, in a copy of our own. */
+export function ownItems(items: Iterable<unknown>, at: string): unknown[] {
+  return itemsOf(items, at).map(plain);
 }
 
 /** A signature of a task by its name. */

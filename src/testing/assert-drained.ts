@@ -1,6 +1,7 @@
 /** Nothing was left behind: no message waits, and none is held by a consumer. */
 import type { Transport } from "../transports/transport.ts";
 import { NotDrained, WaitTimeout } from "./errors.ts";
+import { knownOptions, type NamesOf } from "./known-options.ts";
 import { type RabbitmqApi, rabbitmqApi } from "./rabbitmq-api.ts";
 import { waitFor } from "./wait.ts";
 
@@ -13,6 +14,11 @@ export interface DrainOptions {
   /** Redis only: the prefix of Kombu's `global_keyprefix`. @default "" */
   keyPrefix?: string;
 }
+
+const drainOptions: NamesOf<DrainOptions> = {
+  timeout: true,
+  keyPrefix: true,
+};
 
 interface Left {
   queue: string;
@@ -29,6 +35,7 @@ export async function assertDrained(
   queues: readonly string[],
   options: DrainOptions = {},
 ): Promise<void> {
+  knownOptions(options, drainOptions, "assertDrained()");
   const { timeout, keyPrefix = "" } = options;
   await using look = await openLook(target, queues, keyPrefix);
   let left: Left[] = [];

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { HarnessError } from "./errors.ts";
 import { packageRoot } from "./fixture-files.ts";
+import { knownOptions, type NamesOf } from "./known-options.ts";
 import { PeerProcess } from "./peer-process.ts";
 
 export interface NodeWorkerOptions {
@@ -25,8 +26,22 @@ export interface NodeWorkerOptions {
   timeout?: number;
 }
 
+const nodeWorkerOptions: NamesOf<NodeWorkerOptions> = {
+  module: true,
+  script: true,
+  args: true,
+  execArgv: true,
+  node: true,
+  cwd: true,
+  env: true,
+  ready: true,
+  logFile: true,
+  timeout: true,
+};
+
 /** Starts a worker process and resolves when it says that it is ready. Disposal stops it warm, then for good. */
 export async function startNodeWorker(options: NodeWorkerOptions): Promise<PeerProcess> {
+  knownOptions(options, nodeWorkerOptions, "startNodeWorker()");
   const worker = await PeerProcess.start(options.node ?? process.execPath, {
     name: options.module ?? options.script ?? "node-worker",
     args: [...(options.execArgv ?? []), ...program(options), ...(options.args ?? [])],

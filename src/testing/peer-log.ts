@@ -1,6 +1,7 @@
 /** The output of a process, kept in bounded memory and waited upon. */
 import { createWriteStream, type WriteStream } from "node:fs";
 import { PeerFailed, WaitTimeout } from "./errors.ts";
+import { knownOptions, type NamesOf } from "./known-options.ts";
 import { defaultWaitMs } from "./wait.ts";
 
 /** Characters kept; older output is dropped. */
@@ -12,6 +13,11 @@ export interface LogWaitOptions {
   /** Look only at what came after this `mark()`. @default 0, everything */
   after?: number;
 }
+
+const logWaitOptions: NamesOf<LogWaitOptions> = {
+  timeout: true,
+  after: true,
+};
 
 export class PeerLog {
   readonly #name: string;
@@ -61,6 +67,7 @@ export class PeerLog {
 
   /** Resolves with the match, also if it was there before. Rejects when the process ends without it, or in time. */
   waitFor(pattern: RegExp | string, options: LogWaitOptions = {}): Promise<RegExpMatchArray> {
+    knownOptions(options, logWaitOptions, "waitForLog()");
     const { timeout = defaultWaitMs, after = 0 } = options;
     // Without the flags that make a RegExp remember where it stopped.
     const wanted =

@@ -9,6 +9,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { PeerFailed, ProgramNotFound } from "./errors.ts";
+import { knownOptions, type NamesOf } from "./known-options.ts";
 import { type LogWaitOptions, PeerLog } from "./peer-log.ts";
 import { guardGroup } from "./process-guard.ts";
 import { endsWithin, within } from "./wait.ts";
@@ -30,6 +31,17 @@ export interface PeerProcessOptions {
   folders?: readonly string[];
 }
 
+const peerProcessOptions: NamesOf<PeerProcessOptions> = {
+  name: true,
+  args: true,
+  cwd: true,
+  env: true,
+  logFile: true,
+  onStdout: true,
+  stdin: true,
+  folders: true,
+};
+
 export interface Ended {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -49,6 +61,7 @@ export class PeerProcess implements AsyncDisposable {
 
   /** Resolves when the process runs. A missing program is `ProgramNotFound`. */
   static async start(command: string, options: PeerProcessOptions = {}): Promise<PeerProcess> {
+    knownOptions(options, peerProcessOptions, "PeerProcess.start()");
     const child = spawn(command, [...(options.args ?? [])], {
       cwd: options.cwd,
       env: { ...process.env, ...options.env },

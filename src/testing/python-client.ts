@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { PeerFailed, PythonRaised, WaitTimeout } from "./errors.ts";
 import { fixturesFolder, pythonProgram } from "./fixture-files.ts";
+import { knownOptions, type NamesOf } from "./known-options.ts";
 import { PeerProcess } from "./peer-process.ts";
 import { PythonCelery } from "./python-celery.ts";
 import { pythonEnvironment } from "./python-worker.ts";
@@ -22,6 +23,15 @@ export interface PythonClientOptions {
   timeout?: number;
 }
 
+const pythonClientOptions: NamesOf<PythonClientOptions> = {
+  python: true,
+  broker: true,
+  backend: true,
+  settings: true,
+  env: true,
+  timeout: true,
+};
+
 interface Waiting {
   resolve: (value: unknown) => void;
   reject: (error: Error) => void;
@@ -33,6 +43,7 @@ export class PythonClient extends PythonCelery implements AsyncDisposable {
   readonly #lines: AnswerLines;
 
   static async start(options: PythonClientOptions = {}): Promise<PythonClient> {
+    knownOptions(options, pythonClientOptions, "startPythonClient()");
     const folder = fixturesFolder();
     const lines = new AnswerLines();
     const process = await PeerProcess.start(pythonProgram(options.python), {

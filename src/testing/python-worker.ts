@@ -1,6 +1,7 @@
 /** A real Celery worker as a peer. */
 import { randomUUID } from "node:crypto";
 import { fixturesFolder, pythonProgram } from "./fixture-files.ts";
+import { knownOptions, type NamesOf } from "./known-options.ts";
 import { PeerProcess } from "./peer-process.ts";
 
 export interface PythonWorkerOptions {
@@ -39,11 +40,34 @@ export interface PythonWorkerOptions {
   timeout?: number;
 }
 
+const pythonWorkerOptions: NamesOf<PythonWorkerOptions> = {
+  python: true,
+  app: true,
+  cwd: true,
+  broker: true,
+  backend: true,
+  settings: true,
+  queues: true,
+  concurrency: true,
+  pool: true,
+  name: true,
+  loglevel: true,
+  logFile: true,
+  mingle: true,
+  gossip: true,
+  heartbeat: true,
+  events: true,
+  args: true,
+  env: true,
+  timeout: true,
+};
+
 /** The process, and the node name under which it answers remote control. */
 export type PythonWorker = PeerProcess & { readonly node: string };
 
 /** Starts `celery worker` and resolves when it consumes. Disposal stops it warm, then for good. */
 export async function startPythonWorker(options: PythonWorkerOptions = {}): Promise<PythonWorker> {
+  knownOptions(options, pythonWorkerOptions, "startPythonWorker()");
   const node = `${options.name ?? `py-${randomUUID().slice(0, 8)}`}@lovage-test`;
   const cwd = options.cwd ?? fixturesFolder();
   const without = (["mingle", "gossip"] as const).filter((part) => !options[part]).map((part) => `--without-${part}`);

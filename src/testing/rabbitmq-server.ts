@@ -7,6 +7,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { PeerFailed } from "./errors.ts";
 import { findEpmd, findRabbitmqctl, findRabbitmqServer } from "./find-program.ts";
+import { knownOptions, type NamesOf } from "./known-options.ts";
 import { PeerProcess } from "./peer-process.ts";
 import { freePorts, loopback } from "./ports.ts";
 import { type RabbitmqApi, rabbitmqApi } from "./rabbitmq-api.ts";
@@ -37,6 +38,11 @@ export interface RabbitmqServerOptions {
   config?: readonly string[];
 }
 
+const rabbitmqServerOptions: NamesOf<RabbitmqServerOptions> = {
+  timeout: true,
+  config: true,
+};
+
 interface Ports {
   amqp: number;
   management: number;
@@ -46,6 +52,7 @@ interface Ports {
 
 /** Starts RabbitMQ with the management plugin. Resolves when both answer; `ProgramNotFound` when it is not installed. */
 export async function startRabbitmq(options: RabbitmqServerOptions = {}): Promise<RabbitmqServer> {
+  knownOptions(options, rabbitmqServerOptions, "startRabbitmq()");
   const { timeout = 120_000 } = options;
   const program = findRabbitmqServer();
   const epmdProgram = findEpmd();

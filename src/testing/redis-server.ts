@@ -1,5 +1,6 @@
 /** A private Redis on a free loopback port, for one test file or one run. */
 import { findRedisServer } from "./find-program.ts";
+import { knownOptions, type NamesOf } from "./known-options.ts";
 import { PeerProcess } from "./peer-process.ts";
 import { freePort, loopback } from "./ports.ts";
 import { tempFolder } from "./temp-folder.ts";
@@ -10,6 +11,11 @@ export interface RedisServerOptions {
   /** More lines of redis.conf, as arguments: `["--maxmemory", "10mb"]`. */
   args?: readonly string[];
 }
+
+const redisServerOptions: NamesOf<RedisServerOptions> = {
+  persist: true,
+  args: true,
+};
 
 export interface RedisServer extends AsyncDisposable {
   /** `redis://127.0.0.1:<port>/0` */
@@ -27,6 +33,7 @@ export interface RedisServer extends AsyncDisposable {
 
 /** Starts Redis. Resolves when it answers; rejects with `ProgramNotFound` when it is not installed. */
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
+  knownOptions(options, redisServerOptions, "startRedis()");
   const program = findRedisServer();
   const folder = await tempFolder("redis");
   const port = await freePort();

@@ -60,6 +60,18 @@ test("a stalled connection stays open and silent, and is reset on resume since i
   again.destroy();
 });
 
+test("behind a stalled connection nobody hears that the other side has closed, until it is resumed", async () => {
+  const [[served], socket] = await Promise.all([once(server, "connection"), client()]);
+  const reset = once(socket, "error");
+  proxy.stall();
+  const closed = once(served, "close");
+  served.destroy();
+  await closed;
+  expect(await endsWithin(reset, 50)).toBe(false);
+  proxy.resume();
+  expect((await reset)[0]).toMatchObject({ code: "ECONNRESET" });
+});
+
 test("refuses new connections and leaves the old ones alone", async () => {
   const old = await client();
   proxy.refuse();

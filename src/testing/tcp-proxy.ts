@@ -1,11 +1,12 @@
 /**
  * A TCP proxy between a client and its server that a test can break: cut connections, go silent, refuse.
  *
- * Modes: `passing` (bytes flow) -> `stalled` (connections stay open, and what either side sends vanishes, as behind a dead
- * firewall) or `refusing` (new connections are reset). `cut` resets the open connections and leaves the mode.
+ * Modes: `passing` (bytes flow) -> `stalled` (connections stay open, and what either side sends vanishes, its end too, as
+ * behind a dead firewall) or `refusing` (new connections are reset). `cut` resets the open connections and leaves the mode.
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { HarnessError } from "./errors.ts";
+import { knownOptions, type NamesOf } from "./known-options.ts";
 import { loopback } from "./ports.ts";
 
 export interface TcpProxyOptions {
@@ -14,6 +15,11 @@ export interface TcpProxyOptions {
   /** Listen here. @default a free port */
   port?: number;
 }
+
+const tcpProxyOptions: NamesOf<TcpProxyOptions> = {
+  target: true,
+  port: true,
+};
 
 type Mode = "passing" | "stalled" | "refusing";
 
@@ -33,6 +39,7 @@ export class TcpProxy implements AsyncDisposable {
   readonly #listener: Server;
 
   static async start(options: TcpProxyOptions): Promise<TcpProxy> {
+    knownOptions(options, tcpProxyOptions, "tcpProxy()");
     const target = parseTarget(options.target);
     const listener = createServer();
     await new Promise<void>((resolve, reject) => {
@@ -63,7 +70,7 @@ export class TcpProxy implements AsyncDisposable {
     return count;
   }
 
-  /** Keeps connections open and lets all bytes vanish, in both directions. */
+  /** Keeps connections open and lets all bytes vanish, in both directions; that one side has closed is not told to the other. */
   stall(): void {
     this.#mode = "stalled";
   }
@@ -114,8 +121,11 @@ export class TcpProxy implements AsyncDisposable {
     // Whatever ends one side ends the other; which error it was, each side sees for itself.
     from.on("error", () => undefined);
     from.on("close", () => {
+      if (this.#mode === "stalled" && !to.destroyed) {
+        pair.torn = true;
+        return;
+      }
       this.#pairs.delete(pair);
-      if (this.#mode === "stalled") from.destroy();
       to.destroySoon();
     });
   }

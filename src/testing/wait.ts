@@ -1,5 +1,6 @@
 /** Waiting with a deadline: for a condition, or for a signal that a test or its subject gives. */
 import { WaitTimeout } from "./errors.ts";
+import { knownOptions, type NamesOf } from "./known-options.ts";
 
 export interface WaitOptions {
   /** Milliseconds. @default 10_000 */
@@ -10,6 +11,13 @@ export interface WaitOptions {
   describe?: string;
   signal?: AbortSignal;
 }
+
+const waitOptions: NamesOf<WaitOptions> = {
+  timeout: true,
+  interval: true,
+  describe: true,
+  signal: true,
+};
 
 export const defaultWaitMs = 10_000;
 
@@ -37,6 +45,7 @@ export async function waitFor<T>(
   condition: () => T | Promise<T>,
   options: WaitOptions = {},
 ): Promise<Exclude<T, undefined | null | false>> {
+  knownOptions(options, waitOptions, "waitFor()");
   const { timeout = defaultWaitMs, interval = 20, describe = "the condition", signal } = options;
   const end = performance.now() + timeout;
   for (;;) {

@@ -57,6 +57,8 @@ export class Proxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #clients = new Set<Socket>();
+  /** Whose other end has gone unheard. */
+  readonly #unheard = new Set<Socket>();
   readonly #target: { host: string; port: number };
   readonly #original: URL;
   #silent = false;
@@ -105,9 +107,12 @@ export class Proxy {
     await closed;
   }
 
-  /** Swallows every byte, both ways, of what is connected now and later: the connection looks alive. */
+  /** Swallows every byte and every end, both ways, of what is connected now and later: the connection looks alive. */
   set silent(silent: boolean) {
     this.#silent = silent;
+    if (silent) return;
+    for (const socket of this.#unheard) socket.destroy();
+    this.#unheard.clear();
   }
 
   /** Says something to every client in the broker's name. To be used while the connection rests. */
@@ -116,7 +121,7 @@ export class Proxy {
   }
 
   async close(): Promise<void> {
-    this.#silent = false;
+    this.silent = false;
     if (this.#server.listening) await this.refuse();
     this.cut();
   }
@@ -135,11 +140,15 @@ export class Proxy {
     from.on("data", (bytes) => {
       if (!this.#silent) to.write(change(bytes));
     });
-    from.on("error", () => to.destroy());
-    from.on("end", () => to.end());
+    from.on("error", () => from.destroy());
+    from.on("end", () => {
+      if (!this.#silent) to.end();
+    });
     from.on("close", () => {
       this.#sockets.delete(from);
-      to.destroy();
+      this.#unheard.delete(from);
+      if (this.#silent && !to.destroyed) this.#unheard.add(to);
+      else to.destroy();
     });
   }
 }

@@ -21,6 +21,7 @@ import type {
   Consumer,
   DeclareMode,
   Delivery,
+  PublishFailure,
   ServerInfo,
   Transport,
   TransportCapabilities,
@@ -131,6 +132,15 @@ class AmqpTransport implements Transport, LinkUser, ConsumerHost {
 
   publish(message: Message, to: Address, options: { mandatory?: boolean; signal?: AbortSignal } = {}): Promise<void> {
     return this.#publisher.publish(message, to, options.mandatory ?? this.#isMandatory(to.exchange), options.signal);
+  }
+
+  publishAll(
+    messages: readonly Message[],
+    to: Address,
+    options: { mandatory?: boolean; signal?: AbortSignal } = {},
+  ): Promise<readonly PublishFailure[]> {
+    const mandatory = options.mandatory ?? this.#isMandatory(to.exchange);
+    return this.#publisher.publishAll(messages, to, mandatory, options.signal);
   }
 
   async consume(

@@ -495,6 +495,33 @@ export function testTransport(spec: TransportSpec): void {
       expect((await transport.inspectQueue(queue.name))?.messages).toBe(2);
     });
 
+    clause("messages that are published together arrive in their order, and those that cannot are named", async () => {
+      const { transport } = await start();
+      if (transport.publishAll === undefined) return;
+      const queue = await declared(transport);
+      const texts = Array.from({ length: 1_500 }, (_, n) => `${n}`);
+      expect(
+        await transport.publishAll(
+          texts.map((each) => text(each)),
+          toQueue(queue),
+        ),
+      ).toEqual([]);
+      const inbox = await consuming(transport, [queue.name], 0);
+      const got = await inbox.waitFor(texts.length);
+      expect(got.map(bodyText)).toEqual(texts);
+      for (const delivery of got) delivery.ack();
+      expect(await transport.publishAll([], toQueue(queue))).toEqual([]);
+      const nowhere = toQueue(queueOf());
+      const failures = await transport.publishAll([text("a"), text("b")], nowhere);
+      expect(failures.map(({ index }) => index)).toEqual([0, 1]);
+      expect(failures[1]?.error).toMatchObject({ code: "UNROUTABLE", ...nowhere });
+      const late = new AbortController();
+      late.abort(new PublishError("too late", nowhere));
+      await expect(transport.publishAll([text("c")], toQueue(queue), { signal: late.signal })).rejects.toBe(
+        late.signal.reason,
+      );
+    });
+
     // ------------------------------------------------------------------------------------------- declaration
 
     clause("declaring the same twice, here and elsewhere, is quiet", async () => {
@@ -687,6 +714,20 @@ export function testTransport(spec: TransportSpec): void {
         const inbox = await consuming(other, [queue.name], 100, ack);
         await until(() => new Set(inbox.got.map(bodyText)).size === 3, "three messages");
         expect([...new Set(inbox.got.map(bodyText))].sort()).toEqual(["after", "before", "during"]);
+      });
+
+      cutClause("what was published together and not answered arrives on the next connection", async () => {
+        const rig = await startCuttable();
+        const { transport } = rig;
+        if (transport.publishAll === undefined) return;
+        const queue = await declared(transport);
+        const texts = Array.from({ length: 3_000 }, (_, n) => `${n}`);
+        const messages = texts.map((each) => text(each));
+        const sent = transport.publishAll(messages, toQueue(queue));
+        await rig.cutConnection();
+        expect(await within(sent, "the publishes")).toEqual([]);
+        const inbox = await consuming(await second(rig), [queue.name], 0);
+        await until(() => new Set(inbox.got.map(bodyText)).size === texts.length, "every message is there");
       });
 
       cutClause("consumers resume, and held deliveries know that they are lost", async () => {

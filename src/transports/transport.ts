@@ -32,6 +32,13 @@ export interface TransportEvents {
   onRetry?(error: Error, delayMs: number): void;
 }
 
+/** A message of `publishAll` that the broker did not take. */
+export interface PublishFailure {
+  /** Among the messages. */
+  readonly index: number;
+  readonly error: unknown;
+}
+
 export interface ConsumeOptions {
   /** How many unsettled messages this consumer may hold over all its queues. 0: no limit. */
   prefetch: number;
@@ -101,6 +108,15 @@ export interface Transport {
    * unless `mandatory` is false. @default mandatory true, except for fanout and topic exchanges of events and control
    */
   publish(message: Message, to: Address, options?: { mandatory?: boolean; signal?: AbortSignal }): Promise<void>;
+  /**
+   * As `publish` of each, in their order, but with one promise: resolves once all are settled, with those that were not taken. Rejects
+   * when none was tried. Optional: whoever publishes does it one by one where it is missing.
+   */
+  publishAll?(
+    messages: readonly Message[],
+    to: Address,
+    options?: { mandatory?: boolean; signal?: AbortSignal },
+  ): Promise<readonly PublishFailure[]>;
   consume(
     queues: readonly string[],
     options: ConsumeOptions,

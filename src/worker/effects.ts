@@ -9,8 +9,10 @@ import type { TaskRequest } from "../../protocol/celery/task-message.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
 import type { Log } from "../runtime/log.ts";
+import { TaskRevokedError } from "../tasks/errors.ts";
 import { toRemoteException, tracebackText } from "../tasks/python-errors.ts";
-import { Replace, Retry } from "../tasks/signals.ts";
+import { Ignore, Reject, Replace, Retry } from "../tasks/signals.ts";
+import { TaskCancelled } from "./effect-errors.ts";
 import type { ApplyGiven, Outbox } from "./outbox.ts";
 import type { Request } from "./request.ts";
 import { type RecordInput, type RecordOptions, resultRecord } from "./result-records.ts";
@@ -77,7 +79,7 @@ export class Effects {
         return this.#returnPart(request, failedPart(request.error));
       case "revoke-chord-part":
         return this.#returnPart(request, failedPart(request.error, "REVOKED"));
-      case "fail-stranded-chords":
+      case "fail-stranded":
         return this.failStranded(request.message, this.#embed(request), request.error, originOf(request));
       case "publish-replacement":
         return this.#publishReplacement(request);
@@ -155,7 +157,12 @@ export class Effects {
 
   /** The last element is the next link; it carries the rest with it. */
   async #publishChain(request: Request): Promise<void> {
-    const chain = readSignatureList(this.#embed(request).chain) ?? [];
+    const embed = this.#embed(request);
+    if (embed.tail && !embed.tail.next.subtask_type) {
+      const { next, rest } = embed.tail;
+      return this.#apply(request, next, this.#followUp(request, { chain: rest }));
+    }
+    const chain = readSignatureList(embed.chain) ?? [];
     const next = chain.at(-1);
     if (next !== undefined) await this.#apply(request, next, this.#followUp(request, { chain: chain.slice(0, -1) }));
   }
@@ -196,24 +203,26 @@ export class Effects {
     return this.#options.chords?.returnPart(request.message, part, chord, originOf(request));
   }
 
-  /** Nothing of it will ever return: its chord, and those of the links behind it, are told so. */
+  /** It was dropped: its chord is told so, and every link behind it fails, with the chords that those are parts of. */
   async failStranded(
-    head: Pick<TaskRequest, "id" | "group" | "groupIndex">,
+    head: Pick<TaskRequest, "id" | "task" | "group" | "groupIndex">,
     { chord, chain }: TaskRequest["embed"],
     error: unknown,
     origin: Origin,
   ): Promise<void> {
     const { chords } = this.#options;
     if (chords === null) return;
-    if (chord !== null) await chords.losePart(head, error, () => chord, origin);
-    if (chain !== null) await chords.failures.returnParts(chain, error, origin);
+    const dropped = droppedBy(head, error);
+    if (chord !== null) await chords.losePart(head, dropped, () => chord, origin);
+    if (chain !== null) await chords.failures.failChain(chain, dropped, origin);
   }
 
   /** Every link that will now never run gets the same failure, so that nobody waits for it. */
   async #failChain(request: Request): Promise<void> {
     const chain = readSignatureList(this.#embed(request).chain) ?? [];
     const store = request.storesErrors || request.plan.failsUnreachable;
-    await this.#options.chords?.failures.failChain(chain, request.error, originOf(request), store);
+    const error = droppedBy(request.message, request.error);
+    await this.#options.chords?.failures.failChain(chain, error, originOf(request), store);
   }
 
   /** Their own trouble is only logged. */
@@ -226,6 +235,22 @@ export class Effects {
       this.#options.log.error({ err: error, task: message.task, id: message.id }, "errback could not be sent");
     }
   }
+}
+
+/**
+ * What the steps behind a task, and its chord, fail with: its own error, or, where that only says what became of the task itself, that it was not
+ * run. (Stored as they are, `Ignore` and `Retry` would make a Python task that reads them end that way too.)
+ */
+function droppedBy({ id, task }: Pick<TaskRequest, "id" | "task">, error: unknown): unknown {
+  const how = endOf(error);
+  return how === null ? error : new TaskRevokedError(id, `not run: ${task}[${id}] ${how}`);
+}
+
+function endOf(error: unknown): string | null {
+  if (error instanceof TaskRevokedError) return error.reason;
+  if (error instanceof Ignore) return "ignored";
+  if (error instanceof Reject && error.requeue) return "rejected";
+  return error instanceof TaskCancelled ? "cancelled" : null;
 }
 
 function originOf(request: Request): Origin {

@@ -2,6 +2,7 @@
  * From a delivery to a decision: the whole table of celery-behaviour 1.2 as one function without side effects.
  * Where Python's worker dies of a message, the message is refused here, with a FAILURE when it has an id.
  */
+import { decodeTaskBody } from "../../protocol/celery/chain-tail.ts";
 import {
   hasTaskHeader,
   readHead,
@@ -136,6 +137,7 @@ function payloadOf(message: Message, rules: IntakeRules, decode: DecodeLimits): 
   return decodePayload(message, {
     accept: rules.accept,
     limits: decode,
+    readJson: decodeTaskBody,
     decompress: (mime: string, bytes: Uint8Array) =>
       decompress(mime, bytes, { maxBytes: rules.limits.maxDecompressedBytes }),
   });

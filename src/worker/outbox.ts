@@ -19,6 +19,8 @@ export interface ApplyGiven {
   replaces?: TaskRequest;
   /** The running task whose chord it becomes a part of (`Task.add_to_chord`). */
   addsTo?: TaskRequest;
+  /** Done when all messages have their form, before the first is sent. */
+  beforeSending?: () => Promise<void>;
 }
 
 export interface Applied {

@@ -7,7 +7,6 @@ import type { Settings } from "../settings/settings.ts";
 import type { AnyTask } from "../tasks/definition.ts";
 import type { Delivery } from "../transports/transport.ts";
 import type { RunningContext } from "./running-context.ts";
-import { mayReturnPart } from "./workflow/links.ts";
 
 /** What a task and the settings decide, computed once per task. */
 export interface TaskPlan {
@@ -44,6 +43,17 @@ export function planOf(task: AnyTask, settings: Settings): TaskPlan {
   };
 }
 
+/**
+ * Where results go. `joined`: `celery.chord_unlock` looks for the parts of a chord among them, so that those are stored even when
+ * the task's result is ignored; in Celery it looks for ever.
+ */
+export type RequestStore = "none" | "kept" | "joined";
+
+/** Of a long chain only the next link is decoded to know. */
+function hasChain(embed: TaskRequest["embed"]): boolean {
+  return embed.tail ? true : embed.chain !== null && embed.chain.length > 0;
+}
+
 export class Request {
   readonly message: TaskRequest;
   readonly plan: TaskPlan;
@@ -62,12 +72,14 @@ export class Request {
   value: unknown = undefined;
   error: unknown = undefined;
 
-  constructor(message: TaskRequest, plan: TaskPlan, delivery: Delivery, hasBackend: boolean) {
+  constructor(message: TaskRequest, plan: TaskPlan, delivery: Delivery, store: RequestStore) {
     this.message = message;
     this.plan = plan;
     this.delivery = delivery;
-    const stores = hasBackend && !(message.ignoreResult ?? plan.ignoreResult);
-    const { callbacks, chain, errbacks, chord } = message.embed;
+    const { callbacks, errbacks, chord } = message.embed;
+    const hasBackend = store !== "none";
+    const isWanted = !(message.ignoreResult ?? plan.ignoreResult) || (store === "joined" && chord !== null);
+    const stores = hasBackend && isWanted;
     this.policy = policyBits({
       acksLate: plan.acksLate,
       acksOnFailure: plan.acksOnFailure,
@@ -77,14 +89,10 @@ export class Request {
       storesResult: stores,
       storesErrors: stores || (hasBackend && plan.storeErrorsEvenIfIgnored),
       hasCallbacks: callbacks !== null && callbacks.length > 0,
-      hasChain: chain !== null && chain.length > 0,
+      hasChain: hasChain(message.embed),
       hasChord: chord !== null,
       hasErrbacks: errbacks !== null && errbacks.length > 0,
-      strandsChord:
-        (chord !== null || chain !== null) &&
-        hasBackend &&
-        plan.failsUnreachable &&
-        (chord !== null || mayReturnPart(chain ?? [])),
+      failsStranded: hasBackend && plan.failsUnreachable,
     });
     this.storesErrors = stores || plan.storeErrorsEvenIfIgnored;
   }

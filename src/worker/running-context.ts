@@ -1,10 +1,15 @@
 /** `ctx` of a running task. Everything costly (abort controller, logger, dates) is made when first asked for. */
+
+import { partCount } from "../../protocol/celery/canvas/chord-size.ts";
+import { cloned } from "../../protocol/celery/canvas/compose.ts";
+import { membersOf } from "../../protocol/celery/canvas/parts.ts";
 import type { ResultTuple } from "../../protocol/celery/result-tuple.ts";
 import { readSignature, type WireSignature } from "../../protocol/celery/signature.ts";
 import type { TaskRequest } from "../../protocol/celery/task-message.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { parseIso } from "../../protocol/iso-time.ts";
 import { type ChordCounter, ChordsNotSupported } from "../result-backends/chord-counter.ts";
+import { newId } from "../runtime/ids.ts";
 import type { Log } from "../runtime/log.ts";
 import { silentLog } from "../runtime/log.ts";
 import { mismatch } from "../settings/kinds.ts";
@@ -23,9 +28,9 @@ import { TaskError } from "../tasks/errors.ts";
 import { retryOutcome } from "../tasks/retry-policy.ts";
 import { Replace } from "../tasks/signals.ts";
 import { Signature, wireOf as signatureJson } from "../tasks/signature.ts";
+import { PublishError } from "../transports/errors.ts";
 import type { ApplyGiven, Outbox } from "./outbox.ts";
 import type { Request } from "./request.ts";
-import { membersOf } from "./workflow/links.ts";
 
 /** What a context needs of its worker. */
 export interface ContextHost {
@@ -182,7 +187,10 @@ export class RunningContext implements TaskContext {
     throw new Replace(replacement);
   }
 
-  /** wire: celery/app/task.py `add_to_chord`: the counter first, so that the chord cannot end before the new part. */
+  /**
+   * wire: celery/app/task.py `add_to_chord`: the counter first, so that the chord cannot end before the new part. Here it is not
+   * raised for what has no form, and lowered for what the broker has surely not taken: the chord would wait for it for ever.
+   */
   async addToChord(signature: SignatureLike): Promise<ResultTuple | null> {
     const { group, embed } = this.#request.message;
     if (embed.chord === null || group === null) throw new NotInChord("Current task is not member of any chord");
@@ -190,11 +198,33 @@ export class RunningContext implements TaskContext {
     const member = wireOf(signature, "ctx.addToChord(): the argument");
     const isEmpty = member.subtask_type !== null && member.subtask_type !== "chord" && membersOf(member).length === 0;
     if (isEmpty) throw new ImproperlyConfigured("Cannot add an empty chain or group to a chord");
-    await this.#host.chords.addPart(group);
-    const given = { ...this.#given(), addsTo: this.exactly() };
-    const { result, children } = await this.#host.outbox.apply(member, given);
-    for (const child of children) this.#addChild(child);
-    return result;
+    return this.#addPart(this.#host.chords, group, member);
+  }
+
+  async #addPart(chords: ChordCounter, group: string, member: WireSignature): Promise<ResultTuple | null> {
+    const { failsUnreachable } = this.#request.plan;
+    if (failsUnreachable && member.subtask_type === "group") {
+      // Celery counts one part for all, and runs the body a second time with the group's results alone.
+      const { task_id, ...options } = member.options;
+      const added = membersOf(member).map((one) => this.#addPart(chords, group, cloned(one, [], {}, options)));
+      const results = (await Promise.all(added)).filter((result) => result !== null);
+      return [[typeof task_id === "string" ? task_id : newId(), null], results];
+    }
+    const parts = failsUnreachable ? partCount(member) : 1;
+    const addsTo = this.exactly();
+    let counted = false;
+    const beforeSending = async () => {
+      await chords.addParts(group, parts);
+      counted = true;
+    };
+    try {
+      const { result, children } = await this.#host.outbox.apply(member, { ...this.#given(), addsTo, beforeSending });
+      for (const child of children) this.#addChild(child);
+      return result;
+    } catch (error) {
+      if (counted && parts === 1 && isSurelyUnsent(error)) await chords.addParts(group, -1);
+      throw error;
+    }
   }
 
   /** The message with floats kept apart from integers. */
@@ -250,6 +280,13 @@ class NotInChord extends TaskError {
     super("NOT_IN_CHORD", message);
   }
 }
+
+/** The broker has said that it has not taken the message. */
+function isSurelyUnsent(error: unknown): boolean {
+  return error instanceof PublishError && surelyUnsent.has(error.code);
+}
+
+const surelyUnsent: ReadonlySet<string> = new Set(["UNROUTABLE", "NACKED", "MESSAGE_TOO_LARGE"]);
 
 function wireOf(signature: SignatureLike, at: string): WireSignature {
   if (signature instanceof Signature) return signature.toJSON();

@@ -25,7 +25,7 @@ import { admit, type Decision, type FailedHead, type IntakeRules, readExactly, r
 import type { Outbox } from "./outbox.ts";
 import { Prefetch } from "./prefetch.ts";
 import type { WorkerStats } from "./report.ts";
-import { planOf, Request, type TaskPlan } from "./request.ts";
+import { planOf, Request, type RequestStore, type TaskPlan } from "./request.ts";
 import { type RecordOptions, resultRecord } from "./result-records.ts";
 import { Runner } from "./runner.ts";
 import { UnknownTasks } from "./unknown-tasks.ts";
@@ -64,6 +64,7 @@ export class WorkerCore {
   readonly #log: Log;
   readonly #saysEach: boolean;
   readonly #records: RecordOptions;
+  readonly #store: RequestStore;
   readonly #rules: IntakeRules;
   readonly #prefetch: Prefetch;
   readonly #timers = new TimerHeap();
@@ -101,6 +102,8 @@ export class WorkerCore {
     };
     const window = settings.worker_prefetch_multiplier * parts.concurrency;
     this.#prefetch = new Prefetch(window, settings.worker_eta_task_limit);
+    const joins = backend !== null && backend.chords === undefined && backend.can.sharedReads;
+    this.#store = backend === null ? "none" : joins && settings.lovage_fail_unreachable ? "joined" : "kept";
     this.#records = { extended: settings.result_extended, hostname: this.hostname, isoNow: parts.isoNow };
     const inheritPriority = settings.task_inherit_parent_priority;
     const exactly = (request: Request) => readExactly(request.message, request.delivery.message, this.#rules);
@@ -244,7 +247,7 @@ export class WorkerCore {
 
   #onTask(delivery: Delivery, decision: Decision & { kind: "task" }): void {
     const { task, plan, etaMs, expiresMs } = decision;
-    const request = new Request(task, plan, delivery, this.#parts.backend !== null);
+    const request = new Request(task, plan, delivery, this.#store);
     if (this.#runner.adopt(request)) return;
     if (this.#saysEach) this.#log.info({ task: task.task, id: task.id }, "received");
     if (expiresMs !== null && Date.now() > expiresMs) return this.#expire(request);
@@ -339,7 +342,7 @@ export class WorkerCore {
       });
   }
 
-  /** In Celery a chord with a part that no worker here knows hangs. Only the body of the message says that it is one. */
+  /** In Celery what waits for a task that no worker here knows hangs. Only the body of the message says what that is. */
   async #failStranded(delivery: Delivery, head: TaskHead | null, error: unknown): Promise<void> {
     if (head === null || !this.#parts.settings.lovage_fail_unreachable) return;
     const task = readIfPossible(head, delivery.message, this.#rules);

@@ -48,7 +48,7 @@ export const chains: readonly Workflow[] = [
   { name: "chain/a chord in it fails", shape: chain(add(1, 2), chord([add(10), fail], sum), add(3)) },
   { name: "chain/the body of a chord in it fails", shape: chain(add(1, 2), chord([add(10), add(20)], fail), add(3)) },
   { name: "chain/fails before a chord", shape: chain(fail, chord([add(10), add(20)], sum), add(3)) },
-  { name: "chain/fails before a group", endless: true, shape: chain(fail, group(add(10), add(20))) },
+  { name: "chain/fails before a group", ends: "ValueError", shape: chain(fail, group(add(10), add(20))) },
   { name: "chain/a chain in it fails", shape: chain(add(1, 2), chain(add(3), fail, add(4)), add(5)) },
   { name: "chain/a link on it", shape: having(chain(add(1, 2), add(3)), { link: [add(100)] }) },
   { name: "chain/a link on a member", shape: chain(having(add(1, 2), { link: [add(100)] }), add(3)) },

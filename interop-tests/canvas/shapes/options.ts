@@ -126,7 +126,7 @@ export const options: readonly Workflow[] = [
   },
   {
     name: "ignored results/a failing chain",
-    endless: true,
+    ends: "ValueError",
     shape: having(chain(having(fail, { options: unkept }), add(4)), { linkError: [errback] }),
   },
   { name: "options/an id for a chain", shape: chain(add(1, 2), add(3)), apply: { options: { task_id: "$ID" } } },

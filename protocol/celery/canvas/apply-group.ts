@@ -7,7 +7,7 @@ import { apply, type Call } from "./apply.ts";
 import { partsOf } from "./chord-size.ts";
 import { type Draft, isEmptyChain, isNothing, type Options, textOption } from "./draft.ts";
 import { freeze, freezeGroup } from "./freeze.ts";
-import { type Copies, clone } from "./merge.ts";
+import { type Copies, clone, mergeArguments } from "./merge.ts";
 import type { PlannedStep } from "./plan.ts";
 import type { Planner } from "./planner.ts";
 import { Promised } from "./results.ts";
@@ -59,20 +59,36 @@ function applyMembers(
   const written: Written = call.written ?? new Map();
   const prepared = prepare(group, groupId, textOption(options, "root_id"), planner);
   const results: Promised[] = [];
+  const { args, kwargs } = call;
+  let common: { body: unknown; call: Call } | null = null;
   let size = 0;
   let next = prepared.next();
   while (!next.done) {
-    const { task, result } = next.value;
+    const { task, result, index, isTwin } = next.value;
     next = prepared.next();
-    const body = isNothing(chord) ? task.options.chord : chord;
+    const body: unknown = isTwin && common !== null ? common.body : isNothing(chord) ? task.options.chord : chord;
     size += partsOf(task);
     if (next.done && !isNothing(body)) planner.step(counted?.(groupId, size) ?? { kind: "size", groupId, size });
-    const { args, kwargs } = call;
-    // The group is its parent's child, not each task.
-    apply(task, { args, kwargs, options: { ...options, add_to_parent: false, chord: body ?? null }, written }, planner);
+    if (common === null || common.body !== body) {
+      // The group is its parent's child, not each task.
+      common = {
+        body,
+        call: { args, kwargs, options: { ...options, add_to_parent: false, chord: body ?? null }, written },
+      };
+    }
+    if (isTwin) planner.again(task.task, mergeArguments(task, args, kwargs), { id: result.id, groupIndex: index });
+    else apply(task, common.call, planner);
     results.push(result);
   }
   return results;
+}
+
+interface Member {
+  readonly task: Draft;
+  readonly result: Promised;
+  readonly index: number;
+  /** A plain task whose options are those of the member before, but for its id and index: it is neither copied nor frozen. */
+  readonly isTwin: boolean;
 }
 
 /** Frozen copies of the tasks. Each nested group counts its own indices from 0, as in Celery. */
@@ -82,11 +98,32 @@ function* prepare(
   rootId: string | null,
   planner: Planner,
   copies: Copies = new Map(),
-): Generator<{ task: Draft; result: Promised }, undefined> {
-  for (const [groupIndex, member] of group.members.tasks.entries()) {
+): Generator<Member, undefined> {
+  let previous: Draft | null = null;
+  for (const [index, member] of group.members.tasks.entries()) {
+    if (previous !== null && areTwins(previous, member)) {
+      const id = textOption(member.options, "task_id") ?? planner.context.newId();
+      yield { task: member, result: new Promised(id), index, isTwin: true };
+      continue;
+    }
+    previous = member;
     const task = clone(member, undefined, copies);
     if (task.kind === "group") yield* prepare(task, groupId, rootId, planner, copies);
-    else if (!isEmptyChain(task))
-      yield { task, result: freeze(task, { groupId, rootId, groupIndex }, planner.context) };
+    else if (!isEmptyChain(task)) {
+      const result = freeze(task, { groupId, rootId, groupIndex: index }, planner.context);
+      yield { task, result, index, isTwin: false };
+    }
   }
+}
+
+function areTwins(one: Draft, other: Draft): boolean {
+  if (one.kind !== "task" || other.kind !== "task") return false;
+  let count = 0;
+  for (const name in other.options) {
+    count++;
+    if (one.options[name] === other.options[name]) continue;
+    if ((name !== "task_id" && name !== "group_index") || one.options[name] === undefined) return false;
+  }
+  for (const _name in one.options) count--;
+  return count === 0;
 }

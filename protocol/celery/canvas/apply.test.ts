@@ -75,6 +75,17 @@ describe("large canvases", () => {
   });
 });
 
+test("a chord in a callback is looked for in the caller's own signatures, not in what comes from a message", () => {
+  const later = encodeSignature({
+    task: "celery.chord",
+    subtask_type: "chord",
+    kwargs: { header: [add()], body: add() },
+  });
+  const linked = encodeSignature({ task: "add", options: { link_error: [chainOf([add(), later])] } });
+  expect(planApply(linked, {}, { ...context(), own: true }).needsChords).toBe(true);
+  expect(planApply(linked, {}, context()).needsChords).toBe(false);
+});
+
 describe("what has no plan", () => {
   test("callbacks of a group", () => {
     for (const option of ["link", "link_error"]) {

@@ -22,9 +22,11 @@ export interface Call {
   kwargs: Kwargs;
   options: Readonly<Options>;
   written?: Written;
+  /** What of the options tasks get, once it is known. */
+  forTasks?: Readonly<Options>;
 }
 
-export const NO_CALL: Call = Object.freeze({ args: [], kwargs: {}, options: {} });
+export const NO_CALL: Readonly<Call> = Object.freeze({ args: [], kwargs: {}, options: {} });
 
 /**
  * What `signature.apply_async(args, kwargs, **options)` sends in Celery 5.7, and what it returns. Linear in the signature and in what
@@ -59,9 +61,14 @@ export function apply(draft: Draft, call: Call, planner: Planner): Promised | nu
 }
 
 function applyTask(draft: Draft, call: Call, planner: Planner): Promised {
-  const { route_name: _unused, ...options } = withoutNulls(call.options);
+  call.forTasks ??= taskOptions(call.options);
   const { args, kwargs } = mergeArguments(draft, call.args, call.kwargs);
-  return planner.task(draft.task, args, kwargs, mergeOptions(draft.options, options), call.written);
+  return planner.task(draft.task, args, kwargs, mergeOptions(draft.options, call.forTasks), call.written);
+}
+
+function taskOptions(given: Readonly<Options>): Readonly<Options> {
+  const { route_name: _unused, ...options } = withoutNulls(given);
+  return options;
 }
 
 /** Maps and chunks keep their Python class only as long as nobody copies or serialises them: alone, and in the hands of their maker. */

@@ -5,7 +5,7 @@ import { base64Decode, utf8Decode } from "../../bytes.ts";
 import { encodeSignature, type WireSignature } from "../signature.ts";
 import { planApply } from "./apply.ts";
 import { chainOf, chordOf, chunksOf, foldedChain, groupOf, mapOf, piped } from "./compose.ts";
-import { errorLinked } from "./links.ts";
+import { errorLinked } from "./link.ts";
 import type { CanvasPlan, PlanContext, PlannedTask } from "./plan.ts";
 import { planReplace } from "./replace.ts";
 import { stamped, type WireVisitor } from "./stamp.ts";

@@ -5,7 +5,8 @@
  */
 import { isRecord } from "../../records.ts";
 import { encodeSignature, readSignature, readSignatureList, type WireSignature } from "../signature.ts";
-import { canvasType, demandBody, errorLinked, linked, listOption, membersOf, withBody, withMembers } from "./links.ts";
+import { errorLinked, linked } from "./link.ts";
+import { canvasType, demandBody, listOption, membersOf, withBody, withMembers } from "./parts.ts";
 
 const NONE: Record<string, unknown> = {};
 

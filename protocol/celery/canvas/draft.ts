@@ -101,18 +101,23 @@ export function isEmptyChain(draft: Draft): boolean {
   return draft.kind === "chain" && draft.members.tasks.length === 0;
 }
 
+/** Far beyond what Python's recursion allows. */
+const deepest = 1_000;
+
 /** What a signature read as a chain, group, chord or plain task becomes; throws `InvalidTaskError` for what is none. */
-export function readDraft(value: unknown, own = false): Draft {
+export function readDraft(value: unknown, own = false, depth = 0): Draft {
+  if (depth > deepest)
+    throw new InvalidTaskError(`signatures contain themselves, or are nested deeper than ${deepest} levels`);
   const wire = readSignature(value);
-  const options = own ? ownOptions(wire.options) : { ...wire.options };
+  const options = own ? ownOptions(wire.options, depth) : { ...wire.options };
   switch (wire.subtask_type) {
     case "chain":
       // Read from a message, a chain forgets that it is immutable.
-      return newChain(readMembers(wire.kwargs.tasks, own), options, own && wire.immutable);
+      return newChain(readMembers(wire.kwargs.tasks, own, depth), options, own && wire.immutable);
     case "group":
-      return newGroup(readMembers(wire.kwargs.tasks, own), options);
+      return newGroup(readMembers(wire.kwargs.tasks, own, depth), options);
     case "chord":
-      return readChord(wire, options, own);
+      return readChord(wire, options, own, depth);
     case null:
     case "":
       return new Draft(
@@ -131,22 +136,22 @@ export function readDraft(value: unknown, own = false): Draft {
 }
 
 /** The caller's own callbacks are signatures, not data: that decides which are equal. */
-export function ownOptions(options: Readonly<Options>): Options {
+export function ownOptions(options: Readonly<Options>, depth = 0): Options {
   const own = { ...options };
   for (const key of ["link", "link_error"] as const) {
-    if (!isNothing(own[key])) own[key] = listed(own[key]).map((item) => readDraft(item, true));
+    if (!isNothing(own[key])) own[key] = listed(own[key]).map((item) => readDraft(item, true, depth + 1));
   }
   return own;
 }
 
-function readChord(wire: WireSignature, options: Options, own: boolean): Draft {
+function readChord(wire: WireSignature, options: Options, own: boolean, depth: number): Draft {
   const { header, body, ...rest } = wire.kwargs;
   const tasks = Array.isArray(header)
-    ? readMembers(header, own)
+    ? readMembers(header, own, depth)
     : header === null || header === undefined
       ? []
-      : readDraft(header, own);
-  return newChord(tasks, body === null || body === undefined ? null : readDraft(body, own), {
+      : readDraft(header, own, depth + 1);
+  return newChord(tasks, body === null || body === undefined ? null : readDraft(body, own, depth + 1), {
     args: wire.args,
     rest: Object.keys(rest).length === 0 ? { kwargs: {} } : rest,
     options,
@@ -154,10 +159,10 @@ function readChord(wire: WireSignature, options: Options, own: boolean): Draft {
   });
 }
 
-function readMembers(value: unknown, own: boolean): Draft[] {
+function readMembers(value: unknown, own: boolean, depth: number): Draft[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) throw new InvalidTaskError(`the tasks of a canvas must be an array, not ${kindOf(value)}`);
-  return value.map((member: unknown) => readDraft(member, own));
+  return value.map((member: unknown) => readDraft(member, own, depth + 1));
 }
 
 /** `maybe_signature(value)`: a draft as it is, data as a new draft, nothing as null. */

@@ -59,9 +59,12 @@ export function freezeGroup(group: Draft, place: Place, context: PlanContext): {
   if (!("root_id" in options)) options.root_id = place.rootId ?? null;
   if (!("parent_id" in options)) options.parent_id = place.parentId ?? null;
   const { groupId, chord } = place;
-  const inside = { groupId, chord, rootId: textOption(options, "root_id"), parentId: textOption(options, "parent_id") };
+  const rootId = textOption(options, "root_id");
+  const parentId = textOption(options, "parent_id");
   const tasks = flattened(group);
-  const results = tasks.map((task, groupIndex) => freeze(task, { ...inside, groupIndex }, context));
+  const results = tasks.map((task, groupIndex) =>
+    freeze(task, { groupId, chord, rootId, parentId, groupIndex }, context),
+  );
   // The array itself is kept: snapshots of this group share it.
   replaceAll(group.members.tasks, tasks);
   return { id, results };

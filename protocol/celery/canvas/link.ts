@@ -3,10 +3,11 @@
  * wire: celery-wire 2.3, celery-behaviour 2.4; celery/canvas.py `link`, `link_error`, `append_to_list_option`, `_add_body_callbacks`.
  */
 import { InvalidTaskError } from "../../errors.ts";
-import { asDraft, type Draft, headerMembers, isNothing, listed, type Options } from "./draft.ts";
+import type { WireSignature } from "../signature.ts";
+import { asDraft, type Draft, headerMembers, isNothing, listed, type Options, readDraft } from "./draft.ts";
 import { clone, cloneWithMembers } from "./merge.ts";
 import type { PlanContext } from "./plan.ts";
-import { sameSignature } from "./wire.ts";
+import { sameSignature, toWire } from "./wire.ts";
 
 type ListOption = "link" | "link_error";
 
@@ -101,4 +102,29 @@ function required(value: unknown): Draft {
 function requiredBody(chord: Draft): Draft {
   if (chord.members.body === null) throw new InvalidTaskError("a chord needs a body");
   return chord.members.body;
+}
+
+/** Sends `callback` when the signature succeeds; of a group when its first member does, and then without its result. */
+export function linked(signature: WireSignature, callback: WireSignature): WireSignature {
+  return changed(signature, (draft) => link(draft, readDraft(callback, true)));
+}
+
+/**
+ * Sends `errback` when the signature fails: of a group when any member does, of a chord when its body does. With `onHeader`
+ * (Celery's `task_allow_error_cb_on_chord_header`) also when a member of a chord's header does.
+ */
+export function errorLinked(signature: WireSignature, errback: WireSignature, onHeader = false): WireSignature {
+  return changed(signature, (draft) => linkError(draft, readDraft(errback, true), { errbacksOnChordHeader: onHeader }));
+}
+
+/** Immutable signatures take no results. */
+export function madeImmutable(signature: WireSignature, immutable: boolean): WireSignature {
+  return changed(signature, (draft) => setImmutable(draft, immutable));
+}
+
+/** A copy in which the change was made. */
+function changed(signature: WireSignature, change: (draft: Draft) => void): WireSignature {
+  const draft = readDraft(signature, true);
+  change(draft);
+  return { ...signature, ...toWire(draft) };
 }

@@ -50,13 +50,18 @@ export function mergeArguments(
 /** One copy for each draft met: the members of a group then share the copy of their chord's body, as they shared the body. */
 export type Copies = Map<Draft, Draft>;
 
+const NO_PARTIALS: Partials = Object.freeze({});
+const NO_COPIES: Copies = new Map();
+
 /**
  * A copy whose options can change. A chain's members are copied too, a group's are the same ones, a chord's header is copied unless it
  * is a group. A chain or group forgets partial arguments, as Celery's do.
  */
-export function clone(draft: Draft, partials: Partials = {}, copies: Copies = new Map()): Draft {
+export function clone(draft: Draft, partials: Partials = NO_PARTIALS, known?: Copies): Draft {
   const given = partials.options ?? NONE;
   const merged = Object.keys(given).length > 0 ? mergeOptions(draft.options, given) : draft.options;
+  // Most tasks hold no signatures, and need nothing to remember their copies in.
+  const copies = known ?? (draft.kind === "task" && !holdsSignatures(merged) ? NO_COPIES : new Map());
   const options = copiedOptions(merged, copies);
   const members = draft.members;
   switch (draft.kind) {
@@ -91,6 +96,11 @@ function cloneChord(draft: Draft, partials: Partials, options: Options, copies: 
       immutable: draft.immutable,
     },
   );
+}
+
+function holdsSignatures(options: Readonly<Options>): boolean {
+  for (const key of SIGNATURE_OPTIONS) if (options[key] !== undefined) return true;
+  return false;
 }
 
 /** A copy of its own; what signatures it holds is under few names. */

@@ -3,33 +3,50 @@
  * wire: celery-wire 1.3, 2.3; celery/app/base.py `send_task`, celery/canvas.py `Signature.apply_async`.
  */
 import { type Kwargs, type Options, textOption } from "./draft.ts";
+import { linksHideChord } from "./hidden-chord.ts";
 import type { CanvasPlan, PlanContext, PlannedStep } from "./plan.ts";
 import { Promised, resultTuple } from "./results.ts";
-import { type Written, wireOptions } from "./wire.ts";
+import { intoWire, type Written } from "./wire.ts";
 
 export class Planner {
   readonly context: PlanContext;
   readonly #steps: PlannedStep[] = [];
   readonly #children: Promised[] = [];
   #needsChords = false;
+  #latest: { readonly options: Readonly<Options>; readonly isRoot: boolean } = { options: {}, isRoot: false };
 
   constructor(context: PlanContext) {
     this.context = context;
   }
 
-  /** One message. `written` is for a body in its options that does not change any more. */
-  task(name: string, args: readonly unknown[], kwargs: Kwargs, given: Readonly<Options>, written?: Written): Promised {
+  /** One message, whose options these become. `written` is for a body in them that does not change any more. */
+  task(name: string, args: readonly unknown[], kwargs: Kwargs, options: Options, written?: Written): Promised {
     const parent = this.context.parent ?? null;
-    const id = textOption(given, "task_id") ?? this.context.newId();
-    const options = wireOptions(given, written);
+    const id = textOption(options, "task_id") ?? this.context.newId();
+    intoWire(options, written);
     options.task_id = id;
-    options.root_id = textOption(given, "root_id") ?? (parent === null ? id : parent.rootId || parent.id);
-    options.parent_id = textOption(given, "parent_id") ?? parent?.id ?? null;
-    options.reply_to = textOption(given, "reply_to") ?? this.context.replyTo;
+    const rootId = textOption(options, "root_id");
+    options.root_id = rootId ?? (parent === null ? id : parent.rootId || parent.id);
+    options.parent_id = textOption(options, "parent_id") ?? parent?.id ?? null;
+    options.reply_to = textOption(options, "reply_to") ?? this.context.replyTo;
+    if (this.context.own === true) this.#needsChords ||= linksHideChord(options);
     this.#steps.push({ kind: "task", name, args, kwargs, options });
+    this.#latest = { options, isRoot: rootId === null && parent === null };
     const result = new Promised(id);
-    if (given.add_to_parent !== false) this.#children.push(result);
+    if (options.add_to_parent !== false) this.#children.push(result);
     return result;
+  }
+
+  /** One more message with the options of the one before, in its own place. Not for what becomes a child of the parent. */
+  again(
+    name: string,
+    { args, kwargs }: { readonly args: readonly unknown[]; readonly kwargs: Kwargs },
+    { id, groupIndex }: { readonly id: string; readonly groupIndex: number },
+  ): void {
+    const { options: known, isRoot } = this.#latest;
+    const options: Options = { ...known, task_id: id, group_index: groupIndex };
+    if (isRoot) options.root_id = id;
+    this.#steps.push({ kind: "task", name, args, kwargs, options });
   }
 
   step(step: PlannedStep): void {

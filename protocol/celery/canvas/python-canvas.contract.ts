@@ -5,7 +5,7 @@ import type { WireSignature } from "../signature.ts";
 import { planApply } from "./apply.ts";
 import { foldedChain, piped } from "./compose.ts";
 import { planFreeze } from "./freeze-plan.ts";
-import { errorLinked, linked } from "./links.ts";
+import { errorLinked, linked } from "./link.ts";
 import type { CanvasPlan, PlanContext, PlannedStep, PlannedTask } from "./plan.ts";
 import { planAddToChord, planReplace, type Replaced } from "./replace.ts";
 import { stamped, type WireVisitor } from "./stamp.ts";

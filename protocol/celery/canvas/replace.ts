@@ -10,7 +10,7 @@ import { chainOf, piped } from "./compose.ts";
 import { Draft, isEmptyChain, newChord, type Options, readDraft } from "./draft.ts";
 import { freeze } from "./freeze.ts";
 import { extendOption, link, linkError } from "./link.ts";
-import { canvasType, membersOf } from "./links.ts";
+import { canvasType, membersOf } from "./parts.ts";
 import type { CanvasPlan, PlanContext } from "./plan.ts";
 import { toWire } from "./wire.ts";
 

@@ -9,7 +9,7 @@ import { isRecord } from "../../records.ts";
 import { readSignatureList, type WireSignature } from "../signature.ts";
 import { groupOf } from "./compose.ts";
 import { setOption } from "./draft.ts";
-import { bodyOf, canvasType, headerOf, membersOf, withBody, withHeader, withMembers } from "./links.ts";
+import { bodyOf, canvasType, headerOf, membersOf, withBody, withHeader, withMembers } from "./parts.ts";
 
 /** Stamps by name. `stamped_headers`, where there are any, are the names that count; others are mere options. */
 export type Stamps = Readonly<Record<string, unknown>>;

@@ -51,15 +51,20 @@ function plainValues(values: readonly unknown[]): readonly unknown[] {
   return values.some((value) => value instanceof Draft || Array.isArray(value)) ? values.map(plainValue) : values;
 }
 
-/** Options as data, in an object of their own. `written` is for the body that they hold. */
-export function wireOptions(options: Readonly<Options>, written?: Written): Options {
+/** Options as data, in an object of their own. */
+function wireOptions(options: Readonly<Options>): Options {
   const plain = { ...options };
-  for (const key of SIGNATURE_OPTIONS) {
-    const value = plain[key];
-    if (value instanceof Draft) plain[key] = toWire(value, written);
-    else if (Array.isArray(value)) plain[key] = plainValues(value);
-  }
+  intoWire(plain);
   return plain;
+}
+
+/** Makes data of what these options hold. `written` is for the body among them. */
+export function intoWire(options: Options, written?: Written): void {
+  for (const key of SIGNATURE_OPTIONS) {
+    const value = options[key];
+    if (value instanceof Draft) options[key] = toWire(value, written);
+    else if (Array.isArray(value)) options[key] = plainValues(value);
+  }
 }
 
 /** Python's `==` of two signatures or dicts: args in a tuple never equal those in a list. */

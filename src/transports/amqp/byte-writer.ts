@@ -77,6 +77,22 @@ export class ByteWriter {
     this.#at += value.length;
   }
 
+  /** The bytes of `source` from `from` to `to`. */
+  copy(source: Buffer, from: number, to: number): void {
+    this.#need(to - from);
+    this.#at += source.copy(this.#chunk, this.#at, from, to);
+  }
+
+  /** A copy of what was written since `mark`. */
+  since(mark: number): Buffer {
+    return Buffer.from(this.#chunk.subarray(this.#start + mark, this.#at));
+  }
+
+  /** Puts what was written since `mark` into `target`. */
+  read(mark: number, target: Buffer): void {
+    this.#chunk.copy(target, 0, this.#start + mark, this.#at);
+  }
+
   /** UTF-8 text without a length; says how many bytes it took. */
   text(value: string): number {
     this.#need(value.length * 3);

@@ -6,7 +6,8 @@ import type { Buffer } from "node:buffer";
 import { DecodeError, EncodeError } from "../../../protocol/errors.ts";
 import type { Message, MessageProperties } from "../../../protocol/message.ts";
 import type { ByteWriter } from "./byte-writer.ts";
-import { TableReader, writeTable } from "./field-table.ts";
+import { TableReader } from "./field-table.ts";
+import type { RepeatedTable } from "./repeated-table.ts";
 import { KnownTexts } from "./texts.ts";
 
 const CLASS_BASIC = 60;
@@ -27,8 +28,13 @@ const FLAG = {
   clusterId: 0x0004,
 } as const;
 
-/** Appends the payload of a header frame. */
-export function writeContentHeader(out: ByteWriter, message: Message, defaultDeliveryMode: number | undefined): void {
+/** Appends the payload of a header frame. `headers` knows the table of the message before. */
+export function writeContentHeader(
+  out: ByteWriter,
+  message: Message,
+  defaultDeliveryMode: number | undefined,
+  headers: RepeatedTable,
+): void {
   const { properties } = message;
   out.u16(CLASS_BASIC);
   out.u16(0);
@@ -39,7 +45,7 @@ export function writeContentHeader(out: ByteWriter, message: Message, defaultDel
   flags |= shortText(out, FLAG.contentType, "contentType", message.contentType);
   flags |= shortText(out, FLAG.contentEncoding, "contentEncoding", message.contentEncoding);
   if (message.headers !== null) {
-    writeTable(out, message.headers);
+    headers.write(out, message.headers);
     flags |= FLAG.headers;
   }
   flags |= octet(out, FLAG.deliveryMode, "deliveryMode", properties.deliveryMode ?? defaultDeliveryMode);

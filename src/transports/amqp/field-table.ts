@@ -30,7 +30,8 @@ export function writeTable(out: ByteWriter, table: object, depth = 0): void {
   out.patchU32(mark, out.mark() - mark - 4);
 }
 
-function writeKey(out: ByteWriter, key: string): void {
+/** Appends a name, behind which its value comes. */
+export function writeKey(out: ByteWriter, key: string): void {
   const mark = out.mark();
   out.u8(0);
   const length = out.text(key);
@@ -39,7 +40,8 @@ function writeKey(out: ByteWriter, key: string): void {
   out.patchU8(mark, length);
 }
 
-function writeValue(out: ByteWriter, key: string, value: unknown, depth: number): void {
+/** Appends a value; the name is for errors. */
+export function writeValue(out: ByteWriter, key: string, value: unknown, depth = 0): void {
   switch (typeof value) {
     case "string": {
       out.u8(0x53); // S

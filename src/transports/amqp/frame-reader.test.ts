@@ -4,6 +4,7 @@ import type { Message } from "../../../protocol/message.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { writeContentHeader } from "./content.ts";
 import { type ChannelInput, FrameReader } from "./frame-reader.ts";
+import { RepeatedTable } from "./repeated-table.ts";
 
 class Recorder implements ChannelInput {
   readonly seen: unknown[] = [];
@@ -40,7 +41,7 @@ const number = (value: bigint) => {
 
 function header(message: Message): Buffer {
   const out = new ByteWriter();
-  writeContentHeader(out, message, undefined);
+  writeContentHeader(out, message, undefined, new RepeatedTable());
   return frame(2, 5, Buffer.from(out.take()));
 }
 

@@ -1,7 +1,9 @@
 /** AMQP 0-9-1 frames of the paths that carry messages; everything else is amqplib's. Section 2.3 of the specification. */
+import { Buffer } from "node:buffer";
 import type { Message } from "../../../protocol/message.ts";
 import type { ByteWriter } from "./byte-writer.ts";
 import { writeContentHeader, writeShortText } from "./content.ts";
+import { RepeatedTable } from "./repeated-table.ts";
 
 export const FRAME = { method: 1, header: 2, body: 3, heartbeat: 8, end: 0xce, headBytes: 7, overhead: 8 } as const;
 
@@ -15,24 +17,55 @@ export const METHOD = {
   nack: 0x003c0078,
 } as const;
 
-/** Appends `basic.publish` and the content header; says how long the header frame's payload is. */
-export function writePublish(
-  out: ByteWriter,
-  channel: number,
-  message: Message,
-  to: { exchange: string; routingKey: string; mandatory: boolean },
-  deliveryMode: number | undefined,
-): number {
-  const method = open(out, FRAME.method, channel);
-  out.u32(METHOD.publish);
-  out.u16(0);
-  writeShortText(out, "exchange", to.exchange);
-  writeShortText(out, "routingKey", to.routingKey);
-  out.u8(to.mandatory ? 1 : 0);
-  close(out, method);
-  const header = open(out, FRAME.header, channel);
-  writeContentHeader(out, message, deliveryMode);
-  return close(out, header);
+/** Where a message goes, and whether it comes back when nobody takes it. */
+export interface PublishAddress {
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly mandatory: boolean;
+}
+
+/** Writes messages of which many go the same way. */
+export class PublishWriter {
+  readonly #headers = new RepeatedTable();
+  /** The `basic.publish` written last. */
+  #method: Buffer = Buffer.alloc(0);
+  #channel = -1;
+  #to: PublishAddress | null = null;
+
+  /** Appends `basic.publish` and the content header; says how long the header frame's payload is. */
+  write(
+    out: ByteWriter,
+    channel: number,
+    message: Message,
+    to: PublishAddress,
+    deliveryMode: number | undefined,
+  ): number {
+    if (channel === this.#channel && this.#to !== null && isSameAddress(this.#to, to)) {
+      out.copy(this.#method, 0, this.#method.length);
+    } else {
+      this.#writeMethod(out, channel, to);
+    }
+    const header = open(out, FRAME.header, channel);
+    writeContentHeader(out, message, deliveryMode, this.#headers);
+    return close(out, header);
+  }
+
+  #writeMethod(out: ByteWriter, channel: number, to: PublishAddress): void {
+    const method = open(out, FRAME.method, channel);
+    out.u32(METHOD.publish);
+    out.u16(0);
+    writeShortText(out, "exchange", to.exchange);
+    writeShortText(out, "routingKey", to.routingKey);
+    out.u8(to.mandatory ? 1 : 0);
+    close(out, method);
+    this.#method = out.since(method);
+    this.#channel = channel;
+    this.#to = { exchange: to.exchange, routingKey: to.routingKey, mandatory: to.mandatory };
+  }
+}
+
+function isSameAddress(a: PublishAddress, b: PublishAddress): boolean {
+  return a.exchange === b.exchange && a.routingKey === b.routingKey && a.mandatory === b.mandatory;
 }
 
 export function writeAck(out: ByteWriter, channel: number, tag: number, multiple: boolean): void {

@@ -6,7 +6,15 @@ import type { Duplex } from "node:stream";
 import type { Message } from "../../../protocol/message.ts";
 import { PublishError } from "../errors.ts";
 import { ByteWriter } from "./byte-writer.ts";
-import { FRAME, writeAck, writeBodyHead, writePublish, writeReject, writeRequeueUpTo } from "./frames.ts";
+import {
+  FRAME,
+  type PublishAddress,
+  PublishWriter,
+  writeAck,
+  writeBodyHead,
+  writeReject,
+  writeRequeueUpTo,
+} from "./frames.ts";
 
 /** Pending bytes that leave without waiting for the end of the turn. */
 const FULL_BYTES = 48 * 1024;
@@ -23,6 +31,7 @@ export class Outbox {
   readonly #frameMax: number;
   readonly #onWrite: () => void;
   readonly #out = new ByteWriter();
+  readonly #publishes = new PublishWriter();
   #late: LateWriter[] = [];
   #turn: NodeJS.Immediate | null = null;
   #congested = false;
@@ -51,16 +60,11 @@ export class Outbox {
   }
 
   /** A message that cannot be written throws, and nothing of it was written. */
-  publish(
-    channel: number,
-    message: Message,
-    to: { exchange: string; routingKey: string; mandatory: boolean },
-    deliveryMode: number | undefined,
-  ): void {
+  publish(channel: number, message: Message, to: PublishAddress, deliveryMode: number | undefined): void {
     const out = this.#out;
     const mark = out.mark();
     try {
-      const headerBytes = writePublish(out, channel, message, to, deliveryMode);
+      const headerBytes = this.#publishes.write(out, channel, message, to, deliveryMode);
       if (headerBytes > this.#frameMax - FRAME.overhead) {
         const why = `headers and properties take ${headerBytes} bytes, more than one frame of ${this.#frameMax} bytes can hold`;
         throw new PublishError(why, to, { code: "MESSAGE_TOO_LARGE" });

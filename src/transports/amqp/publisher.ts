@@ -14,73 +14,14 @@ import type { Address, Message } from "../../../protocol/message.ts";
 import { type Abortable, AbortGroups } from "../../runtime/abort-groups.ts";
 import type { Log } from "../../runtime/log.ts";
 import { PublishError, TransportClosed, TransportError } from "../errors.ts";
+import type { PublishFailure } from "../transport.ts";
 import { REPLY, replyCode, replyText } from "./broker-errors.ts";
 import { closeChannel } from "./calls.ts";
 import { type AmqpConnection, channelNumber } from "./connection.ts";
 import type { ChannelInput } from "./frame-reader.ts";
+import { BatchPublish, type Outgoing, SinglePublish, type Watch } from "./outgoing.ts";
 
 const STRIKES = 2;
-
-/** A message until it is settled. */
-class Outgoing implements Abortable {
-  readonly message: Message;
-  readonly exchange: string;
-  readonly routingKey: string;
-  readonly mandatory: boolean;
-  readonly promise: Promise<void>;
-  #resolve!: () => void;
-  #reject!: (reason: unknown) => void;
-  readonly #publisher: Publisher;
-  readonly #signal: AbortSignal | undefined;
-  /** Settled: nobody waits for it any more, and it is not sent again. */
-  over = false;
-  confirmed = false;
-  /** Why the broker sent it back. */
-  returned: string | null = null;
-  /** Connections that the broker ended, blaming us, when this message alone was on its way. */
-  strikes = 0;
-
-  constructor(
-    publisher: Publisher,
-    message: Message,
-    to: Address,
-    mandatory: boolean,
-    signal: AbortSignal | undefined,
-  ) {
-    this.#publisher = publisher;
-    this.#signal = signal;
-    this.message = message;
-    this.exchange = to.exchange;
-    this.routingKey = to.routingKey;
-    this.mandatory = mandatory;
-    this.promise = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
-  }
-
-  onAbort(reason: unknown): void {
-    this.reject(reason);
-    this.#publisher.onAbandoned();
-  }
-
-  resolve(): void {
-    if (this.over) return;
-    this.#settle();
-    this.#resolve();
-  }
-
-  reject(reason: unknown): void {
-    if (this.over) return;
-    this.#settle();
-    this.#reject(reason);
-  }
-
-  #settle(): void {
-    this.over = true;
-    if (this.#signal) this.#publisher.aborts.leave(this.#signal, this);
-  }
-}
 
 export interface PublisherOptions {
   /** Messages on their way at a time. */
@@ -92,8 +33,8 @@ export interface PublisherOptions {
   onUnroutable(queue: string): void;
 }
 
-export class Publisher implements ChannelInput {
-  readonly aborts = new AbortGroups();
+export class Publisher implements ChannelInput, Watch {
+  readonly #aborts = new AbortGroups();
   readonly #options: PublisherOptions;
   /** Not sent, or to be sent again. Read from `#next`. */
   #waiting: Outgoing[] = [];
@@ -121,14 +62,26 @@ export class Publisher implements ChannelInput {
   publish(message: Message, to: Address, mandatory: boolean, signal?: AbortSignal): Promise<void> {
     if (this.#closed) return Promise.reject(new TransportClosed());
     if (signal?.aborted) return Promise.reject(signal.reason);
-    const outgoing = new Outgoing(this, message, to, mandatory, signal);
-    if (signal) this.aborts.join(signal, outgoing);
-    if (this.#next === this.#waiting.length && this.#mayWrite()) {
-      this.#write(outgoing);
-    } else {
-      this.#waiting.push(outgoing);
-    }
-    return outgoing.promise;
+    const single = new SinglePublish(message, { ...to, mandatory }, this, signal);
+    if (signal) this.#aborts.join(signal, single);
+    this.#take(single.outgoing);
+    return single.promise;
+  }
+
+  /** One promise for all. Resolves when each is settled, with those that the broker did not take. */
+  publishAll(
+    messages: readonly Message[],
+    to: Address,
+    mandatory: boolean,
+    signal?: AbortSignal,
+  ): Promise<readonly PublishFailure[]> {
+    if (this.#closed) return Promise.reject(new TransportClosed());
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (messages.length === 0) return Promise.resolve([]);
+    const batch = new BatchPublish(messages, { ...to, mandatory }, this, signal);
+    if (signal) this.#aborts.join(signal, batch);
+    for (const outgoing of batch.outgoing) this.#take(outgoing);
+    return batch.promise;
   }
 
   /** Begins, or begins again, on this connection. Rejects when the connection is lost meanwhile. */
@@ -170,7 +123,8 @@ export class Publisher implements ChannelInput {
   /** Resolves when every message so far is settled. */
   async settled(): Promise<void> {
     const open = [...this.#sent.slice(this.#head), ...this.#waiting.slice(this.#next)];
-    await Promise.allSettled(open.filter((outgoing) => !outgoing.over).map((outgoing) => outgoing.promise));
+    const owners = new Set(open.filter((outgoing) => !outgoing.over).map((outgoing) => outgoing.owner.promise));
+    await Promise.allSettled(owners);
   }
 
   /** Rejects what waits; with `all`, also what is on its way. */
@@ -213,8 +167,8 @@ export class Publisher implements ChannelInput {
   onReturn(reason: string, exchange: string, routingKey: string, message: Message): void {
     for (let i = this.#head; i < this.#sent.length; i++) {
       const outgoing = this.#sent[i]!;
-      if (outgoing.confirmed || outgoing.returned !== null || !outgoing.mandatory) continue;
-      if (outgoing.exchange !== exchange || outgoing.routingKey !== routingKey) continue;
+      if (outgoing.confirmed || outgoing.returned !== null || !outgoing.to.mandatory) continue;
+      if (outgoing.to.exchange !== exchange || outgoing.to.routingKey !== routingKey) continue;
       if (!sameMessage(outgoing.message, message)) continue;
       outgoing.returned = reason;
       if (exchange === "") this.#options.onUnroutable(routingKey);
@@ -235,7 +189,7 @@ export class Publisher implements ChannelInput {
 
   #write(outgoing: Outgoing): void {
     try {
-      this.#connection?.outbox.publish(this.#channel, outgoing.message, outgoing, this.#options.deliveryMode);
+      this.#connection?.outbox.publish(this.#channel, outgoing.message, outgoing.to, this.#options.deliveryMode);
     } catch (error) {
       outgoing.reject(
         error instanceof EncodeError || error instanceof PublishError ? error : notWritable(outgoing, error),
@@ -250,13 +204,14 @@ export class Publisher implements ChannelInput {
     outgoing.confirmed = true;
     if (this.#singly > 0) this.#singly--;
     if (outgoing.returned !== null) {
-      const why = `no queue takes messages of exchange ${JSON.stringify(outgoing.exchange)} with routing key ${JSON.stringify(outgoing.routingKey)} (${outgoing.returned})`;
-      outgoing.reject(new PublishError(why, outgoing, { code: "UNROUTABLE" }));
+      const { exchange, routingKey } = outgoing.to;
+      const why = `no queue takes messages of exchange ${JSON.stringify(exchange)} with routing key ${JSON.stringify(routingKey)} (${outgoing.returned})`;
+      outgoing.reject(new PublishError(why, outgoing.to, { code: "UNROUTABLE" }));
     } else if (ok) {
       outgoing.resolve();
     } else {
       const why = "the broker did not take the message (a full queue refuses, or a queue has failed)";
-      outgoing.reject(new PublishError(why, outgoing, { code: "NACKED", retryable: true }));
+      outgoing.reject(new PublishError(why, outgoing.to, { code: "NACKED", retryable: true }));
     }
   }
 
@@ -295,7 +250,16 @@ export class Publisher implements ChannelInput {
     alone.reject(refusalOf(refusal, alone));
   }
 
-  onAbandoned(): void {
+  #take(outgoing: Outgoing): void {
+    if (this.#next === this.#waiting.length && this.#mayWrite()) this.#write(outgoing);
+    else this.#waiting.push(outgoing);
+  }
+
+  ended(signal: AbortSignal, member: Abortable): void {
+    this.#aborts.leave(signal, member);
+  }
+
+  abandoned(): void {
     this.#abandoned++;
     if (this.#abandoned < 256 || this.#abandoned * 2 < this.#waiting.length - this.#next) return;
     this.#waiting = this.#waiting.slice(this.#next).filter((outgoing) => !outgoing.over);
@@ -311,7 +275,7 @@ function blame(error: Error, suspects: readonly Outgoing[]): Outgoing[] {
   const code = replyCode(error);
   if (code === REPLY.notFound || code === REPLY.accessRefused) {
     const exchange = /exchange '([\s\S]*?)' in vhost/.exec(text)?.[1];
-    return suspects.filter((outgoing) => outgoing.exchange === exchange);
+    return suspects.filter((outgoing) => outgoing.to.exchange === exchange);
   }
   const limit = Number(/larger than configured max size (\d+)/.exec(text)?.[1] ?? Number.NaN);
   return suspects.filter((outgoing) => outgoing.message.body.length > limit);
@@ -320,12 +284,12 @@ function blame(error: Error, suspects: readonly Outgoing[]): Outgoing[] {
 function refusalOf(error: Error, outgoing: Outgoing): PublishError {
   const text = replyText(error);
   const code = text.includes("larger than") ? "MESSAGE_TOO_LARGE" : "PUBLISH";
-  return new PublishError(`the broker refused the message: ${text}`, outgoing, { code, cause: error });
+  return new PublishError(`the broker refused the message: ${text}`, outgoing.to, { code, cause: error });
 }
 
 function notWritable(outgoing: Outgoing, cause: unknown): PublishError {
   const why = cause instanceof Error ? cause.message : String(cause);
-  return new PublishError(`the message cannot be written: ${why}`, outgoing, { cause });
+  return new PublishError(`the message cannot be written: ${why}`, outgoing.to, { cause });
 }
 
 function sameMessage(ours: Message, theirs: Message): boolean {

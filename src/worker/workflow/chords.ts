@@ -26,7 +26,7 @@ export interface PartOwner {
   readonly groupIndex: number | null;
 }
 
-export interface ChordsOptions extends Omit<FailureOptions, "returnPart" | "losePart"> {
+export interface ChordsOptions extends Omit<FailureOptions, "returnPart"> {
   backend: ResultBackend<ResultMeta>;
   outbox: Outbox;
   settings: Settings;
@@ -42,7 +42,6 @@ export class Chords {
     this.failures = new Failures({
       ...options,
       returnPart: (owner, part, chord, origin) => this.returnPart(owner, part, chord, origin),
-      losePart: (owner, error, chord, origin) => this.losePart(owner, error, chord, origin),
     });
   }
 

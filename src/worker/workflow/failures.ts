@@ -3,6 +3,7 @@
  * that can never end, it is failed too (`lovage_fail_unreachable`).
  * wire: celery-behaviour 2.3, 2.6; celery/backends/base.py `_fail_chain`, `chord_error_from_stack`, `_handle_group_chord_error`.
  */
+import { membersOf } from "../../../protocol/celery/canvas/parts.ts";
 import { encodeException } from "../../../protocol/celery/exceptions.ts";
 import type { ResultMeta, ResultTuple } from "../../../protocol/celery/result-meta.ts";
 import { readSignatureList, type WireSignature } from "../../../protocol/celery/signature.ts";
@@ -16,7 +17,7 @@ import { toRemoteException, tracebackText } from "../../tasks/python-errors.ts";
 import { type RecordOptions, resultRecord } from "../result-records.ts";
 import type { PartOwner } from "./chords.ts";
 import type { Errbacks, FailedTask } from "./errbacks.ts";
-import { chordOf, linksOf, membersOf, resultErrbacks, resultId, textOption } from "./links.ts";
+import { chordOf, linksOf, resultErrbacks, resultId, textOption } from "./links.ts";
 
 /** The task whose end made us act, as far as it matters to others. */
 export interface Origin {
@@ -42,12 +43,6 @@ export interface FailureOptions {
     chord: () => WireSignature | null,
     origin: Origin,
   ): Promise<void> | undefined;
-  losePart(
-    owner: PartOwner,
-    error: unknown,
-    chord: () => WireSignature | null,
-    origin: Origin,
-  ): Promise<void> | undefined;
 }
 
 export class Failures {
@@ -60,14 +55,6 @@ export class Failures {
   /** Every link that will now never run gets the failure; those that are parts of a chord return them. */
   async failChain(chain: readonly WireSignature[], error: unknown, origin: Origin, store = true): Promise<void> {
     await this.#failLinks(linksOf(chain, this.#options.thorough), error, origin, store);
-  }
-
-  /** Only the parts: for a task that ended without a result of its own. */
-  async returnParts(chain: readonly WireSignature[], error: unknown, origin: Origin): Promise<void> {
-    for (const link of linksOf(chain, true)) {
-      if (link.options.chord === undefined) continue;
-      await this.#options.losePart(ownerOf(link), error, () => chordOf(link), origin);
-    }
   }
 
   async #failLinks(

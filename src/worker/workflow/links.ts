@@ -1,35 +1,33 @@
 /** What would have run after a task, and what now never will. wire: celery/backends/base.py `_fail_chain`. */
+import { headerOf, membersOf } from "../../../protocol/celery/canvas/parts.ts";
 import { readSignature, readSignatureList, type WireSignature } from "../../../protocol/celery/signature.ts";
 import { isRecord } from "../../../protocol/records.ts";
 
 /**
  * The links of a chain, and the bodies of those that are chords, which is where Celery stops; `deep` finds the members of chains
- * and groups among them too.
+ * and groups among them too, and those of headers, which are parts of no chord that has begun.
  */
 export function linksOf(chain: readonly WireSignature[], deep: boolean): WireSignature[] {
   const found = [...chain];
   for (let at = 0; at < found.length; at++) {
-    const { subtask_type: kind, kwargs } = found[at]!;
+    const link = found[at]!;
+    const { subtask_type: kind, kwargs } = link;
     if (kind === "chord") {
       if (isRecord(kwargs.body)) found.push(readSignature(kwargs.body));
-    } else if (deep && (kind === "chain" || kind === "group")) found.push(...membersOf(found[at]!));
+      if (deep) for (const member of linksOf(headerOf(link), true)) found.push(withoutChord(member));
+    } else if (deep && (kind === "chain" || kind === "group")) for (const member of membersOf(link)) found.push(member);
   }
   return found;
 }
 
-/** Members of a chain or a group. */
-export function membersOf({ kwargs }: WireSignature): WireSignature[] {
-  return readSignatureList(kwargs.tasks) ?? [];
+function withoutChord(signature: WireSignature): WireSignature {
+  const { chord: _unused, ...options } = signature.options;
+  return { ...signature, options };
 }
 
 /** The body of the chord that the signature is a part of. */
 export function chordOf({ options }: WireSignature): WireSignature | null {
   return isRecord(options.chord) ? readSignature(options.chord) : null;
-}
-
-/** Cheap: whether some link of a chain, looked at only on the surface, is or hides a part of a chord. */
-export function mayReturnPart(chain: readonly WireSignature[]): boolean {
-  return chain.some(({ subtask_type: kind, options }) => isRecord(options.chord) || kind !== null);
 }
 
 /** The id under which a frozen signature's result is kept: of a chain its last step, of a chord its body. */
