@@ -9,7 +9,7 @@ import { backoffMs, pause } from "../../runtime/backoff.ts";
 import type { Log } from "../../runtime/log.ts";
 import { ConnectionLost, QueueNotFound, TransportError } from "../errors.ts";
 import type { ConsumeOptions, Consumer, Delivery } from "../transport.ts";
-import { REPLY, replyCode } from "./broker-errors.ts";
+import { interruption, REPLY, replyCode } from "./broker-errors.ts";
 import { closeChannel, setQos } from "./calls.ts";
 import type { AmqpConnection } from "./connection.ts";
 import { Session } from "./consumer-session.ts";
@@ -32,6 +32,7 @@ export class AmqpConsumer implements Consumer {
   readonly noAck: boolean;
   readonly #exclusive: boolean;
   readonly #onDelivery: (delivery: Delivery) => void;
+  readonly #onInterrupted: ((error: TransportError) => void) | undefined;
   readonly #wanted: Set<string>;
   #prefetch: number;
   #session: Session | null = null;
@@ -53,6 +54,7 @@ export class AmqpConsumer implements Consumer {
     this.noAck = options.noAck ?? false;
     this.#exclusive = options.exclusive ?? false;
     this.#onDelivery = onDelivery;
+    this.#onInterrupted = options.onInterrupted?.bind(options);
   }
 
   get queues(): readonly string[] {
@@ -191,6 +193,7 @@ export class AmqpConsumer implements Consumer {
     if (this.#session !== session || this.#cancelled) return this.release();
     if (error) {
       this.host.log.error({ err: error, queues: this.queues }, "the broker closed the channel of a consumer; resuming");
+      this.#onInterrupted?.(interruption(error));
       this.#heal();
     }
   }
