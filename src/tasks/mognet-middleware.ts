@@ -1,40 +1,35 @@
 /**
- * Hooks into the life of a Mognet app, under Mognet's names. Each is awaited, in the order in which the middleware was added; what
- * one throws is logged and changes nothing. wire: Mognet 2.0.0 middleware/middleware.py.
+ * Hooks into the life of a Mognet app, called in the order of addition; what one throws is logged and stops nothing.
+ * wire: mognet/middleware/middleware.py. `App`, `Context` and `Result` are named by who calls.
  */
-import type { MognetResult } from "../../protocol/mognet/result.ts";
 import type { Log } from "../runtime/log.ts";
-import type { MognetContext } from "./mognet-context.ts";
 import type { Request } from "./mognet-request.ts";
 
-type Hook<Args extends unknown[]> = (...args: Args) => void | Promise<void>;
-
-export interface MognetMiddleware {
-  /** A worker starts; nothing is connected yet. */
-  onAppStarting?: Hook<[app: unknown]>;
-  /** The worker has started. */
-  onAppStarted?: Hook<[app: unknown]>;
-  /** The worker, or the app, closes. Once. */
-  onAppStopping?: Hook<[app: unknown]>;
-  onAppStopped?: Hook<[app: unknown]>;
-  /** Before a request is published: its result and metadata are stored. The request may be changed. `context`: of the parent. */
-  onRequestSubmitting?: Hook<[request: Request, context: MognetContext | null]>;
-  /** How many requests this worker holds. */
-  onRunningTaskCountChanged?: Hook<[count: number]>;
-  /** RUNNING is stored, arguments are not checked yet. */
-  onTaskStarting?: Hook<[context: MognetContext]>;
-  /** The end is stored; the message is not acked yet. Not after a pause or a revoke of a running task. */
-  onTaskCompleted?: Hook<[result: MognetResult, context: MognetContext]>;
+export interface MognetMiddleware<App = unknown, Context = unknown, Result = unknown> {
+  /** The worker of this app is about to connect. */
+  onAppStarting?(app: App): unknown;
+  /** The worker consumes. */
+  onAppStarted?(app: App): unknown;
+  /** The app is about to disconnect; also one that only submits. */
+  onAppStopping?(app: App): unknown;
+  onAppStopped?(app: App): unknown;
+  /** The result and metadata are written and the request is not yet sent: it may still be changed. `context`: the task that submits. */
+  onRequestSubmitting?(request: Request, options: { context: Context | null }): unknown;
+  /** The number of requests that the worker holds has changed. */
+  onRunningTaskCountChanged?(count: number): unknown;
+  /** RUNNING is written, the arguments are not yet looked at. */
+  onTaskStarting?(context: Context): unknown;
+  /** A terminal state is written, the message is not yet acked; may come twice for one task. */
+  onTaskCompleted?(result: Result, options: { context: Context | null }): unknown;
 }
 
-type Names = keyof MognetMiddleware;
-type ArgsOf<Name extends Names> = Parameters<NonNullable<MognetMiddleware[Name]>>;
+type Hooks = Required<MognetMiddleware>;
 
-/** Calls one hook of all, in order. Costs nothing when none has it. */
-export async function callMiddleware<Name extends Names>(
+/** Calls one hook of all that have it, each awaited, in order. What one throws is logged and changes nothing. */
+export async function callMiddleware<Name extends keyof Hooks>(
   all: readonly MognetMiddleware[],
   name: Name,
-  args: ArgsOf<Name>,
+  args: Parameters<Hooks[Name]>,
   log: Log,
 ): Promise<void> {
   for (const middleware of all) {
@@ -48,7 +43,7 @@ export async function callMiddleware<Name extends Names>(
   }
 }
 
-/** Whether any of them has this hook. */
-export function hasHook(all: readonly MognetMiddleware[], name: Names): boolean {
+/** Whether any of them has this hook: calling none should cost nothing. */
+export function hasHook(all: readonly MognetMiddleware[], name: keyof Hooks): boolean {
   return all.some((middleware) => typeof middleware[name] === "function");
 }
