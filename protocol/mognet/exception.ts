@@ -1,6 +1,9 @@
 /** Errors as Mognet stores them, as data. wire: Mognet 2.0.0 model/result.py `_ExceptionInfo`. */
+import { base64Decode, base64Encode } from "../bytes.ts";
 import { DecodeError } from "../errors.ts";
 import { isRecord, kindOf } from "../records.ts";
+import { describePickle, PickledObject } from "./pickle-reader.ts";
+import { type PickleItem, writePickle } from "./pickle-writer.ts";
 import type { MognetValue } from "./value.ts";
 
 /** An error as stored. Nothing in it is ever executed. */
@@ -53,4 +56,76 @@ export function isNotReadyValue(value: MognetValue): boolean {
   return (
     isRecord(value.rawValue) && value.valueType === MOGNET_EXCEPTION_TYPE && value.rawValue.name === MOGNET_NOT_READY
   );
+}
+
+// -------------------------------------------------------------------------------------------------------------- our own
+
+/** An error as Python would have raised it. */
+export interface PythonError {
+  /** `module:Class`. One that Python and Mognet have is raised as such by Python readers, any other as a plain `Exception`. */
+  name: string;
+  /** Python's `str()` of it. */
+  message: string;
+  /** Arguments of its constructor. @default the message, if there is one */
+  args?: readonly PickleItem[];
+  /** @default one line, as for an error that was never raised */
+  traceback?: string;
+}
+
+/** The stored form of an error of ours. */
+export function encodeMognetError(error: PythonError): MognetException {
+  const { name, message, traceback = onlyLine(error) } = error;
+  const args = error.args ?? (message === "" ? [] : [message]);
+  const known = isKnownException(name);
+  return {
+    name,
+    message,
+    traceback,
+    rawData: known ? base64Encode(writePickle({ call: name, args })) : null,
+    rawDataEncoding: known ? "application/python-pickle" : null,
+  };
+}
+
+/** wire: `traceback.format_exception` of an exception without a traceback. */
+function onlyLine({ name, message }: PythonError): string {
+  const qualified = name.replace(/^builtins:/, "").replace(":", ".");
+  return message === "" ? `${qualified}\n` : `${qualified}: ${message}\n`;
+}
+
+/** The arguments of a stored exception, read from its pickle without running it; null where they cannot be told. */
+export function mognetExceptionArgs(error: MognetException): readonly unknown[] | null {
+  if (error.rawData === null || error.rawDataEncoding !== "application/python-pickle") return null;
+  let bytes: Uint8Array;
+  try {
+    bytes = base64Decode(error.rawData);
+  } catch (failure) {
+    if (failure instanceof DecodeError) return null;
+    throw failure;
+  }
+  const described = describePickle(bytes)?.value;
+  return described instanceof PickledObject ? described.args : null;
+}
+
+/** Classes that any Python 3 makes of any arguments. Those that end a process are not among them. */
+const BUILTINS =
+  "ArithmeticError AssertionError AttributeError BlockingIOError BrokenPipeError BufferError ChildProcessError " +
+  "ConnectionAbortedError ConnectionError ConnectionRefusedError ConnectionResetError EOFError Exception FileExistsError " +
+  "FileNotFoundError FloatingPointError ImportError IndexError InterruptedError IsADirectoryError KeyError LookupError " +
+  "MemoryError ModuleNotFoundError NameError NotADirectoryError NotImplementedError OSError OverflowError PermissionError " +
+  "ProcessLookupError RecursionError ReferenceError RuntimeError SystemError TimeoutError TypeError UnboundLocalError " +
+  "UnicodeError ValueError ZeroDivisionError";
+
+const KNOWN: ReadonlySet<string> = new Set([
+  ...BUILTINS.split(" ").map((name) => `builtins:${name}`),
+  "mognet.exceptions.task_exceptions:InvalidTaskArguments",
+  "mognet.exceptions.task_exceptions:Pause",
+  "mognet.exceptions.too_many_retries:TooManyRetries",
+  "mognet.exceptions.result_exceptions:ResultNotReady",
+  "mognet.exceptions.base_exceptions:MognetError",
+  "mognet.exceptions.base_exceptions:CouldNotSubmit",
+  "mognet.tasks.task_registry:UnknownTask",
+]);
+
+function isKnownException(name: string): boolean {
+  return KNOWN.has(name);
 }
