@@ -1,6 +1,11 @@
 /** A request of Mognet's as the caller makes it, and as a submitting hook may still change it. wire: mognet/primitives/request.py. */
-import { ImproperlyConfigured } from "../../protocol/errors.ts";
-import { decodeDeadline, type MognetDeadline } from "../../protocol/mognet/deadline.ts";
+import { ImproperlyConfigured, ProtocolError } from "../../protocol/errors.ts";
+import {
+  decodeMognetDeadline,
+  type MognetDeadline,
+  mognetDeadlineAfter,
+  mognetDeadlineAt,
+} from "../../protocol/mognet/deadline.ts";
 import { mognetIdOrNull } from "../../protocol/mognet/names.ts";
 import { MOGNET_DEFAULT_PRIORITY, type MognetRequest } from "../../protocol/mognet/request.ts";
 import { newId } from "../runtime/ids.ts";
@@ -98,30 +103,24 @@ export class Request<R = unknown> implements MognetRequest {
 
 /** Throws `ImproperlyConfigured`: also for a text of digits, which Python reads as seconds since 1970 and hardly anyone means. */
 export function readDeadline(value: unknown, at: string): MognetDeadline {
-  const what = 'seconds, a Date, or ISO 8601 such as "PT5S" or "2030-01-02T03:04:05Z"';
-  if (typeof value === "number") {
-    if (!Number.isFinite(value)) throw mismatch(at, what, value);
-    return { kind: "duration", seconds: value };
+  if (isDeadline(value)) return value;
+  if (typeof value === "string" && /^\s*[+-]?\d+(\.\d*)?\s*$/.test(value)) {
+    throw new ImproperlyConfigured(
+      `${at}: ${JSON.stringify(value)} would be seconds since 1970 to Python; write the number ${Number(value)} for a duration`,
+    );
   }
-  if (value instanceof Date) {
-    const epochMs = value.getTime();
-    if (!Number.isFinite(epochMs)) throw mismatch(at, what, "an invalid Date");
-    return read(value.toISOString(), at, what);
+  try {
+    if (typeof value === "number") return mognetDeadlineAfter(value);
+    if (value instanceof Date) return mognetDeadlineAt(value);
+    if (typeof value === "string") return decodeMognetDeadline(value);
+  } catch (cause) {
+    if (!(cause instanceof ProtocolError)) throw cause;
   }
-  if (typeof value === "string") {
-    if (/^\s*[+-]?\d+(\.\d*)?\s*$/.test(value)) {
-      throw new ImproperlyConfigured(
-        `${at}: ${JSON.stringify(value)} would be seconds since 1970 to Python; write the number ${Number(value)} for a duration`,
-      );
-    }
-    return read(value, at, what);
-  }
-  if (isPlainObject(value) && (value.kind === "duration" || value.kind === "instant")) return value as MognetDeadline;
-  throw mismatch(at, what, value);
+  throw mismatch(at, 'seconds, a Date, or ISO 8601 such as "PT5S" or "2030-01-02T03:04:05Z"', value);
 }
 
-function read(text: string, at: string, what: string): MognetDeadline {
-  const deadline = decodeDeadline(text);
-  if (deadline === null) throw mismatch(at, what, text);
-  return deadline;
+function isDeadline(value: unknown): value is MognetDeadline {
+  if (!isPlainObject(value)) return false;
+  if (value.kind === "duration") return typeof value.seconds === "number";
+  return value.kind === "instant" && typeof value.iso === "string";
 }
