@@ -79,6 +79,8 @@ export type MognetEffect =
   | "call-starting"
   /** Value and terminal result in one conditional step: REVOKED is never overwritten. */
   | "store-outcome"
+  /** Unless it is done: a Revoke message alone must not leave the result open. */
+  | "store-revoked"
   | "store-suspended"
   | "store-resumed"
   | "clear-state"
@@ -86,7 +88,7 @@ export type MognetEffect =
   | "raise-prefetch"
   | "lower-prefetch"
   | "call-completed"
-  /** Tells the run to stop, and waits a bounded time for it. */
+  /** Tells the run to stop; what comes of it is not looked at any more. */
   | "cancel-run"
   | "ack"
   | "requeue";
@@ -110,7 +112,10 @@ export type MognetRequestEvent =
   | "revoked"
   /** Shutdown. */
   | "handedBack"
-  /** The connection that it came over has gone: it comes again. */
+  /**
+   * The connection that it came over has gone: it comes again, and what runs goes on meanwhile. Mognet cancels it, and with a
+   * broker that restarts its transient message, and so the task, is lost.
+   */
   | "lost"
   /** Something of ours failed outside the handler, such as the store. */
   | "failed";
@@ -126,7 +131,7 @@ const ROWS: {
     alreadyDone: ["settled", ["clear-state", "call-completed", "ack"]],
     refused: ["settled", ["store-outcome", "clear-state", "call-completed", "ack"]],
     started: ["running", ["store-running", "call-starting"]],
-    revoked: ["settled", ["clear-state", "ack"]],
+    revoked: ["settled", ["store-revoked", "clear-state", "ack"]],
     handedBack: ["settled", ["requeue"]],
     lost: ["settled", []],
     failed: ["settled", ["requeue"]],
@@ -135,9 +140,9 @@ const ROWS: {
     ended: ["settled", ["store-outcome", "clear-state", "call-completed", "ack"]],
     paused: ["settled", ["store-suspended", "requeue"]],
     waits: ["waiting", ["store-suspended", "raise-prefetch"]],
-    revoked: ["settled", ["cancel-run", "clear-state", "ack"]],
+    revoked: ["settled", ["cancel-run", "store-revoked", "clear-state", "ack"]],
     handedBack: ["settled", ["cancel-run", "store-suspended", "requeue"]],
-    lost: ["settled", ["cancel-run", "store-suspended"]],
+    lost: ["running", []],
     failed: ["settled", ["requeue"]],
   },
   waiting: {
@@ -146,9 +151,9 @@ const ROWS: {
     ended: ["settled", ["store-outcome", "clear-state", "lower-prefetch", "call-completed", "ack"]],
     // It is SUSPENDED already.
     paused: ["settled", ["lower-prefetch", "requeue"]],
-    revoked: ["settled", ["cancel-run", "clear-state", "lower-prefetch", "ack"]],
+    revoked: ["settled", ["cancel-run", "lower-prefetch", "store-revoked", "clear-state", "ack"]],
     handedBack: ["settled", ["cancel-run", "lower-prefetch", "requeue"]],
-    lost: ["settled", ["cancel-run", "lower-prefetch"]],
+    lost: ["waiting", []],
     failed: ["settled", ["lower-prefetch", "requeue"]],
   },
   settled: {},
