@@ -6,6 +6,7 @@ import { DecodeError } from "../errors.ts";
 import { decodePlainJson } from "./json.ts";
 import { encodeAsciiJson } from "./json-text.ts";
 import { mognetIdOrNull } from "./names.ts";
+import { pydanticInt } from "./request.ts";
 import { isMognetDone, isMognetState, type MognetState } from "./states.ts";
 import { mognetTimeText } from "./times.ts";
 
@@ -93,35 +94,60 @@ function textJson(text: string | null): string {
   return text === null ? "null" : encodeAsciiJson(text);
 }
 
+/** The values of the fields, as `HMGET` of `MOGNET_RESULT_FIELDS` gives them; null: not there. */
+export type MognetResultTexts = readonly (string | null | undefined)[];
+
+const FIELD = {
+  id: 0,
+  name: 1,
+  state: 2,
+  starts: 3,
+  stops: 4,
+  parent: 5,
+  created: 6,
+  started: 7,
+  finished: 8,
+  node: 9,
+  kwargs: 10,
+};
+
 /**
- * Reads a hash as Python does: absent fields have their defaults, unknown ones are ignored, only `id` is required. Anything
- * that Python would refuse is a `DecodeError` that names the field.
+ * Reads a hash, or its fields in their order, as Python does: absent fields have their defaults, unknown ones are ignored, only
+ * `id` is required. Anything that Python would refuse is a `DecodeError` that names the field.
  */
-export function decodeMognetResult(fields: ReadonlyMap<string, string>): MognetResult {
-  const id = field(fields, "id");
-  if (typeof id !== "string") throw refused("id", id);
-  const known = mognetIdOrNull(id);
-  if (known === null) throw refused("id", id);
-  const state = field(fields, "state") ?? "PENDING";
-  if (!isMognetState(state)) throw refused("state", state);
+export function decodeMognetResult(fields: ReadonlyMap<string, string> | MognetResultTexts): MognetResult {
+  const texts = isTexts(fields) ? fields : MOGNET_RESULT_FIELDS.map((name) => fields.get(name));
+  const id = idField(texts, FIELD.id);
+  if (id === null) throw refused(FIELD.id, undefined);
   return {
-    id: known,
-    name: textField(fields, "name"),
-    state,
-    numberOfStarts: countField(fields, "number_of_starts"),
-    numberOfStops: countField(fields, "number_of_stops"),
-    parentId: idField(fields, "parent_id"),
-    created: timeField(fields, "created"),
-    started: timeField(fields, "started"),
-    finished: timeField(fields, "finished"),
-    nodeId: textField(fields, "node_id"),
-    requestKwargsRepr: textField(fields, "request_kwargs_repr"),
+    id,
+    name: textField(texts, FIELD.name),
+    state: mognetStateOf(texts),
+    numberOfStarts: countField(texts, FIELD.starts),
+    numberOfStops: countField(texts, FIELD.stops),
+    parentId: idField(texts, FIELD.parent),
+    created: timeField(texts, FIELD.created),
+    started: timeField(texts, FIELD.started),
+    finished: timeField(texts, FIELD.finished),
+    nodeId: textField(texts, FIELD.node),
+    requestKwargsRepr: textField(texts, FIELD.kwargs),
   };
 }
 
-function field(fields: ReadonlyMap<string, string>, name: MognetResultField): unknown {
-  const text = fields.get(name);
-  if (text === undefined || text === "null") return undefined;
+/** Only the state, for whoever waits for the end. */
+export function mognetStateOf(texts: MognetResultTexts): MognetState {
+  const state = field(texts, FIELD.state) ?? "PENDING";
+  if (!isMognetState(state)) throw refused(FIELD.state, state);
+  return state;
+}
+
+function isTexts(fields: ReadonlyMap<string, string> | MognetResultTexts): fields is MognetResultTexts {
+  return Array.isArray(fields);
+}
+
+function field(texts: MognetResultTexts, at: number): unknown {
+  const text = texts[at];
+  if (text === undefined || text === null || text === "null") return undefined;
   // The usual text needs no parser: most fields are plain strings.
   if (PLAIN.test(text)) return text.slice(1, -1);
   return decodePlainJson(text) ?? undefined;
@@ -129,40 +155,40 @@ function field(fields: ReadonlyMap<string, string>, name: MognetResultField): un
 
 const PLAIN = /^"[ !#-[\]-~]*"$/;
 
-function textField(fields: ReadonlyMap<string, string>, name: MognetResultField): string | null {
-  const value = field(fields, name);
+function textField(texts: MognetResultTexts, at: number): string | null {
+  const value = field(texts, at);
   if (value === undefined) return null;
-  if (typeof value !== "string") throw refused(name, value);
+  if (typeof value !== "string") throw refused(at, value);
   return value;
 }
 
-function idField(fields: ReadonlyMap<string, string>, name: MognetResultField): string | null {
-  const value = textField(fields, name);
+function idField(texts: MognetResultTexts, at: number): string | null {
+  const value = textField(texts, at);
   if (value === null) return null;
   const id = mognetIdOrNull(value);
-  if (id === null) throw refused(name, value);
+  if (id === null) throw refused(at, value);
   return id;
 }
 
-function countField(fields: ReadonlyMap<string, string>, name: MognetResultField): number {
-  const value = field(fields, name);
+function countField(texts: MognetResultTexts, at: number): number {
+  const value = field(texts, at);
   if (value === undefined) return 0;
-  const count = typeof value === "string" && /^[+-]?\d+$/.test(value) ? Number(value) : value;
-  if (typeof count !== "number" || !Number.isSafeInteger(count)) throw refused(name, value);
+  const count = pydanticInt(value);
+  if (count === null) throw refused(at, value);
   return count;
 }
 
-function timeField(fields: ReadonlyMap<string, string>, name: MognetResultField): string | null {
-  const value = field(fields, name);
+function timeField(texts: MognetResultTexts, at: number): string | null {
+  const value = field(texts, at);
   if (value === undefined) return null;
   const text = mognetTimeText(value);
-  if (text === null) throw refused(name, value);
+  if (text === null) throw refused(at, value);
   return text;
 }
 
-function refused(name: string, value: unknown): DecodeError {
+function refused(at: number, value: unknown): DecodeError {
   const shown = typeof value === "string" ? JSON.stringify(value.slice(0, 60)) : typeof value;
-  return new DecodeError(`a result whose ${name} is ${value === undefined ? "missing" : shown}`);
+  return new DecodeError(`a result whose ${MOGNET_RESULT_FIELDS[at]} is ${value === undefined ? "missing" : shown}`);
 }
 
 // ------------------------------------------------------------------------------------------------------------- changes

@@ -5,7 +5,7 @@
  * state/base_state_backend.py.
  *
  * Ids are lower-case dashed UUIDs (`mognetId`). Every method rejects with a `BackendError`: `BackendStoreError` (not written),
- * `BackendGetMetaError` (not read), `MognetValueLost`. Writes wait for a connection that is being made or has gone; reads do so
+ * `BackendGetMetaError` (not read). Writes wait for a connection that is being made or has gone; reads do so
  * for a moment only.
  */
 import type { MognetResult } from "../../../protocol/mognet/result.ts";
@@ -46,6 +46,8 @@ export interface MognetWaitOptions {
   signal?: Cancellation;
   /** Bring the value as well. @default false */
   value?: boolean;
+  /** Milliseconds that the store may be away before the wait fails; null: wait for it. @default null */
+  lostAfter?: number | null;
   /** Every stored change that the wait learned of before the end; some may be passed over. */
   onUpdate?: (result: MognetResult) => void;
 }
