@@ -104,6 +104,8 @@ export interface MognetConfig {
     readonly exact_floats: boolean;
     /** Check parameters and results against their schemas. @default true */
     readonly validate_params: boolean;
+    /** Seconds that a warm stop gives running tasks to end, before they are handed back to their queues. @default 5 */
+    readonly shutdown_grace: number;
     /** Seconds between heartbeats; 0: none. @default 60 */
     readonly broker_heartbeat: number;
     /** Seconds that one attempt to connect may take. @default 4 */
@@ -116,7 +118,7 @@ export type MognetConfigInput = DeepPartial<MognetConfig>;
 
 type DeepPartial<T> = T extends readonly unknown[]
   ? T
-  : T extends Readonly<Record<string, unknown>>
+  : T extends object
     ? string extends keyof T
       ? T
       : { readonly [K in keyof T]?: DeepPartial<T[K]> }
@@ -191,6 +193,7 @@ const ROWS: Readonly<Record<string, Row>> = {
   "lovage.max_message_depth": row(positive(), TABLE.lovage_max_message_depth.default),
   "lovage.exact_floats": row(bool, false),
   "lovage.validate_params": row(bool, true),
+  "lovage.shutdown_grace": row(number({ min: 0, unit: "seconds" }), 5),
   "lovage.broker_heartbeat": row(seconds(), 60),
   "lovage.broker_connection_timeout": row(number({ min: 0.001, unit: "seconds" }), 4),
 };
@@ -323,7 +326,7 @@ function readFile(path: string): Record<string, unknown> {
 export function patienceS({
   retry_connect_attempts: attempts,
   retry_connect_timeout: longest,
-}: MognetConfig["broker"]["amqp"]): number {
+}: Pick<MognetConfig["broker"]["amqp"], "retry_connect_attempts" | "retry_connect_timeout">): number {
   let total = 0;
   for (let attempt = 0; attempt < attempts && total < 86_400; attempt++)
     total += Math.min(longest, 2 ** Math.min(attempt, 20));

@@ -41,10 +41,18 @@ export interface SubmittingTask {
 export class Submitter {
   readonly #parts: SubmitterParts;
   readonly #now: () => number;
+  #lastMs = 0;
 
   constructor(parts: SubmitterParts) {
     this.#parts = parts;
     this.#now = parts.now ?? Date.now;
+  }
+
+  /** Those of one millisecond are told apart by microseconds, so that the order of submits can be read back. */
+  #timestamp(): string {
+    const ms = this.#now();
+    this.#lastMs = ms > this.#lastMs || ms < this.#lastMs - 1 ? ms : this.#lastMs + 0.001;
+    return mognetTimestamp(this.#lastMs);
   }
 
   /** Resolves once the broker holds the request. Throws `CouldNotSubmit`, with the cause. */
@@ -56,7 +64,7 @@ export class Submitter {
       const record = newMognetResult({
         id: request.id,
         name: request.name,
-        created: mognetTimestamp(this.#now()),
+        created: this.#timestamp(),
         parentId: parent?.id ?? null,
         requestKwargsRepr: request.kwargsRepr,
       });

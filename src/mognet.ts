@@ -1,0 +1,29 @@
+/** `lovage/mognet`: Mognet apps, requests, results, errors. */
+export { Mognet, type MognetOptions, type QueueStats, type RunLimits } from "./app/mognet.ts";
+export type { StatusOptions } from "./client/mognet/control.ts";
+export { type GetOptions, Result, type ResultValue, type WaitOptions } from "./client/mognet/result.ts";
+export type { ChildrenOptions, ResultChildren } from "./client/mognet/result-children.ts";
+export type { PlainResult, PlainTree, ResultTree, TreeOptions } from "./client/mognet/result-tree.ts";
+export type { MognetConfig, MognetConfigInput } from "./settings/mognet-config.ts";
+export {
+  isMognetContext,
+  type MognetContext,
+  type MognetSubmitted,
+  type MognetTaskState,
+  mognetContext,
+  Pause,
+} from "./tasks/mognet-context.ts";
+export {
+  CouldNotSubmit,
+  type InvalidErrorInfo,
+  InvalidTaskArguments,
+  ResultFailed,
+  ResultNotReady,
+  ResultValueLost,
+  Revoked,
+  TooManyRetries,
+  UnknownTask,
+} from "./tasks/mognet-errors.ts";
+export type { MognetMiddleware } from "./tasks/mognet-middleware.ts";
+export { type DeadlineInput, Request, type RequestOptions, type RequestParts } from "./tasks/mognet-request.ts";
+export { ClassService, type ServiceClass, type ServiceFunction } from "./tasks/mognet-services.ts";
