@@ -76,10 +76,15 @@ async def op_submit(request):
 
 
 async def op_get(result_id, timeout):
-    """What awaiting the result gives: `{state, value, ...}`, or `{state, raised}` when it raises."""
+    """What awaiting the result gives: `{state, value, ...}`, or `{state, raised}` when it raises; `late` when the wait ended first."""
     result = await find(result_id)
     try:
         await result.wait(timeout=timeout, poll=0.05)
+    except asyncio.TimeoutError as error:
+        return {"state": (await find(result_id)).state.value, "late": True, "raised": describe_error(error)}
+    except Exception as error:
+        return {"state": result.state.value, "raised": describe_error(error)}
+    try:
         value = await result.get()
     except Exception as error:
         return {"state": result.state.value, "raised": describe_error(error)}

@@ -30,7 +30,8 @@ export interface PythonMognetValue {
 
 export type PythonMognetOutcome = { state: string } & (
   | (PythonMognetValue & { raised?: undefined })
-  | { raised: PythonException }
+  /** `late`: the wait ended first. */
+  | { raised: PythonException; late?: true }
 );
 
 /** A result as Python reads it: Mognet's own names. */

@@ -1,0 +1,44 @@
+/** Revoking, by the client that submitted and by the other one. */
+import type { Case } from "../case.ts";
+
+const zigzag = (hops: number) => Array.from({ length: hops }, (_, hop) => (hop % 2 === 0 ? "left" : "right"));
+const revokers = ["self", "other"] as const;
+const by = { self: "", other: ", by the other client" };
+
+export const revokeCases: readonly Case[] = revokers.flatMap((who): Case[] => [
+  {
+    name: `revoke/a running task${by[who]}`,
+    request: { task: "slow", args: [60] },
+    steps: [{ until: "run" }, { state: "RUNNING" }, { revoke: who }, { until: "cancelled" }],
+  },
+  {
+    name: `revoke/a request that nobody has taken${by[who]}`,
+    request: { task: "slow", args: [60], queue: "idle" },
+    steps: [{ revoke: who }],
+  },
+  {
+    name: `revoke/a task that has ended${by[who]}`,
+    request: { task: "slow", args: [0] },
+    steps: [{ ended: true }, { revoke: who }],
+  },
+  {
+    name: `revoke/a task that has ended, by force${by[who]}`,
+    request: { task: "slow", args: [0] },
+    steps: [{ ended: true }, { revoke: who, force: true }],
+  },
+  {
+    name: `revoke/a task that failed${by[who]}`,
+    request: { task: "fail", args: ["first"] },
+    steps: [{ ended: true }, { revoke: who }],
+  },
+  {
+    name: `revoke/a tree across both workers${by[who]}`,
+    request: { task: "zigzag", args: [zigzag(4), 60] },
+    steps: [{ until: "run", times: 5 }, { revoke: who }, { until: "cancelled" }],
+  },
+  {
+    name: `revoke/a parent with four children${by[who]}`,
+    request: { task: "spawn", args: [4, 60] },
+    steps: [{ until: "run", times: 5 }, { revoke: who }, { until: "cancelled", times: 4 }],
+  },
+]);

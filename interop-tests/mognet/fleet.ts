@@ -1,0 +1,195 @@
+/**
+ * Two workers and two clients of one Mognet app, in a virtual host of their own: all Python, all TypeScript, or one of each. Both
+ * workers serve the queue `tasks`; `left` is the first one's and `right` the second one's alone, and `idle` is nobody's.
+ */
+import { randomBytes } from "node:crypto";
+import { fileURLToPath } from "node:url";
+import { Redis } from "ioredis";
+import {
+  assertDrained,
+  HarnessError,
+  type PeerProcess,
+  rabbitmqApi,
+  startNodeWorker,
+  startPythonMognetWorker,
+  tempVhost,
+  testService,
+} from "../../src/testing/index.ts";
+import { Cleanup } from "./cleanup.ts";
+import type { GridClient } from "./client.ts";
+import { openPythonClient } from "./python-client.ts";
+import { openTypescriptClient } from "./typescript-client.ts";
+
+export const fleetNames = ["python", "typescript", "mixed", "mixed the other way"] as const;
+export type FleetName = (typeof fleetNames)[number];
+export type Language = "python" | "typescript";
+
+/** The languages of the first and of the second worker. */
+export const languages: Readonly<Record<FleetName, readonly [Language, Language]>> = {
+  python: ["python", "python"],
+  typescript: ["typescript", "typescript"],
+  mixed: ["python", "typescript"],
+  "mixed the other way": ["typescript", "python"],
+};
+
+export const workerModule = fileURLToPath(new URL("./fixtures/worker.mjs", import.meta.url));
+
+/** A service of the run; a grid without it is an error, not a skip. */
+export function service(variable: string): string {
+  const value = testService(variable);
+  if (value === undefined)
+    throw new HarnessError("NO_SERVICE", `${variable} is not set; run: npm test -- --ring interop`);
+  return value;
+}
+
+/** Where an app lives, and what its processes have in common. */
+export interface Site extends AsyncDisposable {
+  /** Name of the app, in front of its queues and keys. */
+  readonly name: string;
+  readonly broker: string;
+  readonly redisUrl: string;
+  readonly vhost: string;
+  readonly redis: Redis;
+  /** By Mognet's keys. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Resolves when these queues (without the app's name) are empty and nothing of theirs is held. */
+  drained(queues: readonly string[], timeout?: number): Promise<void>;
+}
+
+export async function openSite(config: Readonly<Record<string, unknown>> = {}): Promise<Site> {
+  const name = `grid${randomBytes(4).toString("hex")}`;
+  const redisUrl = service("LOVAGE_TEST_REDIS_URL");
+  const vhost = await tempVhost(service("LOVAGE_TEST_RABBITMQ_API"), service("LOVAGE_TEST_AMQP_URL"));
+  const redis = new Redis(redisUrl);
+  // A server that is away shows as the rejected command that needed it.
+  redis.on("error", () => undefined);
+  const api = rabbitmqApi(service("LOVAGE_TEST_RABBITMQ_API"));
+  return {
+    name,
+    broker: vhost.url,
+    redisUrl,
+    vhost: vhost.name,
+    redis,
+    config,
+    async drained(queues, timeout = 10_000) {
+      await assertDrained(
+        { api, vhost: vhost.name },
+        queues.map((queue) => `${name}.${queue}`),
+        { timeout },
+      );
+    },
+    async [Symbol.asyncDispose]() {
+      for await (const keys of redis.scanStream({ match: `${name}.*`, count: 1000 })) {
+        if ((keys as string[]).length > 0) await redis.unlink(...(keys as string[]));
+      }
+      redis.disconnect();
+      await vhost[Symbol.asyncDispose]();
+    },
+  };
+}
+
+export interface WorkerChoice {
+  readonly node?: string;
+  readonly queues?: readonly string[];
+  readonly concurrency?: number;
+  readonly config?: Readonly<Record<string, unknown>>;
+}
+
+/** A worker of that language, ready. */
+export function startWorker(site: Site, language: Language, choice: WorkerChoice = {}): Promise<PeerProcess> {
+  const node = choice.node ?? `${language}-${randomBytes(3).toString("hex")}`;
+  const config = { ...site.config, ...choice.config };
+  const { queues, concurrency = 4 } = choice;
+  if (language === "python") {
+    return startPythonMognetWorker({
+      python: service("LOVAGE_TEST_PYTHON_MOGNET"),
+      broker: site.broker,
+      redis: site.redisUrl,
+      name: site.name,
+      node,
+      config,
+      concurrency,
+      keepPaused: true,
+      ...(queues === undefined ? {} : { includeQueues: queues }),
+      env: { FIXTURE_RECORD: site.redisUrl },
+    });
+  }
+  return startNodeWorker({
+    script: workerModule,
+    env: {
+      FIXTURE_APP: site.name,
+      FIXTURE_RECORD: site.redisUrl,
+      FIXTURE_QUEUES: queues?.join(","),
+      FIXTURE_CONFIG: JSON.stringify({
+        ...fullConfig(site),
+        ...config,
+        node_id: node,
+        minimum_concurrency: concurrency,
+      }),
+    },
+  });
+}
+
+/** Mognet's AppConfig for this place. */
+export function fullConfig(site: Site): Record<string, unknown> {
+  const redis = { redis: { url: site.redisUrl } };
+  return { broker: { amqp: { url: site.broker } }, result_backend: redis, state_backend: redis, ...site.config };
+}
+
+export class Fleet implements AsyncDisposable {
+  readonly name: FleetName;
+  readonly site: Site;
+  readonly workers: readonly PeerProcess[];
+  readonly clients: Readonly<Record<Language, GridClient>>;
+  readonly #cleanup: Cleanup;
+
+  static async open(name: FleetName): Promise<Fleet> {
+    const cleanup = new Cleanup();
+    try {
+      const site = cleanup.use(await openSite({ task_routes: routes }));
+      const started = await Promise.allSettled([
+        ...languages[name].map((language, index) =>
+          startWorker(site, language, {
+            node: `${site.name}-${index}`,
+            queues: ["tasks", index === 0 ? "left" : "right"],
+            concurrency: 200,
+          }),
+        ),
+        openPythonClient(site),
+        openTypescriptClient(site),
+      ]);
+      const up = started.map((one) => (one.status === "fulfilled" ? cleanup.use<AsyncDisposable>(one.value) : null));
+      for (const one of started) if (one.status === "rejected") throw one.reason;
+      const [first, second, python, typescript] = up as [PeerProcess, PeerProcess, GridClient, GridClient];
+      return new Fleet(name, site, [first, second], { python, typescript }, cleanup);
+    } catch (error) {
+      await cleanup[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  private constructor(
+    name: FleetName,
+    site: Site,
+    workers: readonly PeerProcess[],
+    clients: Readonly<Record<Language, GridClient>>,
+    cleanup: Cleanup,
+  ) {
+    this.name = name;
+    this.site = site;
+    this.workers = workers;
+    this.clients = clients;
+    this.#cleanup = cleanup;
+  }
+
+  assertAlive(): void {
+    for (const worker of this.workers) worker.assertAlive();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#cleanup[Symbol.asyncDispose]();
+  }
+}
+
+/** Nobody sends these tasks: they make the queues. */
+const routes = { "fixture.left": "left", "fixture.right": "right", "fixture.idle": "idle" };
