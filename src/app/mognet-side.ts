@@ -2,6 +2,7 @@
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { newMognetResult } from "../../protocol/mognet/result.ts";
 import { Result } from "../client/mognet/result.ts";
+import { nodeName } from "../runtime/ids.ts";
 import { didYouMean } from "../settings/suggest.ts";
 import type { AnyTask, TaskBehaviour } from "../tasks/definition.ts";
 import type { Transport } from "../transports/transport.ts";
@@ -18,10 +19,10 @@ export class MognetSide implements Served {
   readonly #core: MognetWorkerCore;
   readonly #transport: Transport;
 
-  constructor(app: Mognet, { queues, concurrency, slots, onEnough }: ServedOptions) {
+  constructor(app: Mognet, { queues, concurrency, name, slots, onEnough }: ServedOptions) {
     const { config, log } = app;
     this.#app = app;
-    this.hostname = config.node_id;
+    this.hostname = name === undefined ? config.node_id : nodeName(name);
     this.queueNames = consumedQueues(app, queues);
     this.#transport = app.consumerTransport({
       onConnected: () => this.#core.connectionBack(),
@@ -31,6 +32,8 @@ export class MognetSide implements Served {
     this.#core = new MognetWorkerCore({
       app,
       config,
+      nodeId: this.hostname,
+      hooks: app.hooks,
       transport: this.#transport,
       store,
       queues: app.queues,
@@ -78,7 +81,7 @@ export class MognetSide implements Served {
   }
   async close(): Promise<void> {
     await this.#transport.close();
-    await this.#core.stoppedForGood();
+    await this.#app.hooks.stopped();
   }
 
   /** A definition may serve Celery too; what Mognet has no word for is said once, not passed over. */

@@ -22,11 +22,12 @@ import { MognetQueues } from "../settings/mognet-queues.ts";
 import { callArguments } from "../tasks/call-arguments.ts";
 import type { AnyTask, TaskType } from "../tasks/definition.ts";
 import { type MognetCall, type MognetContext, mognetContext } from "../tasks/mognet-context.ts";
-import { callMiddleware, type MognetMiddleware } from "../tasks/mognet-middleware.ts";
+import type { MognetMiddleware } from "../tasks/mognet-middleware.ts";
 import { Request, type RequestOptions } from "../tasks/mognet-request.ts";
 import type { ServiceFunction, ServiceKey } from "../tasks/mognet-services.ts";
 import { QueueNotFound } from "../transports/errors.ts";
 import type { Transport, TransportEvents } from "../transports/transport.ts";
+import { LifeHooks } from "./mognet-hooks.ts";
 import {
   checkMognetOptions,
   checkQueueStats,
@@ -86,6 +87,8 @@ export class Mognet {
   readonly queues: MognetQueues;
   /** Workers of this app that run: it closes after them. @internal */
   readonly running = new Set<{ stop(): Promise<void> }>();
+  /** What middleware hears of the app. @internal */
+  readonly hooks: LifeHooks;
   readonly #tasks = new Map<string, AnyTask>();
   readonly #middleware: MognetMiddleware[] = [];
   readonly #errors: ErrorRegistry;
@@ -111,6 +114,7 @@ export class Mognet {
     this.log = options.log ?? consoleLog({ level: logLevel(env) });
     this.notices = notices;
     for (const notice of notices) this.log.warn({}, notice);
+    this.hooks = new LifeHooks(this, this.#middleware, this.log);
     this.#errors = new ErrorRegistry(options.errors);
     this.names = mognetNames(name);
     this.queues = new MognetQueues(this.names, config, {
@@ -380,14 +384,14 @@ export class Mognet {
 
   async #close(): Promise<void> {
     const used = this.#client !== null;
-    if (used) await callMiddleware(this.#middleware, "onAppStopping", [this], this.log);
+    if (used) await this.hooks.stopping();
     await Promise.all([...this.running].map((worker) => worker.stop()));
     this.#closed = true;
     this.#client?.publisher.close();
     await this.#transport?.close();
     await this.#store?.close();
     this.#timeouts.close();
-    if (used) await callMiddleware(this.#middleware, "onAppStopped", [this], this.log);
+    if (used) await this.hooks.stopped();
   }
 }
 

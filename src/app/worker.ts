@@ -52,18 +52,17 @@ export class Worker<App extends WorkerApp = WorkerApp> {
 
   constructor(app: App | readonly App[], options: WorkerOptions = {}) {
     const apps: readonly App[] = Array.isArray(app) ? app : [app as App];
-    const [first] = apps;
-    if (first === undefined) throw mismatch("new Worker(): the apps", "at least one app", app);
+    if (apps.length === 0) throw mismatch("new Worker(): the apps", "at least one app", app);
     for (const one of apps) {
-      if (typeof one?.consumerTransport !== "function") {
-        throw mismatch("new Worker(): the app", "a Celery app or a Mognet app", one);
-      }
+      if (typeof one?.consumerTransport === "function") continue;
+      const { message } = mismatch("new Worker(): the app", "a Celery app", one);
+      throw new ImproperlyConfigured(`${message}; a Mognet app, or an array of apps, will do as well`);
     }
     if (new Set(apps).size < apps.length) throw new ImproperlyConfigured("new Worker(): an app is given twice");
     checkWorkerOptions(options);
-    this.app = first;
+    this.app = apps[0]!;
     this.apps = apps;
-    this.#log = first.log;
+    this.#log = this.app.log;
     this.finished = new Promise((resolve, reject) => {
       this.#finish = resolve;
       this.#fail = reject;

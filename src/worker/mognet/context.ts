@@ -22,7 +22,6 @@ import type { Run } from "./run.ts";
 /** What a context needs of its worker. */
 export interface MognetContextHost {
   readonly parts: MognetWorkerParts;
-  readonly nodeId: string;
   /** Suspends or resumes `run` as its `dependencies` demand; resolves when that is done. */
   adjust(run: Run): Promise<void>;
 }
@@ -50,7 +49,7 @@ export class RunningMognetContext implements MognetContext {
     return this.#host.parts.app;
   }
   get nodeId(): string {
-    return this.#host.nodeId;
+    return this.#host.parts.nodeId;
   }
   get id(): string {
     return this.request.id;

@@ -25,10 +25,20 @@ export interface MognetOutbox {
   result(id: string): MognetSubmitted;
 }
 
+/** The app's own hooks, each once in a life, whoever ends first: the worker or the app. */
+export interface AppHooks {
+  starting(): Promise<void>;
+  started(): Promise<void>;
+  stopping(): Promise<void>;
+  stopped(): Promise<void>;
+}
+
 export interface MognetWorkerParts {
   /** For hooks and `ctx.app`. */
   readonly app: unknown;
   readonly config: MognetConfig;
+  /** Name of this worker among the app's nodes. */
+  readonly nodeId: string;
   readonly transport: Transport;
   readonly store: MognetStore;
   readonly queues: MognetQueues;
@@ -37,6 +47,7 @@ export interface MognetWorkerParts {
   readonly task: (name: string) => AnyTask | null;
   readonly outbox: MognetOutbox;
   readonly middleware: readonly MognetMiddleware[];
+  readonly hooks: AppHooks;
   /** What `onTaskCompleted` gets. */
   readonly resultOf: (record: MognetResult) => unknown;
   readonly services: Services;

@@ -248,7 +248,7 @@ export class Runner implements SlotUser {
 
   /** RUNNING, unless someone revoked or began it meanwhile. */
   async #start(run: Run, result: MognetResult): Promise<MognetWrite> {
-    const started = startedResult(result, this.#parts.config.node_id, now());
+    const started = startedResult(result, this.#parts.nodeId, now());
     run.state = mognetStep(run.state, "started").state;
     run.record = run.stored = started;
     const condition = { states: MOGNET_OPEN_STATES, starts: result.numberOfStarts, exists: true };

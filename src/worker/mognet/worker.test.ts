@@ -42,7 +42,12 @@ describe("a request", () => {
     await serve(app);
     const result = await app.submit(add, { a: 1, b: 2 });
     expect(await result.get({ timeout: 5_000 })).toBe(3);
-    expect(result.record).toMatchObject({ state: "SUCCESS", numberOfStarts: 1, numberOfStops: 1, nodeId: app.config.node_id });
+    expect(result.record).toMatchObject({
+      state: "SUCCESS",
+      numberOfStarts: 1,
+      numberOfStops: 1,
+      nodeId: app.config.node_id,
+    });
   });
 
   test("that fails stores the error's class and words", async () => {

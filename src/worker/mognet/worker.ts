@@ -68,11 +68,11 @@ export class MognetWorkerCore {
     const { config, queues, log } = parts;
     this.#window = new Window(parts.concurrency, config.maximum_concurrency, log);
     this.#runner = new Runner({ parts, window: this.#window, stats: this.stats, forget: (run) => this.#forget(run) });
-    const contextHost = { parts, nodeId: config.node_id, adjust: (run: Run) => this.#runner.adjust(run) };
+    const contextHost = { parts, adjust: (run: Run) => this.#runner.adjust(run) };
     this.#contextOf = (run) => new RunningMognetContext(run, contextHost);
     this.#tellsCount = hasHook(parts.middleware, "onRunningTaskCountChanged");
     this.#control = new ControlConsumer(parts.transport, {
-      nodeId: config.node_id,
+      nodeId: parts.nodeId,
       replyExchange: queues.direct.name,
       maxBytes: config.lovage.max_message_bytes,
       log,
@@ -97,10 +97,10 @@ export class MognetWorkerCore {
   }
 
   async start(signal?: AbortSignal): Promise<void> {
-    const { transport, store, queues, config, consumed, middleware, app } = this.#parts;
-    await callMiddleware(middleware, "onAppStarting", [app], this.#log);
+    const { transport, store, queues, nodeId, consumed, hooks } = this.#parts;
+    await hooks.starting();
     await Promise.all([transport.connect(signal), store.connect()]);
-    const control = queues.controlOf(config.node_id);
+    const control = queues.controlOf(nodeId);
     await transport.declare([...consumed.map((queue) => queues.task(queue)), control], [queues.direct, queues.control]);
     await this.#control.start(control.name);
     const names = consumed.map((queue) => queues.task(queue).name);
@@ -111,7 +111,7 @@ export class MognetWorkerCore {
     this.#consumer = await transport.consume(names, options, (delivery) => this.#take(delivery));
     this.#window.attach(this.#consumer);
     if (this.#stopping !== null) await this.#consumer.cancel();
-    else await callMiddleware(middleware, "onAppStarted", [app], this.#log);
+    else await hooks.started();
   }
 
   /** The broker's connection has gone: what has not begun will come again. */
@@ -136,8 +136,8 @@ export class MognetWorkerCore {
   }
 
   async #shutDown(): Promise<void> {
-    const { middleware, app, transport, config, services } = this.#parts;
-    await callMiddleware(middleware, "onAppStopping", [app], this.#log);
+    const { hooks, transport, config, services } = this.#parts;
+    await hooks.stopping();
     this.#runner.drain();
     const idle = new Promise<void>((resolve) => {
       this.#whenIdle = resolve;
@@ -161,11 +161,6 @@ export class MognetWorkerCore {
     await this.#counts;
     await services.close(this.#log);
     await transport.flush();
-  }
-
-  /** After the transport is closed. */
-  async stoppedForGood(): Promise<void> {
-    await callMiddleware(this.#parts.middleware, "onAppStopped", [this.#parts.app], this.#log);
   }
 
   // ----------------------------------------------------------------------------------------------------------- messages
