@@ -65,6 +65,8 @@ export interface Case {
   readonly uncounted?: true;
   /** Needs Python on the worker's side. */
   readonly workers?: "python";
+  /** What happens is up to chance where Python has a part in it; of a fleet of TypeScript it is asked that all of the tree has this state. */
+  readonly chance?: "REVOKED";
 }
 
 /** What happened to one case, comparable with another run of it. */

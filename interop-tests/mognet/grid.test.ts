@@ -1,8 +1,11 @@
 /**
  * The Mognet grid: every case from each client in every fleet, compared with what Python makes of Python's: what both clients are
  * told, and what stands in Redis afterwards: result, value, children, metadata, state, their expiry, and the notes of every run.
- * `LOVAGE_TEST_MOGNET="mixed"` (comma separated names of fleets) runs some fleets only, besides the control.
+ * `LOVAGE_TEST_MOGNET="mixed"` (comma separated names of fleets) runs some fleets only, besides the control;
+ * `LOVAGE_TEST_MOGNET_REPORT=<folder>` writes there what each fleet left, to be looked at.
  */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { HarnessError } from "../../src/testing/index.ts";
 import type { Case, Form } from "./case.ts";
@@ -15,6 +18,7 @@ import { alive, clientNames, type FleetReport, leftBehind, reportKey, runFleet }
 const ready = process.env.CI === "true" || process.env.LOVAGE_TEST_PYTHON_MOGNET !== undefined;
 const asked = (process.env.LOVAGE_TEST_MOGNET ?? "").split(",").filter((part) => part !== "");
 const fleets = fleetNames.filter((name) => name === "python" || asked.length === 0 || asked.includes(name));
+const folder = process.env.LOVAGE_TEST_MOGNET_REPORT;
 const cases = allCases();
 const runsIn = (fleet: FleetName) => (one: Case) => one.workers === undefined || fleet === "python";
 const isControl = (fleet: FleetName, client: Language) => fleet === "python" && client === "python";
@@ -26,12 +30,9 @@ describe.skipIf(!ready)("Mognet", () => {
     for (const name of fleets) {
       try {
         await using fleet = await Fleet.open(name);
-        ran.set(name, await runFleet(fleet, cases.filter(runsIn(name))));
-        if (process.env.G_DUMP)
-          (await import("node:fs")).writeFileSync(
-            `${process.env.G_DUMP}/${name}.json`,
-            JSON.stringify([...(ran.get(name) as FleetReport)], null, 1),
-          );
+        const report = await runFleet(fleet, cases.filter(runsIn(name)));
+        ran.set(name, report);
+        if (folder !== undefined) await writeFile(join(folder, `${name}.json`), JSON.stringify([...report], null, 1));
       } catch (error) {
         ran.set(name, error instanceof Error ? error : new HarnessError("THROWN", String(error)));
       }
@@ -52,13 +53,14 @@ describe.skipIf(!ready)("Mognet", () => {
   for (const fleet of fleets) {
     for (const client of clientNames) {
       describe(`${client}'s client, ${fleet} fleet`, () => {
-        for (const { name } of cases.filter(runsIn(fleet))) {
-          const run = knownToFail(`${client} to ${fleet}`, name) ? test.fails : test;
+        for (const { name, chance } of cases.filter(runsIn(fleet))) {
+          const run = knownToFail(`${client} to ${fleet} fleet`, name) ? test.fails : test;
           run(name, () => {
             const form = formOf(fleet, client, name);
             const control = formOf("python", "python", name);
             expect(form, "it was run").not.toMatchObject({ outcome: { broke: expect.anything() } });
-            if (isControl(fleet, client)) return;
+            if (chance !== undefined && fleet === "typescript") expect(statesIn(form)).toEqual([chance]);
+            if (chance !== undefined || isControl(fleet, client)) return;
             expect(comparable(fleet, client, name, form)).toEqual(comparable(fleet, client, name, control));
           });
         }
@@ -74,3 +76,9 @@ describe.skipIf(!ready)("Mognet", () => {
     });
   }
 });
+
+/** All states in the tree that a form tells of. */
+function statesIn(form: Form): string[] {
+  const found = JSON.stringify(form.left).matchAll(/"state":"\\"(\w+)\\""/g);
+  return [...new Set([...found].map(([, state = ""]) => state))];
+}

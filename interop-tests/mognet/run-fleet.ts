@@ -7,7 +7,7 @@ import type { Fleet, Language } from "./fleet.ts";
 import { publishRaw } from "./raw.ts";
 import { type Node, viewOf } from "./redis-view.ts";
 
-export const clientNames = (process.env.G_ONLY ? ["python"] : ["python", "typescript"]) as readonly Language[];
+export const clientNames = ["python", "typescript"] as const;
 
 /** By client and name of the case. */
 export type FleetReport = ReadonlyMap<string, Form>;

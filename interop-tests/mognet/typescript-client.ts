@@ -1,5 +1,5 @@
 /** The grid's client in TypeScript. */
-import { encodeJson } from "../../protocol/json.ts";
+import { encodeCompactJson } from "../../protocol/mognet/json-text.ts";
 import { RemoteTaskError, TimeoutError } from "../../src/index.ts";
 import { Mognet, Request, type ResultTree, Revoked } from "../../src/mognet.ts";
 import { silentLog } from "../../src/runtime/log.ts";
@@ -32,7 +32,7 @@ export async function openTypescriptClient(site: Site): Promise<GridClient> {
       if (result === null) return { nothing: true };
       try {
         const value: unknown = await result.get({ timeout });
-        return { state: result.state, value: JSON.parse(encodeJson(value)) as unknown };
+        return { state: result.state, value: JSON.parse(encodeCompactJson(value)) as unknown };
       } catch (error) {
         if (error instanceof TimeoutError) return { nothing: true };
         return { state: result.state, raised: described(error) };

@@ -70,20 +70,17 @@ export interface PythonError {
   args?: readonly PickleItem[];
   /** @default one line, as for an error that was never raised */
   traceback?: string;
+  /** The pickle of an error that Python stored before, as it was: null for none. @default one of `name` and `args`, if known */
+  rawData?: string | null;
 }
 
 /** The stored form of an error of ours. */
 export function encodeMognetError(error: PythonError): MognetException {
   const { name, message, traceback = onlyLine(error) } = error;
   const args = error.args ?? (message === "" ? [] : [message]);
-  const known = isKnownException(name);
-  return {
-    name,
-    message,
-    traceback,
-    rawData: known ? base64Encode(writePickle({ call: name, args })) : null,
-    rawDataEncoding: known ? "application/python-pickle" : null,
-  };
+  const made = isKnownException(name) ? () => base64Encode(writePickle({ call: name, args })) : () => null;
+  const rawData = error.rawData === undefined ? made() : error.rawData;
+  return { name, message, traceback, rawData, rawDataEncoding: rawData === null ? null : "application/python-pickle" };
 }
 
 /** wire: `traceback.format_exception` of an exception without a traceback. */

@@ -9,7 +9,7 @@ from .tasks import slow
 
 
 @task(name="fixture.spawn")
-async def spawn(context: Context, count: int, seconds: float = 0):
+async def spawn(context: Context, count: int, seconds=0):
     """Runs `count` children at once and returns what they returned."""
     await note(context.request, "run")
     return await asyncio.gather(*[context.run(slow, seconds, number) for number in range(count)])
@@ -32,7 +32,7 @@ async def one_by_one(context: Context, count: int):
 
 
 @task(name="fixture.zigzag")
-async def zigzag(context: Context, queues: list, seconds: float = 0):
+async def zigzag(context: Context, queues: list, seconds=0):
     """Runs itself on the first of the queues, and so on; the last one waits. Returns the depth."""
     await note(context.request, "run")
     if not queues:
@@ -49,7 +49,7 @@ async def zigzag(context: Context, queues: list, seconds: float = 0):
 async def submits(context: Context, count: int):
     """Submits children and does not wait for them."""
     for number in range(count):
-        await context.submit(Request(name="fixture.add", args=(number, 1)))
+        await context.submit(Request(name="fixture.echo", args=(number,)))
     return count
 
 
@@ -58,7 +58,7 @@ async def gathers(context: Context, count: int, fail_at: int = -1, return_except
     """Submits children, then waits for all of them."""
     submitted = []
     for number in range(count):
-        request = Request(name="fixture.fail", args=("child",)) if number == fail_at else Request(name="fixture.add", args=(number, 1))
+        request = Request(name="fixture.fail", args=("child",)) if number == fail_at else Request(name="fixture.echo", args=(number,))
         submitted.append(await context.submit(request))
     values = await context.gather(*submitted, return_exceptions=return_exceptions)
     return [str(value) if isinstance(value, BaseException) else value for value in values]

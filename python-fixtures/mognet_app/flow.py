@@ -77,4 +77,4 @@ class Prices(ClassService):
 async def services(context: Context):
     prices = context.get_service(Prices)
     again = context.get_service(Prices)
-    return {"tenant": context.get_service(tenant, "!"), "one": prices is again, "settings": prices.config is context.app.config}
+    return {"tenant": context.get_service(tenant, "!"), "one": prices is again, "settings": prices.config.node_id == context.app.config.node_id}

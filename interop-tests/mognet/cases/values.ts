@@ -1,4 +1,5 @@
 /** What tasks return, and what they are given. */
+import { PyDecimal, PyUuid } from "../../../protocol/values.ts";
 import type { Case } from "../case.ts";
 
 /** Of `python-fixtures/mognet_app/values.py`: what a JavaScript task can return alike. */
@@ -53,6 +54,9 @@ const returned: Case[] = [
   ),
 ];
 
+/** What our client has no type for: it sends what Python's arrives as, which reads otherwise in the arguments as text. */
+const withoutType = ["an instant with microseconds", "a duration", "a tuple", "a model", "an enum"];
+
 /** One argument that comes back; `python` where JSON has no word for what a client gives. */
 const echoed: [string, unknown, string?][] = [
   ["null", null],
@@ -78,11 +82,11 @@ const echoed: [string, unknown, string?][] = [
     "[datetime(2024, 1, 31, 12, 30, 45, 678900, tzinfo=timezone.utc)]",
   ],
   ["a duration", "PT1M", "[timedelta(minutes=1)]"],
-  ["a UUID", "8f6f9f7e-2f0d-4b7e-9d52-0a4c5d0f7a11", "[uuid.UUID('8f6f9f7e-2f0d-4b7e-9d52-0a4c5d0f7a11')]"],
-  ["a decimal", "1.10", "[Decimal('1.10')]"],
+  ["a UUID", new PyUuid("8f6f9f7e-2f0d-4b7e-9d52-0a4c5d0f7a11"), "[uuid.UUID('8f6f9f7e-2f0d-4b7e-9d52-0a4c5d0f7a11')]"],
+  ["a decimal", new PyDecimal("1.10"), "[Decimal('1.10')]"],
   ["a set", new Set([4]), "[{4}]"],
   ["a tuple", [1, "two"], "[(1, 'two')]"],
-  ["bytes", "abc", "[b'abc']"],
+  ["bytes", new TextEncoder().encode("abc"), "[b'abc']"],
   ["a model", { sku: "a", count: 2, price: "1.10" }, "[Item(sku='a', count=2, price=Decimal('1.10'))]"],
   ["an enum", "red", "[Color.RED]"],
 ];
@@ -101,7 +105,12 @@ export const valueCases: readonly Case[] = [
   ...echoed.map(
     ([what, value, python]): Case => ({
       name: `arguments/${what}`,
-      request: { task: "echo", args: [value], ...(python === undefined ? {} : { python }) },
+      request: {
+        task: "echo",
+        args: [value],
+        ...(python === undefined ? {} : { python }),
+        ...(withoutType.includes(what) ? { kwargsRepr: "given" } : {}),
+      },
     }),
   ),
   { name: "arguments/keywords", request: { task: "add", kwargs: { a: 1, b: 2.5 } } },

@@ -16,6 +16,7 @@ import {
   TooManyRetries,
   UnknownTask,
 } from "../../tasks/mognet-errors.ts";
+import { rememberStoredError } from "../../tasks/mognet-stored-error.ts";
 import type { ErrorRegistry, MakeError } from "../remote-errors.ts";
 
 const textOf = ({ args }: RemoteException) => args.map(String).join(", ");
@@ -38,7 +39,9 @@ export function errorIn(id: string, value: MognetValue, errors: ErrorRegistry): 
     args: stored.message === "" ? [] : [stored.message],
   };
   const remote = new RemoteTaskError(id, exception, stored.traceback === "" ? null : stored.traceback);
-  return errors.errorFor(exception, remote, OWN);
+  const error = errors.errorFor(exception, remote, OWN);
+  rememberStoredError(error, stored);
+  return error;
 }
 
 /** Why a task failed. A value that is gone is no reason to hide that it did. */
