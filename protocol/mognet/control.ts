@@ -28,9 +28,9 @@ export function encodeMognetRevoke(taskId: string, messageId: string): MognetPub
   return { ...control("Revoke", messageId, payload), expiration: MOGNET_CONTROL_EXPIRATION };
 }
 
-/** `replyTo` is the callback queue of the asking node. */
-export function encodeMognetStatusQuery(messageId: string, replyTo: string): MognetPublication {
-  const payload = encodeCompactJson({ id: messageId, name: "Status" });
+/** `replyTo` is the callback queue of the asking node; Mognet gives query and message one id. */
+export function encodeMognetStatusQuery(messageId: string, replyTo: string, queryId = messageId): MognetPublication {
+  const payload = encodeCompactJson({ id: queryId, name: "Status" });
   return { ...control("Query", messageId, payload), expiration: MOGNET_CONTROL_EXPIRATION, replyTo };
 }
 

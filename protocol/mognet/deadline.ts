@@ -32,13 +32,19 @@ function instant(time: Date): MognetDeadline {
   return { kind: "instant", iso: pydanticTime(time), epochMs: naive ? null : time.getTime() + micros / 1000 };
 }
 
+/** How many parts of a second a double of this size holds: beyond some hundred years no microseconds. */
+function partsHeld(seconds: number): number {
+  return seconds < 9e9 ? 1e6 : seconds < 9e11 ? 1e4 : seconds < 9e13 ? 100 : 1;
+}
+
 const DAY = 86_400;
 const MAX_SECONDS = 999_999_999 * DAY + 86_399.999999;
 
 function duration(seconds: number): MognetDeadline | null {
   if (!(Math.abs(seconds) <= MAX_SECONDS)) return null;
-  const rounded = Math.round(seconds * 1e6) / 1e6;
-  return { kind: "duration", seconds: Number.isFinite(rounded) ? rounded + 0 : seconds };
+  const unit = partsHeld(Math.abs(seconds));
+  const exact = Math.round(seconds * unit) / unit;
+  return { kind: "duration", seconds: exact + 0 };
 }
 
 /** The JSON of a deadline: a text. */
@@ -50,7 +56,8 @@ export function encodeMognetDeadline(deadline: MognetDeadline): string {
 export function formatDuration(seconds: number): string {
   const size = Math.abs(seconds);
   let whole = Math.floor(size);
-  let micros = Math.round((size - whole) * 1e6);
+  const unit = partsHeld(size);
+  let micros = Math.round((size - whole) * unit) * (1e6 / unit);
   if (micros === 1_000_000) [whole, micros] = [whole + 1, 0];
   if (whole === 0 && micros === 0) return "PT0S";
   const days = Math.floor(whole / DAY);
@@ -91,6 +98,8 @@ function numeric(value: unknown): MognetDeadline | null {
 const CLOCK = /^(\d{1,9}):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?$/;
 const DAYS = /^(\d+) ?d(?:ays?)?(?:,? ?(\d.*)|,? ?)?$/i;
 const UNITS = { Y: 365 * DAY, M: 30 * DAY, W: 7 * DAY, D: DAY } as const;
+/** wire: speedate counts the seconds of a day part in 32 bits. */
+const MAX_CLOCK = 2 ** 32;
 const CLOCK_UNITS = { H: 3600, M: 60, S: 1 } as const;
 
 function readDuration(text: string): MognetDeadline | null {
@@ -100,31 +109,35 @@ function readDuration(text: string): MognetDeadline | null {
   return seconds === null ? null : duration(sign * seconds);
 }
 
-/** Units may come in any order and more than once; each may have a fraction. */
+/** Units may come in any order and more than once; only the last quantity of all may have a fraction. */
 function readIsoDuration(text: string): number | null {
-  const [date = "", clock] = text.includes("T") ? splitAt(text, text.indexOf("T")) : [text];
-  if (date === "" && (clock === undefined || clock === "")) return null;
+  const at = text.indexOf("T");
+  const date = at < 0 ? text : text.slice(0, at);
+  const clock = at < 0 ? "" : text.slice(at + 1);
+  if (date === "" && clock === "") return null;
   const days = sumOf(date, UNITS);
-  const rest = clock === undefined ? 0 : sumOf(clock, CLOCK_UNITS);
-  return days === null || rest === null ? null : days + rest;
+  const rest = sumOf(clock, CLOCK_UNITS);
+  if (days === null || rest === null || (days.fraction && clock !== "")) return null;
+  if (rest.seconds > MAX_CLOCK) return null;
+  return days.seconds + rest.seconds;
 }
 
-function splitAt(text: string, at: number): [string, string] {
-  return [text.slice(0, at), text.slice(at + 1)];
-}
-
-function sumOf(text: string, units: Readonly<Record<string, number>>): number | null {
-  let sum = 0;
+function sumOf(text: string, units: Readonly<Record<string, number>>): { seconds: number; fraction: boolean } | null {
+  let seconds = 0;
+  let fraction = false;
   let rest = text;
   while (rest !== "") {
-    const found = /^(\d+)(?:[.,](\d+))?([A-Z])/.exec(rest);
+    const found = /^(\d{1,10})(?:[.,](\d*))?([A-Z])/.exec(rest);
     const unit = found === null ? undefined : units[found[3]!];
-    if (found === null || unit === undefined || found[1]!.length > 10) return null;
-    sum +=
-      Number(found[1]) * unit + (found[2] === undefined ? 0 : Math.trunc(Number(`0.${found[2]}`) * unit * 1e6) / 1e6);
+    if (found === null || unit === undefined || fraction) return null;
+    seconds += Number(found[1]) * unit;
+    if (found[2] !== undefined) {
+      fraction = true;
+      seconds += Math.round(Number(`0.${found[2]}`) * unit * 1e6) / 1e6;
+    }
     rest = rest.slice(found[0].length);
   }
-  return sum;
+  return { seconds, fraction };
 }
 
 /** `1 day, 0:00:01`, `00:00:05`: what Python prints of a `timedelta`. */
@@ -134,13 +147,13 @@ function readClockDuration(text: string): number | null {
     const clock = days[2] === undefined ? 0 : readClock(days[2], 23);
     return clock === null ? null : Number(days[1]) * DAY + clock;
   }
-  // Without days the hours need two digits.
-  return /^\d:/.test(text) ? null : readClock(text, 999_999_999);
+  return readClock(text, 999_999_999);
 }
 
 function readClock(text: string, maxHours: number): number | null {
   const found = CLOCK.exec(text);
-  if (found === null) return null;
+  // Hours of one digit need seconds too.
+  if (found === null || (found[1]!.length === 1 && found[3] === undefined)) return null;
   const [hours, minutes, seconds] = [Number(found[1]), Number(found[2]), Number(found[3] ?? 0)];
   if (hours > maxHours || minutes > 59 || seconds > 59) return null;
   return hours * 3600 + minutes * 60 + seconds + Number((found[4] ?? "").slice(0, 6).padEnd(6, "0")) / 1e6;

@@ -65,7 +65,8 @@ export function decodeMognetEnvelope(
   if (!isRecord(payload)) throw new DecodeError(`a Mognet message whose payload is of kind ${kindOf(payload)}`);
   // wire: amqp_broker.py `_AmqpIncomingMessagePayload(reply_to=…, **contents)` raises TypeError on a second one.
   if (Object.hasOwn(document, "reply_to")) throw new DecodeError("a Mognet message with reply_to in its envelope");
-  const whole = pydanticInt(priority);
+  // Nobody looks at it, and Python has no largest int.
+  const whole = typeof priority === "bigint" ? Number(priority) : pydanticInt(priority);
   if (whole === null) throw new DecodeError("a Mognet message whose priority is no whole number");
   return { id, kind, payload, priority: whole };
 }

@@ -108,7 +108,7 @@ export function pydanticInt(value: unknown): number | null {
   const number =
     value instanceof PyFloat
       ? value.value
-      : typeof value === "string" && /^\s*[+-]?\d+(?:_\d+)*(?:\.0*)?\s*$/.test(value)
+      : typeof value === "string" && /^\s*[+-]?\d+(?:_\d+)*(?:\.0+)?\s*$/.test(value)
         ? Number(value.replaceAll("_", ""))
         : value;
   return typeof number === "number" && Number.isSafeInteger(number) ? number + 0 : null;

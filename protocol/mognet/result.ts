@@ -136,7 +136,7 @@ export function decodeMognetResult(fields: ReadonlyMap<string, string> | MognetR
 
 /** Only the state, for whoever waits for the end. */
 export function mognetStateOf(texts: MognetResultTexts): MognetState {
-  const state = field(texts, FIELD.state) ?? "PENDING";
+  const state = texts[FIELD.state] == null ? "PENDING" : field(texts, FIELD.state);
   if (!isMognetState(state)) throw refused(FIELD.state, state);
   return state;
 }
@@ -171,8 +171,8 @@ function idField(texts: MognetResultTexts, at: number): string | null {
 }
 
 function countField(texts: MognetResultTexts, at: number): number {
+  if (texts[at] == null) return 0;
   const value = field(texts, at);
-  if (value === undefined) return 0;
   const count = pydanticInt(value);
   if (count === null) throw refused(at, value);
   return count;

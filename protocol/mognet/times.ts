@@ -23,7 +23,7 @@ export function pydanticTime(time: Date): string {
 
 const DATE_TIME =
   /^(\d{4})-(\d\d)-(\d\d)(?:[Tt _](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?(?:([Zz])|([+\-\u2212])(\d\d):?(\d\d))?)?$/;
-const NUMBER = /^[+-]?\d+(?:\.\d*)?$/;
+const NUMBER = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)$/;
 /** wire: speedate `MS_WATERSHED`: larger numbers are milliseconds. */
 const MS_WATERSHED = 2e10;
 
@@ -32,7 +32,6 @@ export function readPydanticTime(value: unknown): PyDateTime | null {
   if (value instanceof PyFloat) return fromUnix(value.value);
   if (typeof value === "number") return fromUnix(value);
   if (typeof value === "bigint") return fromUnix(Number(value));
-  if (typeof value === "boolean") return fromUnix(Number(value));
   if (typeof value !== "string") return null;
   const found = DATE_TIME.exec(value);
   if (found === null) return NUMBER.test(value) ? fromUnix(Number(value)) : null;
@@ -52,12 +51,13 @@ export function readPydanticTime(value: unknown): PyDateTime | null {
 
 function fromUnix(value: number): PyDateTime | null {
   if (!Number.isFinite(value)) return null;
-  const seconds = Math.abs(value) > MS_WATERSHED ? value / 1000 : value;
-  const whole = Math.floor(seconds);
-  const micros = Math.min(999_999, Math.round((seconds - whole) * 1e6));
-  const epochMs = whole * 1000 + Math.floor(micros / 1000);
+  // Milliseconds are kept apart: a quotient would not hold them exactly.
+  const unit = Math.abs(value) > MS_WATERSHED ? 1000 : 1;
+  const whole = Math.floor(value / unit);
+  const rest = Math.round((value - whole * unit) * (1e6 / unit));
+  const epochMs = whole * 1000 + Math.floor(rest / 1000);
   if (epochMs < MIN_PYTHON_MS || epochMs > MAX_PYTHON_MS) return null;
-  return new PyDateTime(epochMs, { micros: micros % 1000, offsetMinutes: 0 });
+  return new PyDateTime(epochMs, { micros: rest % 1000, offsetMinutes: 0 });
 }
 
 const USUAL = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z$/;
