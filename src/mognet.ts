@@ -1,4 +1,5 @@
 /** `lovage/mognet`: Mognet apps, requests, results, errors. */
+export { type ViaCeleryOptions, type ViaMognetOptions, viaCelery, viaMognet } from "./app/bridge.ts";
 export { Mognet, type MognetOptions, type QueueStats, type RunLimits } from "./app/mognet.ts";
 export type { StatusOptions } from "./client/mognet/control.ts";
 export { type GetOptions, Result, type ResultValue, type WaitOptions } from "./client/mognet/result.ts";

@@ -8,7 +8,9 @@ import {
   encodeMognetStatusQuery,
   type MognetNodeStatus,
 } from "../../../protocol/mognet/control.ts";
+import { mognetExceptionValue } from "../../../protocol/mognet/exception.ts";
 import { decodeMognetEnvelope } from "../../../protocol/mognet/message.ts";
+import { finishedResult } from "../../../protocol/mognet/result.ts";
 import { mognetTimestamp } from "../../../protocol/mognet/times.ts";
 import type { MognetStore } from "../../result-backends/mognet/mognet-store.ts";
 import { newId } from "../../runtime/ids.ts";
@@ -72,6 +74,19 @@ export class Control {
     for await (const children of batches(store.childIds(id), AT_ONCE)) {
       await Promise.all(children.map((child) => this.revoke(child, force, seen)));
     }
+  }
+
+  /** Revokes what nobody has begun; its message is dropped by whoever gets it. */
+  async expire(id: string): Promise<void> {
+    const { store } = this.#parts;
+    const record = await store.get(id);
+    if (record?.state !== "PENDING") return;
+    const expired = { name: "builtins:TimeoutError", message: "", traceback: "", rawData: null, rawDataEncoding: null };
+    await store.put({
+      result: finishedResult(record, "REVOKED", mognetTimestamp(Date.now())),
+      value: mognetExceptionValue(expired),
+      condition: { states: ["PENDING"], starts: record.numberOfStarts, exists: true },
+    });
   }
 
   /** Answers as they come, until the time is over. */

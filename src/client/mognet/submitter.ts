@@ -91,6 +91,16 @@ export class Submitter {
     }
   }
 
+  /** Publishes a request whose result is there already: whoever wrote it may have died before it did. */
+  async sendAgain(request: Request): Promise<void> {
+    request.kwargsRepr ??= mognetKwargsRepr(request.args, request.kwargs);
+    try {
+      await this.#publish(request);
+    } catch (cause) {
+      throw this.#error(request, cause);
+    }
+  }
+
   #publish(request: Request): Promise<void> {
     const { queues, publisher } = this.#parts;
     const route = queues.routeOf(request);
