@@ -53,7 +53,7 @@ export class MognetSide implements Served {
       services: new Services({ ...config }, app.services),
       slots,
       concurrency: concurrency ?? config.minimum_concurrency,
-      onMaxTasks: onEnough,
+      onEnough,
       log,
     });
     for (const task of app.tasks.values()) this.#sayUnused(task);

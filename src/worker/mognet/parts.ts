@@ -54,7 +54,7 @@ export interface MognetWorkerParts {
   readonly slots: Slots;
   /** Requests in hand besides those that wait for children. */
   readonly concurrency: number;
-  /** Called once, when `max_tasks` have begun. */
-  readonly onMaxTasks: () => void;
+  /** Called once, when `max_tasks` have begun and none of them runs any more. */
+  readonly onEnough: () => void;
   readonly log: Log;
 }

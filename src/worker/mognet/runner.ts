@@ -3,7 +3,7 @@
  * that nothing late overwrites what another node or a revoke has written. wire: mognet 5.2-5.7; mognet/worker/worker.py.
  */
 
-import { LovageError } from "../../../protocol/errors.ts";
+import { DecodeError, LovageError } from "../../../protocol/errors.ts";
 import { deadlinePassed, invalidTaskArguments, mognetErrorValue } from "../../../protocol/mognet/refusals.ts";
 import {
   judgeDelivery,
@@ -15,6 +15,7 @@ import {
   finishedResult,
   isDoneResult,
   type MognetResult,
+  newMognetResult,
   resumedResult,
   startedResult,
   suspendedResult,
@@ -61,6 +62,10 @@ export interface RunnerHost {
   readonly parts: MognetWorkerParts;
   readonly window: Window;
   readonly stats: { succeeded: number; failed: number; revoked: number; refused: number; paused: number };
+  /** `max_tasks` have begun. */
+  full(): void;
+  /** One more waits for its children. */
+  waits(): void;
   /** Its message is settled, or will come again. */
   forget(run: Run): void;
 }
@@ -193,13 +198,19 @@ export class Runner implements SlotUser {
   #carryOut(run: Run): void {
     this.#begun++;
     this.#check(run).catch((error: unknown) => this.#failed(run, error));
-    if (this.#isFull()) this.#parts.onMaxTasks();
+    if (this.#isFull()) this.#host.full();
   }
 
   async #check(run: Run): Promise<void> {
     const { request } = run;
     const { store, config } = this.#parts;
-    let result = await this.#patiently(run, () => store.get(run.id));
+    let result: MognetResult | null;
+    try {
+      result = await this.#patiently(run, () => store.get(run.id));
+    } catch (error) {
+      if (error instanceof DecodeError && run.isIn("received")) return this.#replaceUnreadable(run, error);
+      throw error;
+    }
     for (;;) {
       if (run.state !== "received") return;
       const open = result !== null && !isDoneResult(result);
@@ -244,6 +255,17 @@ export class Runner implements SlotUser {
       if (run.isIn("running")) run.state = "received";
     }
     if (run.isIn("running")) await this.#begin(run);
+  }
+
+  /** What no Mognet has written lies in the place of the result; Mognet would requeue the message for ever. */
+  async #replaceUnreadable(run: Run, error: DecodeError): Promise<void> {
+    const { id, name, stack, kwargsRepr } = run.request;
+    this.#log.error({ task: name, id, err: error }, "the result of a request cannot be read: the request fails");
+    const parentId = stack.at(-1) ?? null;
+    const result = newMognetResult({ id, name, parentId, requestKwargsRepr: kwargsRepr });
+    run.stored = run.record = finishedResult(result, "FAILURE", now());
+    await this.#parts.store.put({ result: run.record, value: mognetErrorValue(pythonErrorOf(error)) });
+    this.enter(run, "alreadyDone");
   }
 
   /** RUNNING, unless someone revoked or began it meanwhile. */
@@ -506,6 +528,7 @@ export class Runner implements SlotUser {
     run.state = mognetStep(run.state, "waits").state;
     this.#giveSlot(run);
     this.#host.window.hold();
+    this.#host.waits();
     await this.#note(run, "RUNNING", suspendedResult);
   }
 

@@ -54,6 +54,8 @@ export class MognetWorkerCore {
   readonly #tellsCount: boolean;
   #counts: Promise<void> = Promise.resolve();
   #consumer: Consumer | null = null;
+  #retiring = false;
+  #enough = false;
   #stopping: MognetStopMode | null = null;
   #stopped: Promise<void> = Promise.resolve();
   #whenIdle: (() => void) | null = null;
@@ -67,7 +69,14 @@ export class MognetWorkerCore {
     this.#log = parts.log;
     const { config, queues, log } = parts;
     this.#window = new Window(parts.concurrency, config.maximum_concurrency, log);
-    this.#runner = new Runner({ parts, window: this.#window, stats: this.stats, forget: (run) => this.#forget(run) });
+    this.#runner = new Runner({
+      parts,
+      window: this.#window,
+      stats: this.stats,
+      full: () => this.#retire(),
+      waits: () => this.#checkIdle(),
+      forget: (run) => this.#forget(run),
+    });
     const contextHost = { parts, adjust: (run: Run) => this.#runner.adjust(run) };
     this.#contextOf = (run) => new RunningMognetContext(run, contextHost);
     this.#tellsCount = hasHook(parts.middleware, "onRunningTaskCountChanged");
@@ -135,6 +144,20 @@ export class MognetWorkerCore {
     return this.#stopped;
   }
 
+  /** `max_tasks` have begun: nothing more is taken, and they may end in their own time. */
+  #retire(): void {
+    if (this.#retiring || this.#stopping !== null) return;
+    this.#retiring = true;
+    this.#log.info(
+      { max: this.#parts.config.max_tasks },
+      "max_tasks have begun: the worker stops when they have ended",
+    );
+    this.#consumer?.cancel().catch((error: unknown) => this.#log.warn({ err: error }, "consuming did not end"));
+    for (const run of [...this.#held.values()])
+      if (run.state === "received" && !run.hasSlot) this.#runner.handBack(run);
+    this.#checkIdle();
+  }
+
   async #shutDown(): Promise<void> {
     const { hooks, transport, config, services } = this.#parts;
     await hooks.stopping();
@@ -166,7 +189,7 @@ export class MognetWorkerCore {
   // ----------------------------------------------------------------------------------------------------------- messages
 
   #take(delivery: Delivery): void {
-    if (this.#stopping !== null) return delivery.reject({ requeue: true });
+    if (this.#stopping !== null || this.#retiring) return delivery.reject({ requeue: true });
     this.stats.received++;
     const request = this.#read(delivery);
     if (request === null) return;
@@ -266,6 +289,11 @@ export class MognetWorkerCore {
 
   #checkIdle(): void {
     if (this.#held.size === 0 && this.#answering === 0) this.#whenIdle?.();
+    if (!this.#retiring || this.#enough || this.#stopping !== null) return;
+    // Those that wait for children are handed back: nobody runs children here any more.
+    for (const run of this.#held.values()) if (run.state !== "waiting") return;
+    this.#enough = true;
+    this.#parts.onEnough();
   }
 
   // ------------------------------------------------------------------------------------------------------ lost connections
