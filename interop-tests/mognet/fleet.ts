@@ -133,7 +133,15 @@ export function startWorker(site: Site, language: Language, choice: WorkerChoice
 /** Mognet's AppConfig for this place. */
 export function fullConfig(site: Site): Record<string, unknown> {
   const redis = { redis: { url: site.redisUrl } };
-  return { broker: { amqp: { url: site.broker } }, result_backend: redis, state_backend: redis, ...site.config };
+  // Python reads past what stands under `lovage`.
+  const lovage = { shutdown_grace: 0.5 };
+  return {
+    broker: { amqp: { url: site.broker } },
+    result_backend: redis,
+    state_backend: redis,
+    lovage,
+    ...site.config,
+  };
 }
 
 export class Fleet implements AsyncDisposable {
