@@ -111,7 +111,7 @@ export function pydanticInt(value: unknown): number | null {
       : typeof value === "string" && /^\s*[+-]?\d+(?:_\d+)*(?:\.0+)?\s*$/.test(value)
         ? Number(value.replaceAll("_", ""))
         : value;
-  return typeof number === "number" && Number.isSafeInteger(number) ? number + 0 : null;
+  return typeof number === "number" && Number.isInteger(number) ? number + 0 : null;
 }
 
 function refused(field: string, value: unknown): DecodeError {

@@ -105,7 +105,7 @@ class MemoryMognetStore implements MognetStore {
     if (encoded.length > 0) this.#merge(result.id, encoded);
   }
 
-  async put({ result, value, condition }: MognetPut): Promise<MognetWrite> {
+  async put({ result, value, condition, clearState }: MognetPut): Promise<MognetWrite> {
     this.#open(result.id);
     const encoded = value === undefined ? null : encodeMognetValue(value);
     const current = live(this.#hub.results, result.id);
@@ -113,6 +113,7 @@ class MemoryMognetStore implements MognetStore {
       return { written: false, current: current === null ? null : { ...current } };
     if (encoded !== null) this.#writeValue(result.id, encoded);
     this.#write(result);
+    if (clearState === true) await this.state.clear(result.id);
     return { written: true };
   }
 

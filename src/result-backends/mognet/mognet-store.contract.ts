@@ -69,6 +69,13 @@ export function testMognetStore(name: string, { open }: StoreUnderTest): void {
       ]);
     });
 
+    test("metadata may have thousands of keys", async () => {
+      const { id } = pending();
+      const many = Object.fromEntries(Array.from({ length: 9000 }, (_, at) => [`key-${at}`, at]));
+      await store.setMetadata(id, many);
+      expect(await other.getMetadata(id)).toEqual(many);
+    });
+
     test("children are many, each once, and may be limited", async () => {
       const { id } = pending();
       const children = Array.from({ length: 1200 }, () => randomUUID());
@@ -91,6 +98,17 @@ export function testMognetStore(name: string, { open }: StoreUnderTest): void {
         valueType: "builtins:dict",
         rawValue: { text: "ж".repeat(1000), big: 2n ** 70n },
       });
+    });
+
+    test("the state of a task goes with its end, and stays when the end was not written", async () => {
+      const result = pending();
+      await store.create({ result });
+      await store.state.set(result.id, "at", 3);
+      const put = { result: finishedResult(result, "SUCCESS", NOW), clearState: true };
+      expect(await store.put({ ...put, condition: { starts: 5 } })).toEqual({ written: false, current: result });
+      expect(await store.state.get(result.id, "at")).toBe(3);
+      expect(await store.put(put)).toEqual({ written: true });
+      await expect.poll(() => other.state.get(result.id, "at"), { timeout: 5_000 }).toBeUndefined();
     });
 
     test("a late finish does not overwrite REVOKED, and says what is there", async () => {

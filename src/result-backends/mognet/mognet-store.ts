@@ -33,6 +33,8 @@ export interface MognetPut {
   /** Written before the result, in the same step. */
   value?: MognetValue;
   condition?: MognetCondition;
+  /** Once it is written, the task's state is removed, for it has ended; what cannot be removed goes with its lifetime. @default false */
+  clearState?: boolean;
 }
 
 /** What a submit writes, in one step and in Mognet's order: the parent's children, the result, the metadata. */

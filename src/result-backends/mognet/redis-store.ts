@@ -160,15 +160,32 @@ class RedisStore implements RedisMognetStore {
     }));
   }
 
-  put({ result, value, condition }: MognetPut): Promise<MognetWrite> {
+  put({ result, value, condition, clearState = false }: MognetPut): Promise<MognetWrite> {
     const { id } = result;
-    return this.#link.write(() => ({
+    const clearsHere = clearState && this.#stateLink === this.#link;
+    const writing = this.#link.write(() => ({
       id,
       key: this.#names.resultKey(id),
       condition,
       result,
-      commands: [...(value === undefined ? [] : this.#valueCommands(id, value)), ...this.#resultCommands(result)],
+      commands: [
+        ...(value === undefined ? [] : this.#valueCommands(id, value)),
+        ...this.#resultCommands(result),
+        ...(clearsHere ? [["DEL", this.#names.stateKey(id)] satisfies Command] : []),
+      ],
     }));
+    return clearState && !clearsHere ? this.#thenClear(id, writing) : writing;
+  }
+
+  /** The state lies on another server. */
+  async #thenClear(id: string, writing: Promise<MognetWrite>): Promise<MognetWrite> {
+    const write = await writing;
+    if (write.written) {
+      this.state.clear(id).catch((error: unknown) => {
+        this.#link.log.warn({ id, err: error }, "the state of a task that has ended was not removed");
+      });
+    }
+    return write;
   }
 
   getValue(id: string): Promise<MognetValue | null> {
@@ -309,10 +326,15 @@ class RedisStore implements RedisMognetStore {
   }
 
   #metadataCommands(id: string, metadata: Readonly<Record<string, unknown>>): Command[] {
-    const members = Object.entries(metadata).flatMap(([name, value]) => [name, encodeAsciiJson(value)]);
-    if (members.length === 0) return [];
+    const members = Object.entries(metadata).map(([name, value]): [string, string] => [name, encodeAsciiJson(value)]);
     const key = this.#names.metadataKey(id);
-    return withTtl(["HSET", key, ...members], key, this.#settings.resultTtl);
+    const commands: Command[] = [];
+    for (let at = 0; at < members.length; at += membersPerScan) {
+      commands.push(
+        ...withTtl(["HSET", key, ...members.slice(at, at + membersPerScan).flat()], key, this.#settings.resultTtl),
+      );
+    }
+    return commands;
   }
 
   #track(key: string): void {

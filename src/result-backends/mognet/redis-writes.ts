@@ -62,6 +62,8 @@ export interface RedisWritesOptions {
   maxPendingBytes: number;
 }
 
+/** Redis refuses longer values, and closes the connection when it meets one. */
+const longestPart = 512 * 1024 * 1024;
 const writesPerScript = 200;
 const bytesPerScript = 512 * 1024;
 const scriptsInFlight = 4;
@@ -69,7 +71,8 @@ const scriptsInFlight = 4;
 const outOfMemoryTries = 10;
 const outOfMemory = /^-?OOM\b/;
 const passing = /^-?(?:READONLY|LOADING|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|MISCONF|NOREPLICAS|UNKILLABLE)\b/;
-const noScripts = /^-?(?:NOPERM\b.*\b(?:eval|evalsha|script)\b|ERR unknown command '?eval)/i;
+/** The server, or its access rules, let us run none. */
+export const noScripts = /^-?(?:NOPERM\b.*\b(?:eval|evalsha|script)\b|ERR unknown command '?eval)/i;
 const WRITTEN: MognetWrite = { written: true };
 
 export class RedisWrites {
@@ -97,6 +100,12 @@ export class RedisWrites {
 
   push(request: WriteRequest): Promise<MognetWrite> {
     if (this.#closed) return Promise.reject(closedError(request.id));
+    if (
+      request.commands.some((command) => command.some((part) => typeof part !== "number" && part.length > longestPart))
+    ) {
+      const message = `the result of ${request.id} is longer than Redis takes (512 MB)`;
+      return Promise.reject(new BackendStoreError(request.id, message));
+    }
     const bytes = sizeOf(request.commands);
     if (this.#bytes + bytes > this.#options.maxPendingBytes && this.pending > 0) {
       const message = `${this.#bytes} bytes wait for Redis already; the write of ${request.id} was not taken`;
