@@ -25,6 +25,8 @@ export class Run {
   /** As it is stored now, as far as we know. */
   stored: MognetResult | null = null;
   outcome: Outcome | null = null;
+  /** What it remembered over pauses is gone. */
+  stateCleared = false;
   /** Its body has been called, and ended: its message waits for acts only. */
   ended = false;
   startedMs = 0;

@@ -50,6 +50,13 @@ export class HandedBack extends LovageError {
   }
 }
 
+/** The request came to another node while its connection was lost here; the reason of `ctx.signal`. */
+export class StartedElsewhere extends LovageError {
+  constructor(node: string | null) {
+    super("STARTED_ELSEWHERE", `the task was started again by node ${node ?? "?"}: what it gives here is dropped`);
+  }
+}
+
 /** The deadline of the request has passed; the reason of `ctx.signal`. */
 export class DeadlineExceeded extends LovageError {
   static readonly python = "builtins.TimeoutError";
@@ -173,7 +180,7 @@ export class Runner implements SlotUser {
     if (result.state === "REVOKED") return this.revoke(run);
     if (!run.delivery.lost || (result.started === record.started && result.nodeId === record.nodeId)) return;
     this.#log.warn({ task: run.request.name, id: run.id, node: result.nodeId }, "the task was started again elsewhere");
-    run.context.abort(new HandedBack());
+    run.context.abort(new StartedElsewhere(result.nodeId));
     if (run.state === "waiting") this.#host.window.release();
     run.state = "settled";
     if (run.timer !== null) this.#timers.cancel(run.timer);
@@ -406,6 +413,7 @@ export class Runner implements SlotUser {
       case "store-revoked":
         return store.revoke(run.id, { finished: now() }).then(() => undefined);
       case "clear-state":
+        if (run.stateCleared) return undefined;
         // Nobody waits for this: what is left goes with its lifetime.
         store.state.clear(run.id).catch((error: unknown) => {
           this.#log.warn({ id: run.id, err: error }, "the state of a task that has ended was not removed");
@@ -443,9 +451,10 @@ export class Runner implements SlotUser {
     let starts = (run.stored ?? record).numberOfStarts;
     for (;;) {
       const condition: MognetCondition = { states: MOGNET_OPEN_STATES, starts };
-      const write = await this.#parts.store.put({ result, value: outcome.value, condition });
+      const write = await this.#parts.store.put({ result, value: outcome.value, condition, clearState: true });
       if (write.written) {
         run.stored = result;
+        run.stateCleared = true;
         return undefined;
       }
       const { current } = write;

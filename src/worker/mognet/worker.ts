@@ -310,7 +310,7 @@ export class MognetWorkerCore {
       },
       "RabbitMQ took back the messages of tasks that run for longer than its consumer_timeout. They go on here; their messages come again, " +
         "to this worker (it goes on with them) or to another (which begins them anew). Raise consumer_timeout in rabbitmq.conf above the " +
-        "longest run (in milliseconds; 0 or `undefined` in advanced.config switches it off), or let long tasks ctx.pause() in between",
+        "longest run (in milliseconds; advanced.config: {rabbit, [{consumer_timeout, undefined}]} switches it off), or let long tasks ctx.pause() in between",
     );
   }
 
