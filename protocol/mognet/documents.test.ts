@@ -172,6 +172,11 @@ describe("pickles", () => {
     expect(error === null ? null : mognetExceptionArgs(error)).toEqual(args);
   });
 
+  test("half a surrogate pair in an error loses neither", () => {
+    const value = mognetErrorValue({ name: "builtins:ValueError", message: "a\ud800b \u{1f600}", args: ["\udc00"] });
+    expect(readMognetException(decodeMognetValue(encodeMognetValue(value)))?.message).toBe("a\ufffdb \u{1f600}");
+  });
+
   test("an error of a class that Python may lack travels without a pickle", () => {
     const value = mognetErrorValue({ name: "shop:CardRefused", message: "no" });
     expect(readMognetException(value)).toMatchObject({ rawData: null, rawDataEncoding: null });

@@ -76,11 +76,18 @@ export interface PythonError {
 
 /** The stored form of an error of ours. */
 export function encodeMognetError(error: PythonError): MognetException {
-  const { name, message, traceback = onlyLine(error) } = error;
+  const name = wellFormed(error.name);
+  const message = wellFormed(error.message);
+  const traceback = wellFormed(error.traceback ?? onlyLine(error));
   const args = error.args ?? (message === "" ? [] : [message]);
   const made = isKnownException(name) ? () => base64Encode(writePickle({ call: name, args })) : () => null;
   const rawData = error.rawData === undefined ? made() : error.rawData;
   return { name, message, traceback, rawData, rawDataEncoding: rawData === null ? null : "application/python-pickle" };
+}
+
+/** Half a surrogate pair has no UTF-8; an error must not be lost for the sake of one. */
+function wellFormed(text: string): string {
+  return text.replace(/\p{Surrogate}/gu, "\ufffd");
 }
 
 /** wire: `traceback.format_exception` of an exception without a traceback. */

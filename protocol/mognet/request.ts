@@ -111,7 +111,8 @@ export function pydanticInt(value: unknown): number | null {
       : typeof value === "string" && /^\s*[+-]?\d+(?:_\d+)*(?:\.0+)?\s*$/.test(value)
         ? Number(value.replaceAll("_", ""))
         : value;
-  return typeof number === "number" && Number.isInteger(number) ? number + 0 : null;
+  // wire: a float is taken up to 64 bits.
+  return typeof number === "number" && Number.isInteger(number) && Math.abs(number) < 2 ** 63 ? number + 0 : null;
 }
 
 function refused(field: string, value: unknown): DecodeError {

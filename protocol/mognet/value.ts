@@ -26,7 +26,10 @@ export function encodeMognetValue(value: MognetValue): string {
 }
 
 /** Throws `DecodeError` where Python refuses. */
-export function decodeMognetValue(text: string, options: { floats?: "number" | "keep" } = {}): MognetValue {
+export function decodeMognetValue(
+  text: string,
+  options: { floats?: "number" | "keep"; maxDepth?: number } = {},
+): MognetValue {
   const document = decodePlainJson(text, options);
   if (!isRecord(document)) throw new DecodeError(`a Mognet value is an object, not ${kindOf(document)}`);
   const { value_type: valueType, raw_value: rawValue } = document;

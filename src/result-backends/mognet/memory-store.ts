@@ -24,7 +24,7 @@ import type {
   MognetWaitOptions,
   MognetWrite,
 } from "./mognet-store.ts";
-import { type WholeStoreSettings, wholeStoreSettings } from "./store-settings.ts";
+import { valueReading, type WholeStoreSettings, wholeStoreSettings } from "./store-settings.ts";
 import { walkTree } from "./tree-walk.ts";
 
 /** `expiresAtMs` is of `performance.now()`; infinity: for ever. */
@@ -131,7 +131,7 @@ class MemoryMognetStore implements MognetStore {
 
   async getValue(id: string): Promise<MognetValue | null> {
     const text = live(this.#hub.values, id);
-    return text === null ? null : decodeMognetValue(text);
+    return text === null ? null : decodeMognetValue(text, valueReading(this.#settings));
   }
 
   async setValue(id: string, value: MognetValue): Promise<void> {
@@ -266,7 +266,10 @@ class MemoryMognetStore implements MognetStore {
       return;
     }
     const text = isDoneResult(result) ? live(this.#hub.values, id) : null;
-    this.#waits.offer(id, { result: { ...result }, value: text === null ? null : decodeMognetValue(text) });
+    this.#waits.offer(id, {
+      result: { ...result },
+      value: text === null ? null : decodeMognetValue(text, valueReading(this.#settings)),
+    });
   };
 }
 

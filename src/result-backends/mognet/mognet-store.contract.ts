@@ -235,6 +235,7 @@ export function testMognetStore(name: string, { open }: StoreUnderTest): void {
       const aborted = expect(store.waitFor(result.id, { signal: controller.signal })).rejects.toBe("enough");
       controller.abort("enough");
       await aborted;
+      await expect(store.waitFor(result.id, { signal: controller.signal })).rejects.toBe("enough");
       const closed = expect(store.waitFor(result.id)).rejects.toBeInstanceOf(ResultLost);
       await store.close();
       await closed;

@@ -141,4 +141,10 @@ export interface MognetStoreSettings {
   resultValueEncoding?: "gzip" | null;
   /** Seconds. Mognet's `state_ttl`. @default 7_200 */
   stateTtl?: number;
+  /** Keep Python's 1.0 and 1 apart in values that are read. @default false */
+  exactFloats?: boolean;
+  /** Longest value that is read, in bytes when decompressed. @default 256 MiB */
+  maxValueBytes?: number;
+  /** Deepest nesting of values that are read. @default 1000 */
+  maxValueDepth?: number;
 }

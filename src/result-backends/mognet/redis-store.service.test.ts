@@ -210,6 +210,13 @@ describe.skipIf(url === undefined)("Mognet's results in Redis", () => {
     return store.waiting.reads;
   }
 
+  test("a wait that was over before it began is not read for", async () => {
+    const store = storeOf();
+    const over = AbortSignal.abort("over");
+    await expect(store.waitFor(randomUUID(), { signal: over })).rejects.toBe("over");
+    expect(store.waiting.ids).toBe(0);
+  });
+
   test("where the server refuses to track, all waits are read together and end all the same", async () => {
     const store = storeOf({ urls: await withoutRights("-client|tracking"), pollMs: 20 });
     const writer = storeOf();
@@ -331,6 +338,28 @@ describe.skipIf(url === undefined)("Mognet's results in Redis", () => {
     const put = store.put({ result: newMognetResult({ id }), condition: { states: ["PENDING"] } });
     await Promise.all([store.create({ result: good }), expect(put).rejects.toMatchObject({ code: "BACKEND_STORE" })]);
     expect(await store.get(good.id)).toEqual(good);
+  });
+
+  test("a value that cannot be read fails whoever wants it, and not who waits for the end alone", async () => {
+    const store = storeOf();
+    const result = finishedResult(pending(), "SUCCESS", NOW);
+    await store.create({ result });
+    await redis.hset(
+      names.valueKey(result.id),
+      "contents",
+      "{}",
+      "encoding",
+      '"gzip"',
+      "content_type",
+      '"application/json"',
+    );
+    const [plain, whole] = await Promise.allSettled([
+      store.waitFor(result.id),
+      store.waitFor(result.id, { value: true }),
+    ]);
+    expect(plain).toMatchObject({ status: "fulfilled", value: { result } });
+    expect(whole).toMatchObject({ status: "rejected", reason: { code: "DECODE" } });
+    await expect(store.getValue(result.id)).rejects.toMatchObject({ code: "DECODE" });
   });
 
   describe.skipIf(python === undefined)("beside Mognet's own backends", () => {

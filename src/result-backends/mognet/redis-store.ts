@@ -3,7 +3,7 @@
  * when something is awaited (`redis-tracking.ts`); one more when the state lives elsewhere. All come back by themselves.
  * wire: Mognet 2.0.0 backend/redis_result_backend.py, state/redis_state_backend.py.
  */
-import { EncodeError } from "../../../protocol/errors.ts";
+import { DecodeError, EncodeError } from "../../../protocol/errors.ts";
 import { decodePlainJson } from "../../../protocol/mognet/json.ts";
 import { encodeAsciiJson } from "../../../protocol/mognet/json-text.ts";
 import { type MognetNames, mognetIdBytes, mognetIdFromBytes, mognetNames } from "../../../protocol/mognet/names.ts";
@@ -67,6 +67,9 @@ export function createRedisMognetStore(options: RedisMognetStoreOptions): RedisM
   return new RedisStore(options);
 }
 
+/** `unreadable`: the value is there, and what is wrong with it; whoever wants the result alone is not told. */
+type Found = MognetOutcome & { unreadable?: unknown };
+
 const idsPerRead = 500;
 const membersPerScan = 500;
 const VALUE_FIELDS = ["contents", "encoding", "content_type"] as const;
@@ -79,14 +82,23 @@ class RedisStore implements RedisMognetStore {
   readonly #link: MognetRedisLink;
   readonly #stateLink: MognetRedisLink;
   readonly #tracking: RedisTracking;
-  readonly #waits: Waits<MognetOutcome>;
+  readonly #waits: Waits<Found>;
   /** Ids whose wait wants the value too. */
   readonly #withValue = new Set<string>();
   #loading: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
 
   constructor({ app, urls, stateUrls, pollMs, ...options }: RedisMognetStoreOptions) {
-    const { resultTtl, resultValueTtl, resultValueEncoding, stateTtl, ...rest } = options;
+    const {
+      resultTtl,
+      resultValueTtl,
+      resultValueEncoding,
+      stateTtl,
+      exactFloats,
+      maxValueBytes,
+      maxValueDepth,
+      ...rest
+    } = options;
     this.#names = mognetNames(app);
     this.#settings = wholeStoreSettings(options);
     this.#link = new MognetRedisLink({ ...rest, urls, purpose: "mognet-results" });
@@ -190,7 +202,9 @@ class RedisStore implements RedisMognetStore {
 
   getValue(id: string): Promise<MognetValue | null> {
     const key = this.#names.valueKey(id);
-    return this.#link.read(id, async (client) => decodeValueFields(await client.hmgetBuffer(key, ...VALUE_FIELDS)));
+    return this.#link.read(id, async (client) =>
+      decodeValueFields(await client.hmgetBuffer(key, ...VALUE_FIELDS), this.#settings),
+    );
   }
 
   async setValue(id: string, value: MognetValue): Promise<void> {
@@ -266,11 +280,14 @@ class RedisStore implements RedisMognetStore {
   waitFor(id: string, { value, onUpdate, ...options }: MognetWaitOptions = {}): Promise<MognetOutcome> {
     if (this.#closing !== null) return Promise.reject(new ResultLost(id, "the result store is closed"));
     const wait = this.#waits.add(id, { ...options, ...(onUpdate && { onUpdate: ({ result }) => onUpdate(result) }) });
-    if (!this.#waits.has(id)) return wait;
-    if (value === true) this.#withValue.add(id);
-    this.#track(this.#names.resultKey(id));
-    if (value === true) return wait;
-    return wait.then(({ result }) => ({ result, value: null }));
+    if (this.#waits.has(id)) {
+      if (value === true) this.#withValue.add(id);
+      this.#track(this.#names.resultKey(id));
+    }
+    return wait.then((found) => {
+      if (value === true && found.unreadable !== undefined) throw found.unreadable;
+      return { result: found.result, value: value === true ? found.value : null };
+    });
   }
 
   async connect(): Promise<void> {
@@ -367,16 +384,27 @@ class RedisStore implements RedisMognetStore {
         this.#waits.fail(id, new ResultLost(id, `there is no result of ${id}: never submitted, expired or deleted`));
         return;
       }
-      // Unless somebody looks at updates only the end counts; `Waits` knows.
       const done = isMognetDone(mognetStateOf(fields));
       this.#waits.offer(id, {
         result: decodeMognetResult(fields),
-        value: done && valueFields !== null ? decodeValueFields(valueFields) : null,
+        ...(done && valueFields !== null ? readValue(valueFields, this.#settings) : { value: null }),
       });
     } catch (error) {
       if (this.#link.isLost(client, error)) throw error;
       this.#waits.fail(id, this.#link.unreadable(id, error));
     }
+  }
+}
+
+function readValue(
+  fields: readonly (Buffer | null)[],
+  settings: WholeStoreSettings,
+): { value: MognetValue | null; unreadable?: unknown } {
+  try {
+    return { value: decodeValueFields(fields, settings) };
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    return { value: null, unreadable: error };
   }
 }
 

@@ -3,7 +3,7 @@ import { gunzipSync, gzipSync } from "node:zlib";
 import { utf8Decode } from "../../../protocol/bytes.ts";
 import { DecodeError } from "../../../protocol/errors.ts";
 import { decodeMognetValue, encodeMognetValue, type MognetValue } from "../../../protocol/mognet/value.ts";
-import { defaultMaxDecompressedBytes } from "../../runtime/compression.ts";
+import { valueReading, type WholeStoreSettings, wholeStoreSettings } from "./store-settings.ts";
 
 /** Names and values in turn: the arguments of `HSET`. */
 export type ValueFields = ["contents", Buffer, "encoding", string, "content_type", string];
@@ -25,15 +25,16 @@ export function encodeValueFields(value: MognetValue, encoding: "gzip" | null): 
 /** In the order of `HMGET … contents encoding content_type`; null: the key is not there. Throws `DecodeError`. */
 export function decodeValueFields(
   [contents, encoding, contentType]: readonly (Buffer | null | undefined)[],
-  options: { floats?: "number" | "keep" } = {},
+  settings: WholeStoreSettings = wholeStoreSettings({}),
 ): MognetValue | null {
   if (!contents && !encoding && !contentType) return null;
   if (!contents) throw new DecodeError("a Mognet value without contents");
   if (contentType?.toString() !== '"application/json"') {
     throw new DecodeError(`a Mognet value of content_type ${contentType?.toString().slice(0, 60) ?? "null"}`);
   }
-  const text = encoding?.toString() === '"gzip"' ? gunzip(contents) : contents;
-  return decodeMognetValue(utf8Decode(text), options);
+  const text = encoding?.toString() === '"gzip"' ? gunzip(contents, settings.maxValueBytes) : contents;
+  if (text.length > settings.maxValueBytes) throw tooLong(settings.maxValueBytes);
+  return decodeMognetValue(utf8Decode(text), valueReading(settings));
 }
 
 /** Short documents do not become shorter: they are stored blocks, which costs a tenth of a call of zlib. */
@@ -53,19 +54,18 @@ function gzip(bytes: Buffer): Buffer {
   return out;
 }
 
-function gunzip(bytes: Buffer): Buffer {
+function tooLong(most: number, cause?: unknown): DecodeError {
+  return new DecodeError(`a Mognet value longer than ${most} bytes`, { cause, beyondUs: true });
+}
+
+function gunzip(bytes: Buffer, most: number): Buffer {
   const stored = storedBlock(bytes);
   if (stored !== null) return stored;
   try {
-    return gunzipSync(bytes, { maxOutputLength: defaultMaxDecompressedBytes });
+    return gunzipSync(bytes, { maxOutputLength: most });
   } catch (cause) {
-    const tooLong = cause instanceof RangeError;
-    throw new DecodeError(
-      tooLong
-        ? `a Mognet value longer than ${defaultMaxDecompressedBytes} bytes`
-        : "a Mognet value whose gzip is damaged",
-      { cause, beyondUs: tooLong },
-    );
+    if (cause instanceof RangeError) throw tooLong(most, cause);
+    throw new DecodeError("a Mognet value whose gzip is damaged", { cause });
   }
 }
 
