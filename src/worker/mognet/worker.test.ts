@@ -2,11 +2,15 @@
 import { randomUUID } from "node:crypto";
 import { afterEach, describe, expect, test } from "vitest";
 import { z } from "zod";
+import { encodeMognetRequest } from "../../../protocol/mognet/message.ts";
 import { Mognet, type MognetOptions } from "../../app/mognet.ts";
 import { Worker, type WorkerOptions } from "../../app/worker.ts";
 import { silentLog } from "../../runtime/log.ts";
 import { type AnyTask, task } from "../../tasks/definition.ts";
-import { mognetContext, Pause } from "../../tasks/mognet-context.ts";
+import { type MognetContext, mognetContext, Pause } from "../../tasks/mognet-context.ts";
+import type { MognetMiddleware } from "../../tasks/mognet-middleware.ts";
+import { messageOf } from "../../tasks/mognet-publication.ts";
+import { ClassService } from "../../tasks/mognet-services.ts";
 
 const ends: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -137,5 +141,164 @@ describe("children", () => {
     await expect.poll(() => worker.active, { timeout: 5_000 }).toBe(0);
     expect((await result.refresh()).record).toMatchObject({ numberOfStarts: 1, numberOfStops: 2 });
     expect(await app.run(add, { a: 1 }, {}, { timeout: 5_000 })).toBe(2);
+  });
+});
+
+describe("gather", () => {
+  test("gives values in order, and errors in their places when asked", async () => {
+    const fail = task("fail", () => {
+      throw new RangeError("no");
+    });
+    const both = task("both", { params: {} }, async (_params, ctx) => {
+      const mognet = mognetContext(ctx);
+      const good = await mognet.submit(add, { a: 1 });
+      const bad = await mognet.submit("fail");
+      const [value, error, again] = await mognet.gather([good, bad, good.id], { returnErrors: true });
+      const message = error instanceof Error ? error.message : "none";
+      return [value, message, again];
+    });
+    const strict = task("strict", { params: {} }, async (_params, ctx) => {
+      const mognet = mognetContext(ctx);
+      return mognet.gather([await mognet.submit("fail")]);
+    });
+    const app = makeApp([add, fail, both, strict]);
+    await serve(app);
+    const result = await app.submit(both, {});
+    expect(await result.get({ timeout: 5_000 })).toEqual([2, "ValueError: no", 2]);
+    expect(await result.children.count()).toBe(2);
+    await expect(app.run(strict, {}, {}, { timeout: 5_000 })).rejects.toThrow("no");
+  });
+});
+
+describe("middleware", () => {
+  test("hears of a life and of each task in Mognet's order, and what it throws changes nothing", async () => {
+    const heard: string[] = [];
+    const middleware: MognetMiddleware = {
+      onAppStarting: () => void heard.push("starting"),
+      onAppStarted: () => void heard.push("started"),
+      onAppStopping: () => void heard.push("stopping"),
+      onAppStopped: () => void heard.push("stopped"),
+      onRequestSubmitting: (request, { context }) => void heard.push(`submit ${request.name} ${context}`),
+      onRunningTaskCountChanged: (count) => void heard.push(`count ${count}`),
+      onTaskStarting: (context) => void heard.push(`task ${(context as MognetContext).name}`),
+      onTaskCompleted: (result, { context }) => {
+        heard.push(`end ${(result as { state: string }).state} ${(context as MognetContext).name}`);
+        throw new TypeError("a hook that throws");
+      },
+    };
+    const app = makeApp([add], { middleware: [middleware] });
+    const worker = await serve(app);
+    expect(await app.run(add, { a: 1 }, {}, { timeout: 5_000 })).toBe(2);
+    await expect.poll(() => heard.at(-1), { timeout: 5_000 }).toBe("count 0");
+    await worker.stop();
+    await app.close();
+    expect(heard).toEqual([
+      "starting",
+      "started",
+      "submit add null",
+      "count 1",
+      "task add",
+      "end SUCCESS add",
+      "count 0",
+      "stopping",
+      "stopped",
+    ]);
+  });
+});
+
+describe("services", () => {
+  test("are functions called with the context, or one instance of a class for each app, closed with the worker", async () => {
+    const log: string[] = [];
+    class Greeter extends ClassService<string> {
+      constructor(config: ConstructorParameters<typeof ClassService>[0]) {
+        super(config);
+        log.push("made");
+      }
+      call(context: MognetContext, name: string): string {
+        return `${JSON.stringify(this.config.services_settings)} ${name} ${context.name}`;
+      }
+      override close(): void {
+        log.push("closed");
+      }
+    }
+    const taskName = (context: MognetContext): string => context.name;
+    const greet = task("greet", { params: {} }, (_params, ctx) => {
+      const mognet = mognetContext(ctx);
+      return [mognet.getService(Greeter, "Ann"), mognet.getService(taskName)];
+    });
+    const app = makeApp([greet], { config: { services_settings: { tone: "kind" } } });
+    const worker = await serve(app);
+    expect(await app.run(greet, {}, {}, { timeout: 5_000 })).toEqual(['{"tone":"kind"} Ann greet', "greet"]);
+    await app.run(greet, {}, {}, { timeout: 5_000 });
+    app.services.set(taskName, () => "a stand-in");
+    expect(await app.run(greet, {}, {}, { timeout: 5_000 })).toEqual(['{"tone":"kind"} Ann greet', "a stand-in"]);
+    await worker.stop();
+    expect(log).toEqual(["made", "closed"]);
+  });
+});
+
+describe("a context", () => {
+  test("of a run that is over changes nothing any more", async () => {
+    let late: unknown = null;
+    let told: () => void = () => undefined;
+    const ended = new Promise<void>((resolve) => {
+      told = resolve;
+    });
+    const stubborn = task("stubborn", { params: {} }, async (_params, ctx) => {
+      const mognet = mognetContext(ctx);
+      await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
+      late = await mognet.state.set("x", 1).catch((error: unknown) => error);
+      told();
+      return "late";
+    });
+    const app = makeApp([stubborn]);
+    await serve(app);
+    const result = await app.submit(stubborn, {}, { deadline: 0.03 });
+    await result.wait({ timeout: 5_000 });
+    await ended;
+    expect(late).toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    expect(await app.client.store.state.get(result.id, "x")).toBeUndefined();
+    expect((await result.refresh()).state).toBe("REVOKED");
+  });
+
+  test("says what only Celery's protocol can do, and what to do instead", async () => {
+    const retries = task("retries", { params: {} }, (_params, ctx) => ctx.retry());
+    const app = makeApp([retries]);
+    await serve(app);
+    await expect(app.run(retries, {}, {}, { timeout: 5_000 })).rejects.toThrow("Mognet has no retry(); ctx.pause()");
+  });
+});
+
+describe("two messages of one id", () => {
+  test("are carried out once: the second finds the result done", async () => {
+    let runs = 0;
+    const count = task("count", { params: {} }, async () => {
+      runs++;
+      await new Promise((resolve) => setImmediate(resolve));
+    });
+    const app = makeApp([count], { config: { minimum_concurrency: 2 } });
+    const request = await app.createRequest(count, {});
+    const result = await app.submit(request);
+    const to = { exchange: app.queues.direct.name, routingKey: app.names.taskQueue("tasks") };
+    await app.client.transport.publish(messageOf(encodeMognetRequest(request)), to);
+    const worker = await serve(app);
+    await result.wait({ timeout: 5_000 });
+    await expect.poll(() => worker.stats.received, { timeout: 5_000 }).toBeGreaterThanOrEqual(2);
+    await expect.poll(() => worker.active, { timeout: 5_000 }).toBe(0);
+    expect(runs).toBe(1);
+    expect((await result.refresh()).record).toMatchObject({ numberOfStarts: 1, numberOfStops: 1 });
+  });
+});
+
+describe("more crashes than max_retries", () => {
+  test("end the task with TooManyRetries, without a start", async () => {
+    const app = makeApp([add]);
+    const result = await app.submit(add, { a: 1 });
+    await app.client.store.put({ result: { ...result.record, state: "RUNNING", numberOfStarts: 4 } });
+    await serve(app);
+    await expect(result.get({ timeout: 5_000 })).rejects.toMatchObject({ code: "TOO_MANY_RETRIES" });
+    expect(result.record).toMatchObject({ state: "FAILURE", numberOfStarts: 4, numberOfStops: 1 });
+    const once = await app.submit(add, { a: 1 });
+    await app.client.store.put({ result: { ...once.record, state: "RUNNING", numberOfStarts: 3 } });
   });
 });
