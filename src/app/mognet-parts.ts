@@ -48,6 +48,9 @@ export function makeMognetStore({ app, config, log }: MognetParts): MognetStore 
     resultValueTtl: redis.result_value_ttl,
     resultValueEncoding: redis.result_value_encoding,
     stateTtl: config.state_backend.redis.state_ttl,
+    exactFloats: config.lovage.exact_floats,
+    maxValueBytes: config.lovage.max_decompressed_bytes,
+    maxValueDepth: config.lovage.max_message_depth,
   };
   if (isMemory(redis.url)) return createMemoryMognetStore({ ...settings, hub: `mognet ${app} ${redis.url}` });
   const stateUrl = config.state_backend.redis.url;

@@ -1,7 +1,8 @@
-import { writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { tempFolder } from "../testing/temp-folder.ts";
+import { isPlainObject } from "./kinds.ts";
 import { type MognetConfigInput, parseMognetConfig, patienceS } from "./mognet-config.ts";
 
 const parse = (code: MognetConfigInput = {}, env: NodeJS.ProcessEnv = {}) => parseMognetConfig({ code, env }).config;
@@ -44,8 +45,33 @@ describe("the configuration of a Mognet app", () => {
         validate_params: true,
         broker_heartbeat: 60,
         broker_connection_timeout: 4,
+        shutdown_grace: 5,
       },
     });
+  });
+
+  test("has no key that nobody reads, but for those that are Python's alone", () => {
+    const sources = readdirSync(join(import.meta.dirname, ".."), { recursive: true, encoding: "utf8" })
+      .filter((path) => path.endsWith(".ts") && !/\.test|mognet-config/.test(path))
+      .map((path) => readFileSync(join(import.meta.dirname, "..", path), "utf8"))
+      .join("\n");
+    const leaves = (value: unknown): string[] =>
+      isPlainObject(value) && Object.keys(value).length > 0
+        ? Object.entries(value).flatMap(([key, inner]) =>
+            isPlainObject(inner) && Object.keys(inner).length > 0 ? leaves(inner) : [key],
+          )
+        : [];
+    const unread = [...new Set(leaves(parse()))].filter((key) => !new RegExp(`\\b${key}\\b`).test(sources));
+    // `patienceS` reads the first two for all who ask it.
+    expect(unread.sort()).toEqual(
+      [
+        "imports",
+        "max_reconnect_retries",
+        "retry_connect_attempts",
+        "retry_connect_timeout",
+        "services_settings",
+      ].filter((key) => unread.includes(key)),
+    );
   });
 
   test("takes the environment before code, code before the file", async () => {
