@@ -48,47 +48,72 @@ export interface Site extends AsyncDisposable {
   readonly name: string;
   readonly broker: string;
   readonly redisUrl: string;
-  readonly vhost: string;
   readonly redis: Redis;
+  /** Where tasks leave notes, and look for gates. */
+  readonly notesUrl: string;
+  readonly notes: Redis;
   /** By Mognet's keys. */
   readonly config: Readonly<Record<string, unknown>>;
   /** Resolves when these queues (without the app's name) are empty and nothing of theirs is held. */
   drained(queues: readonly string[], timeout?: number): Promise<void>;
 }
 
+interface SiteParts {
+  readonly broker: string;
+  readonly vhost: string;
+  readonly api: string;
+  readonly redisUrl: string;
+  readonly config?: Readonly<Record<string, unknown>>;
+}
+
+/** A place in the servers of the run, in a virtual host of its own. */
 export async function openSite(config: Readonly<Record<string, unknown>> = {}): Promise<Site> {
-  const name = `grid${randomBytes(4).toString("hex")}`;
+  const api = service("LOVAGE_TEST_RABBITMQ_API");
+  const vhost = await tempVhost(api, service("LOVAGE_TEST_AMQP_URL"));
   const redisUrl = service("LOVAGE_TEST_REDIS_URL");
-  const vhost = await tempVhost(service("LOVAGE_TEST_RABBITMQ_API"), service("LOVAGE_TEST_AMQP_URL"));
-  const redis = new Redis(redisUrl);
-  // A server that is away shows as the rejected command that needed it.
-  redis.on("error", () => undefined);
-  const api = rabbitmqApi(service("LOVAGE_TEST_RABBITMQ_API"));
+  const site = makeSite({ broker: vhost.url, vhost: vhost.name, api, redisUrl, config });
   return {
-    name,
-    broker: vhost.url,
-    redisUrl,
-    vhost: vhost.name,
-    redis,
-    config,
-    async drained(queues, timeout = 10_000) {
-      await assertDrained(
-        { api, vhost: vhost.name },
-        queues.map((queue) => `${name}.${queue}`),
-        { timeout },
-      );
-    },
+    ...site,
     async [Symbol.asyncDispose]() {
-      for await (const keys of redis.scanStream({ match: `${name}.*`, count: 1000 })) {
-        if ((keys as string[]).length > 0) await redis.unlink(...(keys as string[]));
-      }
-      redis.disconnect();
+      await site[Symbol.asyncDispose]();
       await vhost[Symbol.asyncDispose]();
     },
   };
 }
 
+/** A place in servers of the test's own. Notes are kept in the Redis of the run, whatever happens to this one. */
+export function makeSite({ broker, vhost, api, redisUrl, config = {} }: SiteParts): Site {
+  const name = `grid${randomBytes(4).toString("hex")}`;
+  const notesUrl = service("LOVAGE_TEST_REDIS_URL");
+  const [redis, notes] = [new Redis(redisUrl), new Redis(notesUrl)];
+  // A server that is away shows as the rejected command that needed it.
+  for (const connection of [redis, notes]) connection.on("error", () => undefined);
+  const target = { api: rabbitmqApi(api), vhost };
+  return {
+    name,
+    broker,
+    redisUrl,
+    redis,
+    notesUrl,
+    notes,
+    config,
+    async drained(queues, timeout = 10_000) {
+      const names = queues.map((queue) => `${name}.${queue}`);
+      await assertDrained(target, names, { timeout });
+    },
+    async [Symbol.asyncDispose]() {
+      for await (const keys of notes.scanStream({ match: `${name}.*`, count: 1000 })) {
+        if ((keys as string[]).length > 0) await notes.unlink(...(keys as string[]));
+      }
+      redis.disconnect();
+      notes.disconnect();
+    },
+  };
+}
+
 export interface WorkerChoice {
+  /** Instead of the place's own: behind a proxy. */
+  readonly broker?: string;
   readonly node?: string;
   readonly queues?: readonly string[];
   readonly concurrency?: number;
@@ -99,11 +124,11 @@ export interface WorkerChoice {
 export function startWorker(site: Site, language: Language, choice: WorkerChoice = {}): Promise<PeerProcess> {
   const node = choice.node ?? `${language}-${randomBytes(3).toString("hex")}`;
   const config = { ...site.config, ...choice.config };
-  const { queues, concurrency = 4 } = choice;
+  const { queues, concurrency = 4, broker = site.broker } = choice;
   if (language === "python") {
     return startPythonMognetWorker({
       python: service("LOVAGE_TEST_PYTHON_MOGNET"),
-      broker: site.broker,
+      broker,
       redis: site.redisUrl,
       name: site.name,
       node,
@@ -111,17 +136,17 @@ export function startWorker(site: Site, language: Language, choice: WorkerChoice
       concurrency,
       keepPaused: true,
       ...(queues === undefined ? {} : { includeQueues: queues }),
-      env: { FIXTURE_RECORD: site.redisUrl },
+      env: { FIXTURE_RECORD: site.notesUrl },
     });
   }
   return startNodeWorker({
     script: workerModule,
     env: {
       FIXTURE_APP: site.name,
-      FIXTURE_RECORD: site.redisUrl,
+      FIXTURE_RECORD: site.notesUrl,
       FIXTURE_QUEUES: queues?.join(","),
       FIXTURE_CONFIG: JSON.stringify({
-        ...fullConfig(site),
+        ...fullConfig({ ...site, broker }),
         ...config,
         node_id: node,
         minimum_concurrency: concurrency,

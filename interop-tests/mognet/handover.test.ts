@@ -142,7 +142,7 @@ describe.skipIf(!ready).concurrent.each(ways)("from a %s worker to a %s worker",
     }
     await stage.start(second, { concurrency: 1 });
     for (const [, id] of sent) await stage.client.get(id, 15_000);
-    const lines = await stage.site.redis.lrange(`${stage.site.name}.notes`, 0, -1);
+    const lines = await stage.site.notes.lrange(`${stage.site.name}.notes`, 0, -1);
     const ran = lines.filter((line) => line.includes(" run ")).map((line) => line.split(" ")[0]);
     const wanted = sent.map(([priority, id], index) => ({ priority, id, index }));
     wanted.sort((a, b) => b.priority - a.priority || a.index - b.index);
@@ -228,7 +228,7 @@ describe.skipIf(!ready).concurrent.each(["typescript", "python"] as const)(
       await stage.start(language, { concurrency: 1 });
       const gate = { task: "parent", args: ["fixture.hold", ["gate"]] };
       const ids = await Promise.all(Array.from({ length: 70 }, () => stage.client.submit(gate, "")));
-      await waitFor(async () => (await stage.site.redis.llen(`${stage.site.name}.notes`)) > 0, { describe: "notes" });
+      await waitFor(async () => (await stage.site.notes.llen(`${stage.site.name}.notes`)) > 0, { describe: "notes" });
       for (const id of ids) await stage.stateOf(id, "SUSPENDED");
       await stage.open("gate");
       for (const id of ids) expect(await stage.client.get(id, 20_000)).toEqual({ state: "SUCCESS", value: "gate" });
@@ -294,7 +294,7 @@ async function openStage(language: Language): Promise<Stage> {
       return worker;
     },
     async open(gate) {
-      await site.redis.set(`${site.name}.gate.${gate}`, "1");
+      await site.notes.set(`${site.name}.gate.${gate}`, "1");
     },
     async read(id) {
       const seen = await client.read(id);

@@ -22,7 +22,7 @@ export async function openPythonClient(site: Site): Promise<GridClient> {
     name: site.name,
     node: `${site.name}-python-client`,
     config: site.config,
-    env: { FIXTURE_RECORD: site.redisUrl },
+    env: { FIXTURE_RECORD: site.notesUrl },
   });
   const tree = ({ result, children }: PythonMognetTree): unknown =>
     treeText(result.name, result.state, children.map(tree));

@@ -9,6 +9,7 @@ import { isRecord } from "../../protocol/records.ts";
 export interface View {
   readonly name: string;
   readonly redis: Redis;
+  readonly notes: Redis;
   /** Ids that have a name in this case. */
   readonly known: ReadonlyMap<string, string>;
 }
@@ -35,7 +36,7 @@ const uuid = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/gi;
 
 /** The request with all its descendants. */
 export async function viewOf(view: View, id: string, depth = 0): Promise<Node> {
-  const { name, redis } = view;
+  const { name, redis, notes: noted } = view;
   const key = `${name}.mognet.result.${id}`;
   const keys = { value: `${key}/value`, children: `${key}/children`, metadata: `${key}/metadata` };
   const state = `${name}.mognet.state.${id}`;
@@ -44,7 +45,7 @@ export async function viewOf(view: View, id: string, depth = 0): Promise<Node> {
     redis.hgetallBuffer(keys.value),
     redis.hgetall(keys.metadata),
     redis.hgetall(state),
-    redis.lrange(`${name}.note.${id}`, 0, -1),
+    noted.lrange(`${name}.note.${id}`, 0, -1),
     redis.smembersBuffer(keys.children),
   ]);
   const ids = members.map((bytes) =>

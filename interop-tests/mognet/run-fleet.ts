@@ -95,7 +95,7 @@ async function take(
     await waitFor(seen, { timeout: endMs, describe: `the state to be ${step.state}` });
   } else if ("revoke" in step) await by(step.revoke).revoke(id, step.force ?? false);
   else if ("metadata" in step) await by(step.by).setMetadata(id, step.metadata);
-  else if ("open" in step) await site.redis.set(`${site.name}.gate.${run}`, "1");
+  else if ("open" in step) await site.notes.set(`${site.name}.gate.${run}`, "1");
   else if ("ended" in step) await by("self").get(id, endMs);
   else await publishRaw(site, step.publish, id, new Map());
 }

@@ -10,7 +10,7 @@ import { fullConfig, type Site } from "./fleet.ts";
 export async function openTypescriptClient(site: Site): Promise<GridClient> {
   const app = new Mognet(site.name, {
     config: { ...fullConfig(site), node_id: `${site.name}-typescript-client` },
-    middleware: [recorder(site.redis, site.name)],
+    middleware: [recorder(site.notes, site.name)],
     log: silentLog,
     env: {},
   });
