@@ -335,3 +335,36 @@ test("stop hooks are called in order when an app that was used closes, and what 
   expect(calls).toEqual(["stopping", "stopping 2", "stopped"]);
   await expect(app.submit("x")).rejects.toThrow("is closed");
 });
+
+test("servers that stay away fail a call within the time that the configuration gives, and say where they should be", async () => {
+  const nowhere = { retry_connect_attempts: 1, retry_connect_timeout: 1 };
+  const app = new Mognet("away", {
+    log: silentLog,
+    env: {},
+    config: {
+      broker: { amqp: { url: "amqp://u:secret@127.0.0.1:1/", ...nowhere } },
+      result_backend: { redis: { url: "memory://" } },
+      state_backend: { redis: { url: "memory://" } },
+    },
+  });
+  const failure = await app.submit("x").catch((error: unknown) => error);
+  expect(failure).toMatchObject({
+    constructor: CouldNotSubmit,
+    retryable: true,
+    message: expect.stringContaining("127.0.0.1:1"),
+  });
+  expect(String(failure)).not.toContain("secret");
+  await expect(app.queueStats("tasks")).rejects.toThrow("no connection to");
+  await app.close();
+  const storeless = new Mognet("away", {
+    log: silentLog,
+    env: {},
+    config: {
+      broker: { amqp: { url: "memory://" } },
+      result_backend: { redis: { url: "redis://127.0.0.1:1/", ...nowhere } },
+      state_backend: { redis: { url: "redis://127.0.0.1:1/" } },
+    },
+  });
+  await expect(storeless.submit("x")).rejects.toThrow("the result store did not answer within 1 s");
+  await storeless.close();
+}, 20_000);

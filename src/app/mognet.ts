@@ -250,30 +250,27 @@ export class Mognet {
   /** Of a queue by its name in the routes. Throws `QueueNotFound` when no node has declared it. */
   async queueStats(queue: string): Promise<QueueStats> {
     checkQueueStats(queue);
-    const { transport } = this.client;
     const name = this.names.taskQueue(queue);
-    await transport.connect();
-    const found = await transport.inspectQueue(name);
+    const found = await this.#atBroker((transport) => transport.inspectQueue(name));
     if (found === null) throw new QueueNotFound(name);
     return { queueName: queue, messageCount: found.messages, consumerCount: found.consumers ?? 0 };
   }
 
   /** Deletes what waits in the queues that this app consumes, and says how much that was by queue. Results stay as they are. */
   async purgeTaskQueues(): Promise<Record<string, number>> {
-    const { transport } = this.client;
-    await transport.connect();
-    await transport.declare(this.queues.consumed.map((queue) => this.queues.task(queue)));
-    const purged: [string, number][] = [];
-    for (const queue of this.queues.consumed) purged.push([queue, await transport.purge(this.names.taskQueue(queue))]);
-    return Object.fromEntries(purged);
+    return this.#atBroker(async (transport) => {
+      await transport.declare(this.queues.consumed.map((queue) => this.queues.task(queue)));
+      const purged: [string, number][] = [];
+      for (const queue of this.queues.consumed)
+        purged.push([queue, await transport.purge(this.names.taskQueue(queue))]);
+      return Object.fromEntries(purged);
+    });
   }
 
   /** Deletes what waits in the control queue of this node; 0 when no worker of it runs. */
   async purgeControlQueue(): Promise<number> {
-    const { transport } = this.client;
-    await transport.connect();
     try {
-      return await transport.purge(this.names.controlQueue(this.config.node_id));
+      return await this.#atBroker((transport) => transport.purge(this.names.controlQueue(this.config.node_id)));
     } catch (error) {
       if (error instanceof QueueNotFound) return 0;
       throw error;
@@ -282,14 +279,17 @@ export class Mognet {
 
   /** Connects and declares, as Mognet does at the start; without it that happens at the first call that needs it. */
   async connect(): Promise<this> {
-    const { transport, store } = this.client;
-    await transport.connect();
-    await transport.declare(
-      this.queues.consumed.map((queue) => this.queues.task(queue)),
-      [this.queues.direct, this.queues.control],
-    );
-    await store.connect();
+    const { queues } = this;
+    const tasks = queues.consumed.map((queue) => queues.task(queue));
+    await this.#atBroker((transport) => transport.declare(tasks, [queues.direct, queues.control]));
+    await this.client.store.connect();
     return this;
+  }
+
+  /** Rejects with `ConnectionLost` when the broker stays away for longer than the configuration bears. */
+  #atBroker<T>(act: (transport: Transport) => Promise<T>): Promise<T> {
+    const { publisher, transport } = this.client;
+    return publisher.prepare(() => act(transport));
   }
 
   /** Stops its workers, flushes and closes every connection; twice is fine. Nothing is left that keeps the process alive. */
@@ -337,8 +337,8 @@ export class Mognet {
       log,
       broker: this.#broker,
       settings: {
-        // The transport itself tries to connect; these say how long a submit waits for it.
-        broker_connection_timeout: patienceS(amqp),
+        // The transport itself tries to connect; these say how long a submit waits for it, in two halves.
+        broker_connection_timeout: patienceS(amqp) / 2,
         task_publish_retry: true,
         task_publish_retry_policy: { maxRetries: 1, intervalStart: 0, intervalStep: 0, intervalMax: 0 },
         task_compression: null,
@@ -354,7 +354,15 @@ export class Mognet {
       validate: this.config.lovage.validate_params,
       revoke: (id, { force = false }) => control.revoke(id, force),
     };
-    const submitter = new Submitter({ publisher, store, queues, results, log, middleware: this.#middleware });
+    const submitter = new Submitter({
+      publisher,
+      store,
+      queues,
+      results,
+      log,
+      middleware: this.#middleware,
+      patienceMs: patienceS(this.config.result_backend.redis) * 1000,
+    });
     return { store, transport, publisher, control, results, submitter };
   }
 
@@ -390,6 +398,7 @@ export class Mognet {
     this.#client?.publisher.close();
     await this.#transport?.close();
     await this.#store?.close();
+    this.#client?.submitter.close();
     this.#timeouts.close();
     if (used) await this.hooks.stopped();
   }

@@ -2,7 +2,7 @@
 import type { Mognet } from "../app/mognet.ts";
 import { didYouMean } from "../settings/suggest.ts";
 import { type Command, EXIT, type Flags, type Given, UsageError } from "./command.ts";
-import { applyMognetFlags, MOGNET_APP_FLAGS, openMognetApp } from "./mognet/app.ts";
+import { applyMognetFlags, beImpatient, MOGNET_APP_FLAGS, openMognetApp } from "./mognet/app.ts";
 import { nodesList, nodesStatus } from "./mognet/nodes.ts";
 import { queuesPurge, queuesStats } from "./mognet/queues.ts";
 import { runMognet } from "./mognet/run.ts";
@@ -89,7 +89,9 @@ export const mognet: Command = {
       print("Must pass --force");
       return EXIT.failed;
     }
-    await using app = await openMognetApp(given, spec, applyMognetFlags(given, "warn"));
+    const level = applyMognetFlags(given, "warn");
+    beImpatient();
+    await using app = await openMognetApp(given, spec, level);
     return await sub.run(app, given, words.slice(2));
   },
 };

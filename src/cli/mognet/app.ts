@@ -58,6 +58,14 @@ export function applyMognetFlags(given: Given, fallback: LogLevel): LogLevel {
   return level;
 }
 
+/** A command answers, or says within seconds what does not: Mognet's own patience is for fleets. */
+export function beImpatient(): void {
+  for (const part of ["BROKER_AMQP", "RESULT_BACKEND_REDIS"]) {
+    process.env[`LOVAGE_MOGNET_${part}_RETRY_CONNECT_ATTEMPTS`] ||= "4";
+    process.env[`LOVAGE_MOGNET_${part}_RETRY_CONNECT_TIMEOUT`] ||= "3";
+  }
+}
+
 function queuesOf(given: Given, flag: string): string | undefined {
   if (given.texts(flag).length === 0) return undefined;
   const names = given.list(flag);

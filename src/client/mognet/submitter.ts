@@ -8,6 +8,7 @@ import { mognetKwargsRepr } from "../../../protocol/mognet/kwargs-repr.ts";
 import { encodeMognetRequest } from "../../../protocol/mognet/message.ts";
 import { finishedResult, type MognetResult, newMognetResult } from "../../../protocol/mognet/result.ts";
 import { mognetTimestamp } from "../../../protocol/mognet/times.ts";
+import { BackendStoreError } from "../../result-backends/errors.ts";
 import type { MognetStore } from "../../result-backends/mognet/mognet-store.ts";
 import type { Log } from "../../runtime/log.ts";
 import type { MognetQueues } from "../../settings/mognet-queues.ts";
@@ -17,6 +18,7 @@ import { messageOf } from "../../tasks/mognet-publication.ts";
 import type { Request } from "../../tasks/mognet-request.ts";
 import { PublishError } from "../../transports/errors.ts";
 import type { Publisher } from "../publisher.ts";
+import { Patience } from "./patience.ts";
 import { Result } from "./result.ts";
 import type { Results } from "./results.ts";
 
@@ -27,6 +29,8 @@ export interface SubmitterParts {
   readonly results: Results;
   readonly log: Log;
   readonly middleware: readonly MognetMiddleware[];
+  /** How long a store that is away is borne. */
+  readonly patienceMs: number;
   /** Unix milliseconds. @default Date.now */
   readonly now?: () => number;
 }
@@ -41,10 +45,12 @@ export interface SubmittingTask {
 export class Submitter {
   readonly #parts: SubmitterParts;
   readonly #now: () => number;
+  readonly #patience: Patience;
   #lastMs = 0;
 
   constructor(parts: SubmitterParts) {
     this.#parts = parts;
+    this.#patience = new Patience(parts.patienceMs);
     this.#now = parts.now ?? Date.now;
   }
 
@@ -72,7 +78,10 @@ export class Submitter {
       // What has no form on the wire shall fail before anything is written.
       if (middleware.length === 0) encodeMognetRequest(request);
       const { metadata } = request;
-      await store.create(Object.keys(metadata).length === 0 ? { result: record } : { result: record, metadata });
+      const creating = store.create(
+        Object.keys(metadata).length === 0 ? { result: record } : { result: record, metadata },
+      );
+      await this.#patience.bear(creating, (ms) => this.#late(record, creating, ms));
       written = record;
       if (hasHook(middleware, "onRequestSubmitting")) {
         await callMiddleware(
@@ -89,6 +98,23 @@ export class Submitter {
       if (written !== null) await this.#settle(written, error);
       throw error;
     }
+  }
+
+  close(): void {
+    this.#patience.close();
+  }
+
+  /** Should the result be written after all, it shall not stay PENDING. */
+  #late(record: MognetResult, creating: Promise<void>, ms: number): Error {
+    const error = new BackendStoreError(record.id, `the result store did not answer within ${ms / 1000} s`, {
+      retryable: true,
+    });
+    creating
+      .then(() => this.#settle(record, new CouldNotSubmit(record.id, error.message)))
+      .catch((err: unknown) =>
+        this.#parts.log.debug({ id: record.id, err }, "the result of a request that was given up was not written"),
+      );
+    return error;
   }
 
   /** Publishes a request whose result is there already: whoever wrote it may have died before it did. */
