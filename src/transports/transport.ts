@@ -40,6 +40,11 @@ export interface ConsumeOptions {
   noAck?: boolean;
   exclusive?: boolean;
   /**
+   * `setPrefetch` will go above `prefetch`, and must act: where the broker knows prefetch only per consumer, further consumers
+   * of the same queues take the difference. @default false
+   */
+  growing?: boolean;
+  /**
    * The broker ended this consumer's channel although the connection stands: what it held is lost, and it resumes by itself.
    * `DeliveryTimeout`: a message was left unsettled for longer than the broker allows.
    */

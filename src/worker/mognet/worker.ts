@@ -115,6 +115,7 @@ export class MognetWorkerCore {
     const names = consumed.map((queue) => queues.task(queue).name);
     const options = {
       prefetch: this.#window.value,
+      growing: true,
       onInterrupted: (error: TransportError) => this.#interrupted(error),
     };
     this.#consumer = await transport.consume(names, options, (delivery) => this.#take(delivery));
