@@ -17,11 +17,13 @@ import { limitsOf } from "./parts.ts";
 import type { Served, ServedOptions } from "./served.ts";
 
 export class CelerySide implements Served {
+  readonly app: Celery;
   readonly hostname: string;
   readonly #core: WorkerCore;
   readonly #transport: Transport;
 
   constructor(app: Celery, { queues, concurrency, name, slots, onGiveUp }: ServedOptions) {
+    this.app = app;
     const { settings, log } = app;
     const patience = new ConnectionPatience(settings);
     this.#transport = app.consumerTransport({

@@ -15,13 +15,13 @@ import type { Served, ServedOptions } from "./served.ts";
 export class MognetSide implements Served {
   readonly hostname: string;
   readonly queueNames: readonly string[];
-  readonly #app: Mognet;
+  readonly app: Mognet;
   readonly #core: MognetWorkerCore;
   readonly #transport: Transport;
 
   constructor(app: Mognet, { queues, concurrency, name, slots, onEnough }: ServedOptions) {
     const { config, log } = app;
-    this.#app = app;
+    this.app = app;
     this.hostname = name === undefined ? config.node_id : nodeName(name);
     this.queueNames = consumedQueues(app, queues);
     this.#transport = app.consumerTransport({
@@ -70,7 +70,7 @@ export class MognetSide implements Served {
     return 0;
   }
   get taskNames(): readonly string[] {
-    return [...this.#app.tasks.values()].filter((task) => task.handler !== null).map((task) => task.name);
+    return [...this.app.tasks.values()].filter((task) => task.handler !== null).map((task) => task.name);
   }
 
   start(signal: AbortSignal): Promise<void> {
@@ -81,7 +81,7 @@ export class MognetSide implements Served {
   }
   async close(): Promise<void> {
     await this.#transport.close();
-    await this.#app.hooks.stopped();
+    await this.app.hooks.stopped();
   }
 
   /** A definition may serve Celery too; what Mognet has no word for is said once, not passed over. */
@@ -89,7 +89,7 @@ export class MognetSide implements Served {
     if (handler === null) return;
     const unused = UNUSED.filter((key) => behaviour[key] !== undefined);
     if (unused.length === 0) return;
-    this.#app.log.info({ task: name, options: unused }, "options of the task that say nothing to Mognet's protocol");
+    this.app.log.info({ task: name, options: unused }, "options of the task that say nothing to Mognet's protocol");
   }
 }
 

@@ -16,6 +16,7 @@ export interface ServedOptions {
 }
 
 export interface Served {
+  readonly app: object;
   /** Node name. */
   readonly hostname: string;
   readonly queueNames: readonly string[];

@@ -14,8 +14,8 @@ import { type Served, type ServedOptions, sumOfStats } from "./served.ts";
 
 export interface WorkerOptions {
   /**
-   * Names of the queues to consume. With several apps, of all of them: those that a Mognet app's routes know are its own, the others
-   * the Celery app's. @default all of `task_queues`, else `task_default_queue`; of a Mognet app all that its routes name
+   * Names of the queues to consume. With several apps, of all of them: each is consumed for the apps that know its
+   * name, else for the Celery app; an app that has none of them is not served. @default all of `task_queues`, else `task_default_queue`; of a Mognet app all that its routes name
    */
   queues?: readonly string[];
   /**
@@ -93,6 +93,11 @@ export class Worker<App extends WorkerApp = WorkerApp> {
     return this.#sides.flatMap((side) => side.queueNames);
   }
 
+  /** Those that are consumed for this app. */
+  queuesOf(app: WorkerApp): readonly string[] {
+    return this.#sides.find((side) => side.app === app)?.queueNames ?? [];
+  }
+
   /**
    * Connects, declares its queues and consumes. While the broker is away it keeps trying until `signal` aborts. Asked again it
    * answers as before. A worker that was stopped, or whose start has failed, is not started again: make a new one.
@@ -151,7 +156,12 @@ export class Worker<App extends WorkerApp = WorkerApp> {
       onEnough: () => this.#stopQuietly("warm"),
     };
     const owners = queues === undefined ? null : ownersOf(queues, this.apps);
-    return this.apps.map((app) => {
+    const served = this.apps.filter((app) => owners === null || queues?.length === 0 || owners.has(app));
+    for (const app of this.apps) {
+      if (!served.includes(app))
+        this.#log.info({ app: app.name }, "none of the queues is this app's: it is not served");
+    }
+    return served.map((app) => {
       const own = owners === null ? {} : { queues: owners.get(app) ?? [] };
       return app instanceof Celery
         ? new CelerySide(app, { ...shared, ...own })
@@ -211,20 +221,23 @@ function concurrencyOf(apps: readonly WorkerApp[], given: number | undefined): n
   return celery.length === 0 ? Number.POSITIVE_INFINITY : Math.max(...celery.map(celeryConcurrency));
 }
 
-/** Which app a queue belongs to, where there are several. */
+/** Which queues are whose, where there are several apps: of all that know the name; else of the Celery app, which may make any. */
 function ownersOf(queues: readonly string[], apps: readonly WorkerApp[]): ReadonlyMap<WorkerApp, string[]> {
   const owners = new Map<WorkerApp, string[]>();
-  const celery = apps.find((app) => app instanceof Celery);
+  const byDefault = apps.find((app) => app instanceof Celery) ?? apps[0]!;
   for (const queue of queues) {
-    const mognet = apps.find((app) => !(app instanceof Celery) && app.queues.routed.includes(queue));
-    const owner = mognet ?? celery ?? apps[0]!;
-    const own = owners.get(owner);
-    if (own === undefined) owners.set(owner, [queue]);
-    else own.push(queue);
-  }
-  for (const app of apps) {
-    if (!owners.has(app))
-      throw new ImproperlyConfigured(`none of the queues is one of app ${app.name}: ${queues.join(", ")}`);
+    const knowing = apps.filter((app) => knows(app, queue));
+    for (const app of knowing.length > 0 ? knowing : [byDefault]) {
+      const own = owners.get(app);
+      if (own === undefined) owners.set(app, [queue]);
+      else own.push(queue);
+    }
   }
   return owners;
+}
+
+function knows(app: WorkerApp, queue: string): boolean {
+  return app instanceof Celery
+    ? app.queues.configured.some(({ name }) => name === queue)
+    : app.queues.routed.includes(queue);
 }

@@ -174,12 +174,11 @@ function queuesOf(app: WorkerApp): readonly string[] {
 }
 
 async function purgeAll(apps: readonly WorkerApp[], running: Worker): Promise<void> {
-  const consumed = running.queueNames;
-  const mognet = new Set(apps.flatMap((app) => (app instanceof Celery ? [] : app.queues.routed)));
   for (const app of apps) {
-    const own = consumed.filter((queue) => mognet.has(queue) !== app instanceof Celery);
-    if (app instanceof Celery) await purgeCelery(app, own);
-    else await purgeMognet(app, own);
+    const queues = running.queuesOf(app);
+    if (queues.length === 0) continue;
+    if (app instanceof Celery) await purgeCelery(app, queues);
+    else await purgeMognet(app, queues);
   }
 }
 
