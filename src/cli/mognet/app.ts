@@ -9,7 +9,7 @@ export const MOGNET_APP_FLAGS: Flags = {
     type: "string",
     short: "A",
     value: "MODULE",
-    help: "module that exports the Mognet app: ./app.js, ./app.ts, ./app.js:name (or the first word, as in Mognet)",
+    help: "module of the Mognet app: ./app.js, ./app.ts, ./app.js:name (or the first word, as in Mognet)",
   },
   name: { type: "string", value: "NAME", help: "name of the app, when no module is named" },
   config: { type: "string", value: "FILE", help: "JSON file of Mognet's AppConfig, when no module is named" },
