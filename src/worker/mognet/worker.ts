@@ -21,6 +21,8 @@ import { DeliveryTimeout } from "../../transports/errors.ts";
 import type { Consumer, Delivery } from "../../transports/transport.ts";
 import { RunningMognetContext } from "./context.ts";
 import { ControlConsumer } from "./control.ts";
+import { Counts } from "./counts.ts";
+import { Heartbeat } from "./heartbeat.ts";
 import type { MognetWorkerParts } from "./parts.ts";
 import { Run } from "./run.ts";
 import { Runner } from "./runner.ts";
@@ -51,8 +53,8 @@ export class MognetWorkerCore {
   readonly #control: ControlConsumer;
   readonly #held = new Map<string, Run>();
   readonly #contextOf: (run: Run) => RunningMognetContext;
-  readonly #tellsCount: boolean;
-  #counts: Promise<void> = Promise.resolve();
+  readonly #counts: Counts | null;
+  readonly #heartbeat = new Heartbeat();
   #consumer: Consumer | null = null;
   #retiring = false;
   #enough = false;
@@ -79,7 +81,10 @@ export class MognetWorkerCore {
     });
     const contextHost = { parts, adjust: (run: Run) => this.#runner.adjust(run) };
     this.#contextOf = (run) => new RunningMognetContext(run, contextHost);
-    this.#tellsCount = hasHook(parts.middleware, "onRunningTaskCountChanged");
+    const { middleware } = parts;
+    this.#counts = hasHook(middleware, "onRunningTaskCountChanged")
+      ? new Counts((count) => callMiddleware(middleware, "onRunningTaskCountChanged", [count], log))
+      : null;
     this.#control = new ControlConsumer(parts.transport, {
       nodeId: parts.nodeId,
       replyExchange: queues.direct.name,
@@ -108,6 +113,7 @@ export class MognetWorkerCore {
   async start(signal?: AbortSignal): Promise<void> {
     const { transport, store, queues, nodeId, consumed, hooks } = this.#parts;
     await hooks.starting();
+    this.#heartbeat.start(this.#log);
     await Promise.all([transport.connect(signal), store.connect()]);
     const control = queues.controlOf(nodeId);
     await transport.declare([...consumed.map((queue) => queues.task(queue)), control], [queues.direct, queues.control]);
@@ -182,7 +188,8 @@ export class MognetWorkerCore {
     await this.#control.stop();
     this.#runner.close();
     if (this.#recheck !== null) clearTimeout(this.#recheck);
-    await this.#counts;
+    await this.#counts?.told();
+    this.#heartbeat.stop();
     await services.close(this.#log);
     await transport.flush();
   }
@@ -282,10 +289,7 @@ export class MognetWorkerCore {
   }
 
   #countChanged(): void {
-    if (!this.#tellsCount) return;
-    const count = this.#held.size;
-    const { middleware } = this.#parts;
-    this.#counts = this.#counts.then(() => callMiddleware(middleware, "onRunningTaskCountChanged", [count], this.#log));
+    this.#counts?.changed(this.#held.size);
   }
 
   #checkIdle(): void {
