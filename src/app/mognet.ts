@@ -141,6 +141,7 @@ export class Mognet {
       }
       this.#tasks.set(task.name, task);
     }
+    this.queues.changed();
     return this;
   }
 
@@ -171,6 +172,7 @@ export class Mognet {
     return new Request(
       { ...options, name, args: positional, kwargs, ...(priority === undefined ? {} : { priority }) },
       returns,
+      true,
     );
   }
 

@@ -21,6 +21,7 @@ export class MognetQueues {
   readonly #names: MognetNames;
   readonly #config: Pick<MognetConfig, "task_routes" | "default_task_route" | "task_queues">;
   readonly #declarations = new Map<string, Queue>();
+  #routed: ReadonlySet<string> | null = null;
   /** Routes that task definitions name. */
   readonly #defined: (task: string) => string | undefined;
   readonly #definedQueues: () => Iterable<string>;
@@ -48,8 +49,22 @@ export class MognetQueues {
 
   /** Every queue that a route leads to, without prefix. */
   get routed(): readonly string[] {
+    return [...this.#routes()];
+  }
+
+  isRouted(queue: string): boolean {
+    return this.#routes().has(queue);
+  }
+
+  /** Task definitions were added. */
+  changed(): void {
+    this.#routed = null;
+  }
+
+  #routes(): ReadonlySet<string> {
     const { task_routes: routes, default_task_route: byDefault } = this.#config;
-    return [...new Set([...Object.values(routes), ...this.#definedQueues(), byDefault])];
+    this.#routed ??= new Set([...Object.values(routes), ...this.#definedQueues(), byDefault]);
+    return this.#routed;
   }
 
   /** Those that a worker of this app consumes: all, only `include`, or all but `exclude`. */
@@ -71,7 +86,8 @@ export class MognetQueues {
       durable: true,
       arguments: { ...MOGNET_TASK_QUEUE_ARGUMENTS },
     };
-    this.#declarations.set(queue, declared);
+    // Others are a caller's own words, of which there may be any number.
+    if (this.isRouted(queue)) this.#declarations.set(queue, declared);
     return declared;
   }
 

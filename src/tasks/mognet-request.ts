@@ -84,9 +84,12 @@ export class Request<R = unknown> implements MognetRequest {
   /** Types only; never present. */
   readonly types?: { readonly result: R };
 
-  /** Throws `ImproperlyConfigured` for parts that cannot be. */
-  constructor(parts: RequestParts, returns: AnySchema | null = null) {
-    checkOptionObject(parts, REQUEST_PARTS, "new Request()");
+  /**
+   * Throws `ImproperlyConfigured` for parts that cannot be. `returns` is what the value is checked against; `checked`: the parts were
+   * looked at before.
+   */
+  constructor(parts: RequestParts, returns: AnySchema | null = null, checked = false) {
+    if (!checked) checkOptionObject(parts, REQUEST_PARTS, "new Request()");
     if (typeof parts.name !== "string") throw mismatch("new Request(): name", "the name of a task", parts.name);
     this.id = parts.id === undefined ? newId() : (mognetIdOrNull(parts.id) ?? parts.id);
     this.name = parts.name;

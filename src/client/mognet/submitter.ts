@@ -131,7 +131,7 @@ export class Submitter {
     const { queues, publisher } = this.#parts;
     const route = queues.routeOf(request);
     const queue = queues.task(route);
-    const known = queues.routed.includes(route);
+    const known = queues.isRouted(route);
     return publisher.publish(
       messageOf(encodeMognetRequest(request)),
       // A queue that no route names is nobody's to make here: a typo would fill it for ever.
