@@ -54,8 +54,8 @@ async function carryOut(
   options: ApplyAsyncOptions,
 ): Promise<unknown> {
   const { id, signal, log } = ctx;
-  const result = await sent(ctx, celery, name, options);
   try {
+    const result = await sent(ctx, celery, name, options);
     return await result.get({ signal });
   } catch (error) {
     if (signal.aborted) {
@@ -84,7 +84,10 @@ async function sent(ctx: MognetContext, celery: Celery, name: string, options: A
     args: request.args,
     kwargs: request.kwargs,
     options: {
+      // A broker that is away is no reason to fail the request: it has its deadline.
+      retryPolicy: { max_retries: null },
       ...options,
+      signal: ctx.signal,
       taskId: id,
       ...(priority === null ? {} : { priority }),
       ...(expires === null ? {} : { expires }),

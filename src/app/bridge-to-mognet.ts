@@ -4,12 +4,13 @@ import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { mognetIdOrNull } from "../../protocol/mognet/names.ts";
 import type { Celery } from "../app.ts";
 import type { Result } from "../client/mognet/result.ts";
+import { pause } from "../runtime/backoff.ts";
 import { dict, mismatch, text } from "../settings/kinds.ts";
 import { checkOptionObject, type OptionKinds } from "../settings/option-object.ts";
 import { currentTask, type TaskContext } from "../tasks/context.ts";
 import { type AnyTask, task as defineTask, isTaskDefinition, type TaskType } from "../tasks/definition.ts";
 import { SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded, TimeoutError } from "../tasks/errors.ts";
-import { Revoked } from "../tasks/mognet-errors.ts";
+import { CouldNotSubmit, Revoked } from "../tasks/mognet-errors.ts";
 import { REQUEST_OPTIONS, Request, type RequestOptions } from "../tasks/mognet-request.ts";
 import { mognetPriority, type Urgent } from "./bridge-priority.ts";
 import type { Mognet } from "./mognet.ts";
@@ -28,6 +29,9 @@ const OPTIONS: OptionKinds = {
   options: dict,
   celery: { ...dict, what: "a Celery app", parse: checkCelery },
 };
+
+/** Behind a submit that failed although it was borne for as long as the configuration says. */
+const AGAIN_MS = 1_000;
 
 function checkCelery(value: unknown, at: string): Readonly<Record<string, unknown>> {
   const celery = typeof value === "object" && value !== null && "sendTask" in value;
@@ -69,12 +73,12 @@ function context(): TaskContext {
 
 async function carryOut(ctx: TaskContext, mognet: Mognet, name: string, options: ViaMognetOptions): Promise<unknown> {
   const { signal } = ctx;
-  const result = await submitted(ctx, mognet, name, options);
   try {
+    const result = await submitted(ctx, mognet, name, options);
     return await outcome(ctx, mognet, result);
   } catch (error) {
     if (signal.aborted) {
-      if (endsTheTask(signal.reason)) await mognet.revoke(result.id);
+      if (endsTheTask(signal.reason)) await mognet.revoke(requestId(ctx.id));
       throw signal.reason;
     }
     if (error instanceof Revoked) throw new TaskRevokedError(ctx.id, error.reason, { cause: error });
@@ -103,10 +107,24 @@ async function submitted(ctx: TaskContext, mognet: Mognet, name: string, { optio
     ...(limit === null ? {} : { deadline: limit }),
   });
   const known = ctx.deliveryInfo.redelivered || ctx.retries > 0 ? await mognet.getResult(id) : null;
-  if (known === null) return mognet.submit(request);
+  if (known === null) return submitAtLast(request, mognet, ctx);
   // The bridge before this one may have died between writing the result and sending the request.
   if (known.state === "PENDING") await mognet.client.submitter.sendAgain(request);
   return known;
+}
+
+/** Servers that are away are no reason to fail the task: it has its limits. */
+async function submitAtLast(request: Request, mognet: Mognet, { signal, log }: TaskContext): Promise<Result> {
+  for (;;) {
+    try {
+      return await mognet.submit(request);
+    } catch (error) {
+      if (!(error instanceof CouldNotSubmit && error.retryable) || signal.aborted) throw error;
+      log.warn({ err: error }, "the request could not be submitted and is tried again");
+      await pause(AGAIN_MS, signal);
+      signal.throwIfAborted();
+    }
+  }
 }
 
 /** Celery's `expires` is about the start: what Mognet has begun in time may take its time. */
