@@ -233,9 +233,10 @@ export class Runner implements SlotUser {
     if (request.timer !== null) this.#parts.timers.cancel(request.timer);
     request.timer = null;
     this.#active--;
-    this.#parts.slots.give();
     report(request, event, this.#parts.stats, this.#log);
     this.enter(request, event);
+    // What comes of the body is on its way before another one takes the event loop.
+    this.#parts.slots.give();
     this.#pump();
   }
 

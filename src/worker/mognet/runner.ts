@@ -153,9 +153,9 @@ export class Runner implements SlotUser {
     if (state === "settled") {
       if (run.timer !== null) this.#timers.cancel(run.timer);
       run.timer = null;
-      this.#giveSlot(run);
     }
     this.#perform(run, effects, 0, event);
+    if (state === "settled") this.#giveSlot(run);
   }
 
   /** By a message: also what was never written to the store is revoked there. */
