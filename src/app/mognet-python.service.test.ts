@@ -104,7 +104,11 @@ describe.skipIf(!ready)("a TypeScript client and a Python worker", () => {
       message: expect.stringContaining("no tea"),
       traceback: expect.stringContaining("Traceback"),
     });
-    await expect(app.run("fixture.add", ["x"], {}, { timeout: 15_000 })).rejects.toThrow(InvalidTaskArguments);
+    const invalid = await app.run("fixture.add", ["x"], {}, { timeout: 15_000 }).catch((error: unknown) => error);
+    expect(invalid).toBeInstanceOf(InvalidTaskArguments);
+    expect(invalid).toMatchObject({
+      errors: [{ loc: [1], type: "float_parsing", msg: expect.stringContaining("number") }],
+    });
     await expect(app.run("fixture.nothing", [], {}, { timeout: 15_000 })).rejects.toThrow(UnknownTask);
   });
 

@@ -18,11 +18,15 @@ import {
 } from "../../tasks/mognet-errors.ts";
 import { rememberStoredError } from "../../tasks/mognet-stored-error.ts";
 import type { ErrorRegistry, MakeError } from "../remote-errors.ts";
+import { invalidArgumentsIn } from "./invalid-arguments.ts";
 
 const textOf = ({ args }: RemoteException) => args.map(String).join(", ");
 
 const OWN: ReadonlyMap<string, MakeError> = new Map<string, MakeError>([
-  [InvalidTaskArguments.python, (e, cause) => new InvalidTaskArguments(textOf(e), [], { cause })],
+  [
+    InvalidTaskArguments.python,
+    (e, cause) => new InvalidTaskArguments(textOf(e), invalidArgumentsIn(textOf(e)), { cause }),
+  ],
   [UnknownTask.python, (e, cause) => new UnknownTask(textOf(e), { cause })],
   [TooManyRetries.python, (e, cause) => new TooManyRetries(textOf(e), { cause })],
   [CouldNotSubmit.python, (e, cause) => new CouldNotSubmit(cause.taskId, textOf(e), { cause })],
