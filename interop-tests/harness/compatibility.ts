@@ -10,12 +10,34 @@ export type Tally = Map<string, number>;
 
 const file = new URL("../../docs/compatibility.md", import.meta.url);
 
-export async function readCommitted(): Promise<string> {
-  return readFile(file, "utf8").catch(() => "");
+/** The parts of the file: Celery's, written by its matrix, and behind this heading Mognet's, written by its grid. */
+const mognetHeading = "\n## Mognet 2.0.0\n";
+export type Part = "celery" | "mognet";
+
+export async function readCommitted(part: Part): Promise<string> {
+  const text = await readFile(file, "utf8").catch(() => "");
+  const at = text.indexOf(mognetHeading);
+  if (part === "celery") return at < 0 ? text : text.slice(0, at);
+  return at < 0 ? "" : text.slice(at);
 }
 
-export async function writeText(text: string): Promise<void> {
-  if ((await readCommitted()) !== text) await writeFile(file, text);
+export async function writePart(part: Part, text: string): Promise<void> {
+  if ((await readCommitted(part)) === text) return;
+  const parts = { celery: await readCommitted("celery"), mognet: await readCommitted("mognet"), [part]: text };
+  await writeFile(file, parts.celery + parts.mognet);
+}
+
+/** A row for each group of cases, a column for each client and fleet. `cell` says how many of how many passed. */
+export function mognetText(
+  intro: string,
+  groups: readonly string[],
+  columns: readonly string[],
+  cell: (group: string, column: string) => string,
+  notes: readonly string[],
+): string {
+  const rows = groups.map((group) => `| ${group} | ${columns.map((column) => cell(group, column)).join(" | ")} |`);
+  const table = [`| | ${columns.join(" | ")} |`, `| --- |${columns.map(() => " --- |").join("")}`, ...rows];
+  return `${mognetHeading}\n${intro}\n\n${table.join("\n")}\n\n${notes.join("\n\n")}\n`;
 }
 
 export function compatibilityText(cases: readonly Case[], tally: Tally, known: readonly KnownFailure[]): string {

@@ -8,12 +8,13 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { HarnessError } from "../../src/testing/index.ts";
-import type { Case, Form } from "./case.ts";
+import { mognetText, readCommitted, writePart } from "../harness/compatibility.ts";
+import { type Case, type Form, groupOf } from "./case.ts";
 import { allCases } from "./cases/all.ts";
-import { comparable } from "./differences.ts";
+import { comparable, differences } from "./differences.ts";
 import { Fleet, type FleetName, fleetNames, type Language } from "./fleet.ts";
-import { knownToFail } from "./known-failing.ts";
-import { alive, clientNames, type FleetReport, leftBehind, reportKey, runFleet } from "./run-fleet.ts";
+import { known, knownToFail } from "./known-failing.ts";
+import { alive, clientNames, type FleetReport, isPythonsFault, leftBehind, reportKey, runFleet } from "./run-fleet.ts";
 
 const ready = process.env.CI === "true" || process.env.LOVAGE_TEST_PYTHON_MOGNET !== undefined;
 const asked = (process.env.LOVAGE_TEST_MOGNET ?? "").split(",").filter((part) => part !== "");
@@ -23,19 +24,21 @@ const cases = allCases();
 const runsIn = (fleet: FleetName) => (one: Case) => one.workers === undefined || fleet === "python";
 const isControl = (fleet: FleetName, client: Language) => fleet === "python" && client === "python";
 
+/** How many cases of a group passed, by `tallyKey`. */
+const passed = new Map<string, number>();
+const tallyKey = (group: string, client: Language, fleet: FleetName) => `${group} | ${columnOf(client, fleet)}`;
+const columnOf = (client: Language, fleet: FleetName) => `${client} to ${fleet.replace(" the other way", "")}`;
+
 describe.skipIf(!ready)("Mognet", () => {
   const ran = new Map<FleetName, FleetReport | Error>();
 
   beforeAll(async () => {
     for (const name of fleets) {
-      try {
-        await using fleet = await Fleet.open(name);
-        const report = await runFleet(fleet, cases.filter(runsIn(name)));
-        ran.set(name, report);
-        if (folder !== undefined) await writeFile(join(folder, `${name}.json`), JSON.stringify([...report], null, 1));
-      } catch (error) {
-        ran.set(name, error instanceof Error ? error : new HarnessError("THROWN", String(error)));
-      }
+      let seen: FleetReport | Error = await runOnce(name);
+      if (seen instanceof Error && isPythonsFault(seen)) seen = await runOnce(name);
+      ran.set(name, seen);
+      if (folder === undefined || seen instanceof Error) continue;
+      await writeFile(join(folder, `${name}.json`), JSON.stringify([...seen], null, 1));
     }
   }, 240_000);
 
@@ -60,8 +63,11 @@ describe.skipIf(!ready)("Mognet", () => {
             const control = formOf("python", "python", name);
             expect(form, "it was run").not.toMatchObject({ outcome: { broke: expect.anything() } });
             if (chance !== undefined && fleet === "typescript") expect(statesIn(form)).toEqual([chance]);
-            if (chance !== undefined || isControl(fleet, client)) return;
-            expect(comparable(fleet, client, name, form)).toEqual(comparable(fleet, client, name, control));
+            if (chance === undefined && !isControl(fleet, client)) {
+              expect(comparable(fleet, client, name, form)).toEqual(comparable(fleet, client, name, control));
+            }
+            const key = tallyKey(groupOf(name), client, fleet);
+            passed.set(key, (passed.get(key) ?? 0) + 1);
           });
         }
       });
@@ -75,7 +81,54 @@ describe.skipIf(!ready)("Mognet", () => {
       expect(seen(fleet, alive)).toEqual({ outcome: [nodes, nodes] });
     });
   }
+
+  test.skipIf(asked.length > 0)("docs/compatibility.md says what this run has shown", async () => {
+    const text = documentText();
+    const partly = text.match(/\b(\d+)\/(?!\1\b)\d+/g);
+    expect(partly, "groups in which cases failed").toBeNull();
+    if (process.env.CI !== "true") await writePart("mognet", text);
+    expect(await readCommitted("mognet")).toBe(text);
+  });
 });
+
+async function runOnce(name: FleetName): Promise<FleetReport | Error> {
+  try {
+    await using fleet = await Fleet.open(name);
+    return await runFleet(fleet, cases.filter(runsIn(name)));
+  } catch (error) {
+    return error instanceof Error ? error : new HarnessError("THROWN", String(error));
+  }
+}
+
+function documentText(): string {
+  const groups = [...new Set(cases.map(({ name }) => groupOf(name)))];
+  const pairs = fleetNames.flatMap((fleet) => clientNames.map((client) => ({ fleet, client })));
+  const columns = [...new Set(pairs.map(({ client, fleet }) => columnOf(client, fleet)))];
+  const cell = (group: string, column: string) => {
+    const of = pairs.filter(({ client, fleet }) => columnOf(client, fleet) === column);
+    const all = of.reduce(
+      (sum, { fleet }) => sum + cases.filter(runsIn(fleet)).filter(({ name }) => groupOf(name) === group).length,
+      0,
+    );
+    return all === 0 ? "off" : `${passed.get(`${group} | ${column}`) ?? 0}/${all}`;
+  };
+  const pythonOnly = cases.filter(({ workers }) => workers === "python").length;
+  const intro =
+    `${cases.length} cases with RabbitMQ and Redis, from a client of each language in fleets of two workers: both Python, both TypeScript, ` +
+    "one of each (twice, with their queues exchanged). Python to Python is the control: what both clients are told, and what is left in " +
+    "Redis (the result's fields byte for byte, value, children, metadata, state, expiry) and was noted by every run and every hook of " +
+    "middleware, has to be the same in all others. A number is how many passed of how many that are on. What passes from worker to " +
+    "worker (kills, stops, pauses, priorities, two queues) and what faults do is tested apart, in all directions.";
+  const notes = [
+    `Off: ${pythonOnly} cases of values, annotations and errors that only a Python worker can make; both clients read them from one.`,
+    `Where Lovage differs on purpose, or cannot be the same:\n\n${differences.map(({ cases: of, reason }) => `- ${of.map((one) => `\`${one}\``).join(", ")}: ${reason}.`).join("\n")}`,
+    "Revoking a tree is up to chance where Python has a part in it: a parent that sees the end of its child before it is cancelled itself fails with it, and writes that over REVOKED. Trees of TypeScript workers end REVOKED, all of them.",
+    known.length === 0
+      ? "Known to fail: nothing."
+      : known.map(({ where, case: of, reason }) => `- known to fail: \`${of}\` (${where}): ${reason}.`).join("\n"),
+  ];
+  return mognetText(intro, groups, columns, cell, notes);
+}
 
 /** All states in the tree that a form tells of. */
 function statesIn(form: Form): string[] {

@@ -29,21 +29,52 @@ interface Ran {
 }
 
 export async function runFleet(fleet: Fleet, cases: readonly Case[]): Promise<FleetReport> {
-  const runs = clientNames.flatMap((client) => cases.map((what) => ({ client, what })));
-  const ran = await inLanes(runs, 60, ({ client, what }) => runCase(fleet, client, what));
-  const drained = await fleet.site.drained(["tasks", "left", "right"], 15_000).then(
+  const all = clientNames.flatMap((client) => cases.map((what) => ({ client, what })));
+  // What cancels Python's tasks comes last: it can spoil what runs beside it.
+  const forms = new Map<string, Form>();
+  for (const part of [all.filter((one) => !cancels(one.what)), all.filter((one) => cancels(one.what))]) {
+    let left = part;
+    for (let attempt = 0; attempt < 3 && left.length > 0; attempt++) {
+      const ran = await runAll(fleet, left);
+      for (const [key, form] of ran) forms.set(key, form);
+      left = left.filter(({ client, what }) => isPythonsFault(forms.get(reportKey(client, what.name))));
+    }
+  }
+  const drained = await fleet.site.drained(queues, 15_000).then(
     () => ({ outcome: "drained" }),
     (error: unknown) => ({ outcome: { broke: String(error) } }),
   );
   const answers = await Promise.all(clientNames.map((client) => fleet.clients[client].status(2)));
   const status = { outcome: JSON.parse(JSON.stringify(answers).replaceAll(fleet.site.name, "(app)")) as unknown };
-  const forms = await inLanes(
-    ran,
-    20,
-    async (one) => [reportKey(one.client, one.what.name), await formOf(fleet, one)] as const,
-  );
   fleet.assertAlive();
   return new Map<string, Form>([...forms, [leftBehind, drained], [alive, status]]);
+}
+
+const queues = ["tasks", "left", "right"];
+
+interface Planned {
+  readonly client: Language;
+  readonly what: Case;
+}
+
+async function runAll(fleet: Fleet, all: readonly Planned[]): Promise<(readonly [string, Form])[]> {
+  const ran = await inLanes(all, 60, ({ client, what }) => runCase(fleet, client, what));
+  // One that is left over shows at the end.
+  await fleet.site.drained(queues, 10_000).catch(() => undefined);
+  fleet.assertAlive();
+  return inLanes(ran, 20, async (one) => [reportKey(one.client, one.what.name), await formOf(fleet, one)] as const);
+}
+
+const cancels = ({ name, chance }: Case) => chance !== undefined || /^revoke\/|^deadline\/.*missed/.test(name);
+
+/**
+ * When a task of Python's is cancelled while Mognet 2.0.0 awaits a shielded pipeline, redis-py 4.6 gives its connection to the next
+ * one while an answer is still being read from it: whoever gets it fails with one of these, and sometimes the process ends.
+ */
+const faults = /another coroutine is already waiting|Connection closed by server|Buffer is closed|Protocol Error/;
+
+export function isPythonsFault(seen: unknown): boolean {
+  return faults.test(seen instanceof Error ? seen.message : (JSON.stringify(seen) ?? ""));
 }
 
 /** So many at a time: a client that sends a hundred requests at once is not what is tested here. */
