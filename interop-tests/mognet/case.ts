@@ -65,7 +65,7 @@ export interface Case {
   readonly uncounted?: true;
   /** Needs Python on the worker's side. */
   readonly workers?: "python";
-  /** What happens is up to chance where Python has a part in it; of a fleet of TypeScript it is asked that all of the tree has this state. */
+  /** Python leaves it to chance, or open for ever: not compared; a fleet of TypeScript has to leave this state in all of the tree. */
   readonly chance?: "REVOKED";
 }
 

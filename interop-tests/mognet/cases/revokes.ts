@@ -8,6 +8,20 @@ const zigzag = (hops: number) => Array.from({ length: hops }, (_, hop) => (hop %
 const revokers = ["self", "other"] as const;
 const by = { self: "", other: ", by the other client" };
 
+/** What a client leaves that dies between its two steps, in the wrong order: Mognet's worker then leaves it SUSPENDED for ever. */
+const messageAlone: Case = {
+  name: "revoke/by a message alone",
+  request: { task: "slow", args: [60] },
+  steps: [
+    { until: "run" },
+    { state: "RUNNING" },
+    { publish: { control: true, hash: null, envelope: { kind: "Revoke", payload: { id: "$ID" } } } },
+    { until: "cancelled" },
+  ],
+  endless: true,
+  chance: "REVOKED",
+};
+
 export const revokeCases: readonly Case[] = revokers.flatMap((who): Case[] => [
   {
     name: `revoke/a running task${by[who]}`,
@@ -46,4 +60,5 @@ export const revokeCases: readonly Case[] = revokers.flatMap((who): Case[] => [
     steps: [{ until: "run", times: 5 }, { revoke: who }, { until: "cancelled", times: 4 }],
     chance: "REVOKED",
   },
+  ...(who === "self" ? [messageAlone] : []),
 ]);
