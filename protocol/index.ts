@@ -33,6 +33,7 @@ export * from "./kombu/envelope.ts";
 export * from "./kombu/filesystem-names.ts";
 export * from "./kombu/redis-keys.ts";
 export * from "./message.ts";
+export * from "./mognet/index.ts";
 export * from "./routing.ts";
 export * from "./saferepr.ts";
 export * from "./serialization.ts";

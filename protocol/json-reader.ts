@@ -6,8 +6,8 @@ import { DecodeError } from "./errors.ts";
 import { fromTagged, PyFloat } from "./values.ts";
 
 /** See `decodeJson`. */
-export function readJson(text: string, maxDepth: number, keepFloats: boolean): unknown {
-  return new JsonReader(text, maxDepth, keepFloats).read();
+export function readJson(text: string, maxDepth: number, keepFloats: boolean, tags = true): unknown {
+  return new JsonReader(text, maxDepth, keepFloats, tags).read();
 }
 
 // wire: CPython 3.11 refuses longer decimal integers (sys.get_int_max_str_digits).
@@ -23,15 +23,17 @@ class JsonReader {
   private readonly text: string;
   private readonly maxDepth: number;
   private readonly keepFloats: boolean;
+  private readonly tags: boolean;
   private at = 0;
   private readonly open: Container[] = [];
   /** The name under which each open container's next value goes; unused for arrays. */
   private readonly names: string[] = [];
 
-  constructor(text: string, maxDepth: number, keepFloats: boolean) {
+  constructor(text: string, maxDepth: number, keepFloats: boolean, tags: boolean) {
     this.text = text;
     this.maxDepth = maxDepth;
     this.keepFloats = keepFloats;
+    this.tags = tags;
   }
 
   read(): unknown {
@@ -94,7 +96,7 @@ class JsonReader {
   private finish(): unknown {
     const container = this.open.pop();
     this.names.pop();
-    if (container === undefined || Array.isArray(container) || !isTag(container)) return container;
+    if (container === undefined || !this.tags || Array.isArray(container) || !isTag(container)) return container;
     return fromTagged(container.__type__, container.__value__);
   }
 

@@ -5,7 +5,7 @@
  */
 import { EncodeError } from "./errors.ts";
 import { floatJson, numberJson } from "./python-numbers.ts";
-import { PyFloat, toTagged } from "./values.ts";
+import { PyFloat, type Tagged, toTagged } from "./values.ts";
 
 /** A value whose text is there already: written as it is. */
 export class JsonText {
@@ -16,19 +16,24 @@ export class JsonText {
   }
 }
 
-/** Throws `EncodeError` naming the place of what has no form, or of a cycle. */
-export function jsonText(value: unknown, maxDepth: number): string {
-  try {
-    return valueText(value, maxDepth);
-  } catch (error) {
-    throw toEncodeError(error);
-  }
+/** In what one writer of JSON differs from another. */
+export interface JsonStyle {
+  readonly comma: string;
+  readonly colon: string;
+  text(text: string): string;
+  /** Of a number that is no 32-bit integer. */
+  number(value: number): string;
+  /** Of a `PyFloat`. */
+  float(value: number): string;
+  /** The form of an object that JSON lacks; null: it has none of its own. */
+  form(value: object): Tagged | null;
 }
 
 const PLAIN_TEXT = /^[ !#-[\]-~]*$/;
 const NOT_ASCII = /[\x7f-\uffff]/g;
 
-function stringText(text: string): string {
+/** `json.dumps`. */
+export function asciiText(text: string): string {
   if (PLAIN_TEXT.test(text)) return `"${text}"`;
   return JSON.stringify(text).replace(NOT_ASCII, escapeUnit);
 }
@@ -37,12 +42,31 @@ function escapeUnit(unit: string): string {
   return `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
-function valueText(value: unknown, depth: number): string {
+/** Kombu's. */
+export const KOMBU_JSON: JsonStyle = {
+  comma: ", ",
+  colon: ": ",
+  text: asciiText,
+  number: numberJson,
+  float: floatJson,
+  form: toTagged,
+};
+
+/** Throws `EncodeError` naming the place of what has no form, or of a cycle. */
+export function jsonText(value: unknown, maxDepth: number, style: JsonStyle = KOMBU_JSON): string {
+  try {
+    return valueText(value, maxDepth, style);
+  } catch (error) {
+    throw toEncodeError(error);
+  }
+}
+
+function valueText(value: unknown, depth: number, style: JsonStyle): string {
   switch (typeof value) {
     case "string":
-      return stringText(value);
+      return style.text(value);
     case "number":
-      return (value | 0) === value ? `${value}` : numberJson(value);
+      return (value | 0) === value ? `${value}` : style.number(value);
     case "boolean":
       return value ? "true" : "false";
     case "undefined":
@@ -50,37 +74,37 @@ function valueText(value: unknown, depth: number): string {
     case "bigint":
       return value.toString();
     case "object":
-      return value === null ? "null" : objectText(value, depth);
+      return value === null ? "null" : objectText(value, depth, style);
     default:
       throw new Unencodable(`a ${typeof value}`);
   }
 }
 
-function objectText(value: object, depth: number): string {
-  if (Array.isArray(value)) return arrayText(value, depth);
+function objectText(value: object, depth: number, style: JsonStyle): string {
+  if (Array.isArray(value)) return arrayText(value, depth, style);
   const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype === Object.prototype || prototype === null) return membersText(value as Members, depth);
-  return exoticText(value, depth);
+  if (prototype === Object.prototype || prototype === null) return membersText(value as Members, depth, style);
+  return exoticText(value, depth, style);
 }
 
 type Members = Record<string, unknown>;
 
-function arrayText(items: readonly unknown[], depth: number): string {
+function arrayText(items: readonly unknown[], depth: number, style: JsonStyle): string {
   const { length } = items;
   if (length === 0) return "[]";
   if (depth <= 0) throw new Unencodable(TOO_DEEP);
   let text = "[";
   let at = 0;
   try {
-    text += valueText(items[0], depth - 1);
-    for (at = 1; at < length; at++) text += `, ${valueText(items[at], depth - 1)}`;
+    text += valueText(items[0], depth - 1, style);
+    for (at = 1; at < length; at++) text += style.comma + valueText(items[at], depth - 1, style);
   } catch (error) {
     throw located(error, items, at);
   }
   return `${text}]`;
 }
 
-function membersText(members: Members, depth: number): string {
+function membersText(members: Members, depth: number, style: JsonStyle): string {
   if (depth <= 0) throw new Unencodable(TOO_DEEP);
   let text = "";
   let name = "";
@@ -88,8 +112,8 @@ function membersText(members: Members, depth: number): string {
     for (name of Object.keys(members)) {
       const value = members[name];
       if (value === undefined) continue;
-      if (typeof value === "function" && name === "toJSON") return valueText(value.call(members, ""), depth - 1);
-      text += `${text === "" ? "{" : ", "}${stringText(name)}: ${valueText(value, depth - 1)}`;
+      if (typeof value === "function" && name === "toJSON") return valueText(value.call(members, ""), depth - 1, style);
+      text += (text === "" ? "{" : style.comma) + style.text(name) + style.colon + valueText(value, depth - 1, style);
     }
   } catch (error) {
     throw located(error, members, name);
@@ -98,26 +122,26 @@ function membersText(members: Members, depth: number): string {
 }
 
 /** Everything that is neither an array nor a plain object. */
-function exoticText(value: object, depth: number): string {
+function exoticText(value: object, depth: number, style: JsonStyle): string {
   if (depth <= 0) throw new Unencodable(TOO_DEEP);
   if (value instanceof JsonText) return value.text;
-  if (value instanceof PyFloat) return floatJson(value.value);
-  const tagged = toTagged(value);
+  if (value instanceof PyFloat) return style.float(value.value);
+  const tagged = style.form(value);
   if (tagged !== null) {
-    const encoded = valueText(tagged.encoded, depth - 1);
-    return tagged.name === null ? encoded : `{"__type__": ${stringText(tagged.name)}, "__value__": ${encoded}}`;
+    const encoded = valueText(tagged.encoded, depth - 1, style);
+    return tagged.name === null ? encoded : `{"__type__": ${style.text(tagged.name)}, "__value__": ${encoded}}`;
   }
-  if ("toJSON" in value && typeof value.toJSON === "function") return valueText(value.toJSON(""), depth - 1);
-  if (value instanceof Map) return mapText(value, depth);
-  if (value instanceof Set) return arrayText([...value], depth);
-  if (value instanceof ArrayBuffer) return exoticText(new Uint8Array(value), depth);
-  if (isNumbers(value)) return arrayText(Array.from(value), depth);
-  if (isBoxed(value)) return valueText(value.valueOf(), depth - 1);
+  if ("toJSON" in value && typeof value.toJSON === "function") return valueText(value.toJSON(""), depth - 1, style);
+  if (value instanceof Map) return mapText(value, depth, style);
+  if (value instanceof Set) return arrayText([...value], depth, style);
+  if (value instanceof ArrayBuffer) return exoticText(new Uint8Array(value), depth, style);
+  if (isNumbers(value)) return arrayText(Array.from(value), depth, style);
+  if (isBoxed(value)) return valueText(value.valueOf(), depth - 1, style);
   // Error, Promise, RegExp, WeakMap ...: as members they would turn into `{}` without a word.
   const kind = Object.prototype.toString.call(value).slice(8, -1);
   if (kind !== "Object") throw new Unencodable(`an object of type ${kind}`);
   if ("then" in value && typeof value.then === "function") throw new Unencodable("a promise");
-  return membersText(value as Members, depth);
+  return membersText(value as Members, depth, style);
 }
 
 function isNumbers(value: object): value is ArrayBufferView & Iterable<number | bigint> {
@@ -129,11 +153,15 @@ function isBoxed(value: object): boolean {
 }
 
 /** Keys become text as in Python: 1 is "1", true "true", null "null". */
-function mapText(map: ReadonlyMap<unknown, unknown>, depth: number): string {
+function mapText(map: ReadonlyMap<unknown, unknown>, depth: number, style: JsonStyle): string {
   let text = "";
   for (const [key, value] of map) {
     try {
-      text += `${text === "" ? "{" : ", "}${stringText(keyText(key))}: ${valueText(value, depth - 1)}`;
+      text +=
+        (text === "" ? "{" : style.comma) +
+        style.text(keyText(key, style)) +
+        style.colon +
+        valueText(value, depth - 1, style);
     } catch (error) {
       throw located(error, map, String(key));
     }
@@ -141,12 +169,12 @@ function mapText(map: ReadonlyMap<unknown, unknown>, depth: number): string {
   return text === "" ? "{}" : `${text}}`;
 }
 
-function keyText(key: unknown): string {
+function keyText(key: unknown, style: JsonStyle): string {
   if (typeof key === "string") return key;
   if (key === null || typeof key === "number" || typeof key === "boolean" || typeof key === "bigint") {
-    return valueText(key, 1);
+    return valueText(key, 1, style);
   }
-  if (key instanceof PyFloat) return floatJson(key.value);
+  if (key instanceof PyFloat) return style.float(key.value);
   throw new Unencodable("a key that is not text, number, boolean or null");
 }
 

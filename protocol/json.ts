@@ -15,6 +15,8 @@ export interface JsonDecodeOptions {
   maxDepth?: number;
   /** `"keep"`: whole-numbered floats such as `1.0` become `PyFloat`, so that they leave as floats. @default "number" */
   floats?: "number" | "keep";
+  /** False: objects that look like Kombu's type tags stay objects. @default true */
+  tags?: boolean;
 }
 
 export interface JsonEncodeOptions {
@@ -32,15 +34,16 @@ export const DEFAULT_JSON_DEPTH = 1000;
 export function decodeJson(text: string, options?: JsonDecodeOptions): unknown {
   const maxDepth = options?.maxDepth ?? DEFAULT_JSON_DEPTH;
   const keepFloats = options?.floats === "keep";
-  if (mayHoldTag(text) || holdsLongInteger(text) || (keepFloats && FLOAT.test(text))) {
-    return readJson(text, maxDepth, keepFloats);
+  const tags = options?.tags ?? true;
+  if ((tags && mayHoldTag(text)) || holdsLongInteger(text) || (keepFloats && FLOAT.test(text))) {
+    return readJson(text, maxDepth, keepFloats, tags);
   }
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
     // Either NaN or Infinity, which Python reads, or broken: the exact reader knows, and says where.
-    return readJson(text, maxDepth, keepFloats);
+    return readJson(text, maxDepth, keepFloats, tags);
   }
   if (mayNestDeeper(text, maxDepth) && nestsDeeper(value, maxDepth)) {
     throw new DecodeError(`JSON nested deeper than ${maxDepth} levels`);

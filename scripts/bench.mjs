@@ -6,6 +6,7 @@
  *   npm run bench -- --only work/redis --names lovage,bare --rounds 3
  *   npm run bench -- --only work/amqp --names lovage --tasks 100000 --cpu-prof profiles
  *   npm run bench -- --canvas 1000,10000             chords of these sizes, and sending a group of 1,000
+ *   npm run bench -- --mognet --rounds 5             Mognet's own client and worker, ours, and both mixtures
  *
  * Servers that are named by LOVAGE_TEST_AMQP_URL and LOVAGE_TEST_REDIS_URL are used instead of private ones; the Redis
  * databases 0 and 1 must be empty.
@@ -15,7 +16,7 @@ import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { cache, main, root, run, Stop, say } from "./lib/run.mjs";
-import { pythonEnvironments } from "./python-env.mjs";
+import { mognetEnvironment, pythonEnvironments } from "./python-env.mjs";
 import { startServices } from "./services.mjs";
 import { build, installPackages } from "./setup.mjs";
 
@@ -33,6 +34,7 @@ await main(async (argv) => {
       rounds: { type: "string" },
       tasks: { type: "string" },
       canvas: { type: "string" },
+      mognet: { type: "boolean", default: false },
       "cpu-prof": { type: "string" },
       out: { type: "string", default: join(root, "bench", "results", "latest.json") },
     },
@@ -40,6 +42,7 @@ await main(async (argv) => {
   await installPackages();
   const errors = await build();
   if (errors) say(`the build has type errors; measuring what was written\n${errors}`);
+  if (values.mognet) return await mognet(values);
   const [python, npm] = await Promise.all([pythonEnvironments([celery]), installNpmPeers()]);
   const services = await servers();
   try {
@@ -78,6 +81,26 @@ await main(async (argv) => {
     await services.stop();
   }
 });
+
+/** Mognet has a plan of its own: its measures are not those of queues that are filled beforehand. */
+async function mognet({ rounds = "3", quick }) {
+  const python = await pythonEnvironments([mognetEnvironment]);
+  const services = await servers();
+  try {
+    const folder = join(root, "bench", "results");
+    mkdirSync(folder, { recursive: true });
+    const env = {
+      AMQP_URL: services.env.LOVAGE_TEST_AMQP_URL,
+      REDIS_URL: services.env.LOVAGE_TEST_REDIS_URL,
+      PYTHON: python[mognetEnvironment],
+      OUT: join(folder, "mognet.json"),
+    };
+    const args = [join(root, "bench", "mognet.mjs"), rounds, ...(quick ? ["quick"] : [])];
+    return (await run(process.execPath, args, { env })).code;
+  } finally {
+    await services.stop();
+  }
+}
 
 async function servers() {
   const { LOVAGE_TEST_AMQP_URL, LOVAGE_TEST_REDIS_URL } = process.env;

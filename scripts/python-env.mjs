@@ -15,6 +15,8 @@ const oldestPython = [3, 9];
 
 /** The Celery environments of the interop matrix, the version that Lovage follows first. */
 export const celeryEnvironments = ["celery-5.7.0", "celery-5.6.3", "celery-5.4.0"];
+/** The environment of the Mognet tests. */
+export const mognetEnvironment = "mognet-2.0.0";
 
 /** Every `requirements-<name>.txt`. */
 export function environmentNames() {
@@ -115,7 +117,7 @@ async function needVenv(python) {
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   await main(async (args) => {
-    const made = await pythonEnvironments(args.length > 0 ? args : celeryEnvironments);
+    const made = await pythonEnvironments(args.length > 0 ? args : [...celeryEnvironments, mognetEnvironment]);
     for (const [name, path] of Object.entries(made)) say(`${name} ${path}`);
     return 0;
   });

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { findProgram, main, root, run, Stop, say } from "./lib/run.mjs";
 import { installSystemPackages } from "./lib/system-packages.mjs";
-import { celeryEnvironments, pythonEnvironments } from "./python-env.mjs";
+import { celeryEnvironments, mognetEnvironment, pythonEnvironments } from "./python-env.mjs";
 import { build, installPackages } from "./setup.mjs";
 
 const servers = [
@@ -55,14 +55,18 @@ export async function startServices() {
   };
 }
 
-/** The interpreters of the interop matrix as the tests look for them: one by version, and the one that Lovage follows. */
+/** The interpreters as the tests look for them: Celery's by version, the one that Lovage follows, and Mognet's. */
 export async function pythonForTests() {
-  const made = await pythonEnvironments(celeryEnvironments);
+  const made = await pythonEnvironments([...celeryEnvironments, mognetEnvironment]);
   const entries = celeryEnvironments.map((name) => [
     `LOVAGE_TEST_PYTHON_${name.replace("celery-", "").replaceAll(".", "_")}`,
     made[name],
   ]);
-  return { LOVAGE_TEST_PYTHON: made[celeryEnvironments[0]], ...Object.fromEntries(entries) };
+  return {
+    LOVAGE_TEST_PYTHON: made[celeryEnvironments[0]],
+    LOVAGE_TEST_PYTHON_MOGNET: made[mognetEnvironment],
+    ...Object.fromEntries(entries),
+  };
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -8,7 +8,7 @@ import type { ResultMeta } from "../protocol/celery/result-meta.ts";
 import type { WireSignature } from "../protocol/celery/signature.ts";
 import { ImproperlyConfigured } from "../protocol/errors.ts";
 import type { Queue } from "../protocol/routing.ts";
-import { checkCeleryOptions, checkQueueNames, checkTaskId, definition, notAName } from "./app/options.ts";
+import { checkCeleryOptions, checkQueueNames, checkTaskId, definition, logLevel, notAName } from "./app/options.ts";
 import { makeBackend, makeTransport, type PartsContext } from "./app/parts.ts";
 import { type AnyResult, type AsyncResult, type ResultOptions, resultFromTuple } from "./client/async-result.ts";
 import { checkCalls } from "./client/check-calls.ts";
@@ -22,7 +22,7 @@ import type { ResultBackend } from "./result-backends/result-backend.ts";
 import { type ApplyAsyncOptions, checkOptions } from "./tasks/call-options.ts";
 import { childSent, currentTask } from "./tasks/context.ts";
 import "./runtime/bytes.ts";
-import { consoleLog, LOG_LEVELS, type LogLevel } from "./runtime/console-log.ts";
+import { consoleLog } from "./runtime/console-log.ts";
 import { maskUrl } from "./runtime/credentials.ts";
 import type { Log } from "./runtime/log.ts";
 import { parseSettings, type Settings, type SettingsInput } from "./settings/settings.ts";
@@ -390,10 +390,4 @@ function brokerState(settings: Settings): BrokerState {
     },
     lastError: null,
   };
-}
-
-function logLevel(env: NodeJS.ProcessEnv): LogLevel {
-  const named = env.LOVAGE_LOG_LEVEL ?? "info";
-  if (LOG_LEVELS.includes(named as LogLevel)) return named as LogLevel;
-  throw new ImproperlyConfigured(`LOVAGE_LOG_LEVEL is one of ${LOG_LEVELS.join(", ")}, not ${named}`);
 }

@@ -20,11 +20,11 @@ const STEPS = [
   ["protocol"],
 ];
 /** The files that only name what is public. */
-const ENTRIES = new Set(["src/index.ts", "src/worker-entry.ts"]);
+const ENTRIES = new Set(["src/index.ts", "src/mognet.ts", "src/worker-entry.ts"]);
 /** Right of `app` only contracts and errors of these two rooms are imported. */
 const CONTRACTS: Record<string, RegExp> = {
   transports: /^src\/transports\/(transport|errors)\.ts$/,
-  "result-backends": /^src\/result-backends\/(result-backend|chord-counter|errors)\.ts$/,
+  "result-backends": /^src\/result-backends\/(result-backend|chord-counter|errors|mognet\/mognet-store)\.ts$/,
 };
 
 interface Import {

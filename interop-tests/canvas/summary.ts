@@ -1,5 +1,5 @@
 /** The grid's part of `docs/compatibility.md`, made of what a run has proven. */
-import { workflowsTitle } from "../harness/compatibility-file.ts";
+import { titles } from "../harness/compatibility-file.ts";
 import { byDefault, differences, onPurpose } from "./differences.ts";
 import { fleetNames, storeNames } from "./fleet.ts";
 import { clientNames } from "./run-fleet.ts";
@@ -34,7 +34,7 @@ export class WorkflowTally {
       return `| ${group} | ${storeNames.map((stores) => this.#cell(members, stores)).join(" | ")} |`;
     });
     return `${[
-      workflowsTitle,
+      titles.workflows,
       `${workflows.length} workflows are sent by both clients to fleets of Celery 5.7.0, of TypeScript, of Celery 5.7.0, 5.6.3 and TypeScript ` +
         "together, and of TypeScript with its default settings (the others leave hanging what Celery leaves hanging). Each is compared with " +
         "what Python's client and workers make of it: the outcome, the tree of results, who ran with which ids, and all that stands in the " +

@@ -60,7 +60,8 @@ function commandOf(sample: Sample, folder: string, addresses: Addresses): Comman
   const commands: Readonly<Record<string, () => Command>> = {
     ts: () => [process.execPath, [file.replace(/\.ts$/, ".js")]],
     js: () => [process.execPath, [file]],
-    python: () => ["python", [file]],
+    // Celery and Mognet have an environment each; samples are Mognet's that name it.
+    python: () => [/^\s*(?:from|import) mognet\b/m.test(sample.text) ? "python-mognet" : "python", [file]],
     sh: () => ["bash", ["-e", "-o", "pipefail", "-c", compiledNames(withAddresses(sample.text, addresses), folder)]],
   };
   const command = commands[sample.language];
@@ -133,6 +134,11 @@ function environment({ python }: Servers): Record<string, string | undefined> {
   };
   write("lovage", `exec "${process.execPath}" "${join(root, "dist", "src", "cli", "main.js")}" "$@"`);
   write("npx", 'exec "$@"');
+  const mognet = testService("LOVAGE_TEST_PYTHON_MOGNET");
+  if (mognet !== undefined) {
+    write("mognet", `exec "${mognet}" -m mognet "$@"`);
+    write("python-mognet", `exec "${mognet}" "$@"`);
+  }
   const folders = [shims, dirname(process.execPath), ...(python ? [dirname(python)] : []), process.env.PATH ?? ""];
   return { PATH: folders.join(delimiter), NODE_ENV: undefined, FORCE_COLOR: undefined, PYTHONUNBUFFERED: "1" };
 }

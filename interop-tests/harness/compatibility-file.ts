@@ -1,26 +1,34 @@
-/** `docs/compatibility.md` has two writers, the matrix and behind it the canvas grid; each reads and writes its own part. */
+/** `docs/compatibility.md` has several writers, the matrix and behind it each grid; each reads and writes its own part. */
 import { readFile, writeFile } from "node:fs/promises";
 
 const file = new URL("../../docs/compatibility.md", import.meta.url);
 
-/** The grid's part begins with this line. */
-export const workflowsTitle = "## Workflows";
+/** The line that each part begins with, in the order of the file; before the first of them stands the matrix. */
+export const titles = { workflows: "## Workflows", mognet: "## Mognet 2.0.0" } as const;
 
-export type Part = "matrix" | "workflows";
+export type Part = "matrix" | keyof typeof titles;
 
-async function parts(): Promise<Record<Part, string>> {
+const order = Object.keys(titles) as (keyof typeof titles)[];
+
+async function parts(): Promise<Map<Part, string>> {
   const text = await readFile(file, "utf8").catch(() => "");
-  const at = text.indexOf(`\n${workflowsTitle}\n`);
-  return at < 0 ? { matrix: text, workflows: "" } : { matrix: text.slice(0, at), workflows: text.slice(at + 1) };
+  const begins = order
+    .map((part) => ({ part, at: text.indexOf(`\n${titles[part]}\n`) }))
+    .filter(({ at }) => at >= 0)
+    .toSorted((a, b) => a.at - b.at);
+  const found = new Map<Part, string>([["matrix", text.slice(0, begins[0]?.at)]]);
+  for (const [index, { part, at }] of begins.entries()) found.set(part, text.slice(at + 1, begins[index + 1]?.at));
+  return found;
 }
 
 export async function readPart(part: Part): Promise<string> {
-  return (await parts())[part];
+  return (await parts()).get(part) ?? "";
 }
 
 export async function writePart(part: Part, text: string): Promise<void> {
   const all = await parts();
-  if (all[part] === text) return;
-  all[part] = text;
-  await writeFile(file, all.workflows === "" ? all.matrix : `${all.matrix}\n${all.workflows}`);
+  if (all.get(part) === text) return;
+  all.set(part, text);
+  const written = (["matrix", ...order] as const).map((name) => all.get(name)).filter((one) => one !== undefined);
+  await writeFile(file, written.join("\n"));
 }

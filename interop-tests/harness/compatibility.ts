@@ -1,11 +1,25 @@
 /** The matrix's part of `docs/compatibility.md`, made of what a run has proven: the same text for the same outcome, without times or machines. */
 import { type Case, groupOf } from "../celery/case.ts";
 import { directions, off, offReason, stores, versions } from "../features.ts";
+import { titles } from "./compatibility-file.ts";
 import type { KnownFailure } from "./known-failing.ts";
 import { drainedCase, reportKey } from "./run-cell.ts";
 
 /** How often a case passed in a cell, by `reportKey(case, "<version> <stores>")`. */
 export type Tally = Map<string, number>;
+
+/** A row for each group of cases, a column for each client and fleet. `cell` says how many of how many passed. */
+export function mognetText(
+  intro: string,
+  groups: readonly string[],
+  columns: readonly string[],
+  cell: (group: string, column: string) => string,
+  notes: readonly string[],
+): string {
+  const rows = groups.map((group) => `| ${group} | ${columns.map((column) => cell(group, column)).join(" | ")} |`);
+  const table = [`| | ${columns.join(" | ")} |`, `| --- |${columns.map(() => " --- |").join("")}`, ...rows];
+  return `${titles.mognet}\n\n${intro}\n\n${table.join("\n")}\n\n${notes.join("\n\n")}\n`;
+}
 
 export function compatibilityText(cases: readonly Case[], tally: Tally, known: readonly KnownFailure[]): string {
   const groups = [...new Set([...cases.map(({ name }) => groupOf(name)), groupOf(drainedCase)])];

@@ -1,15 +1,17 @@
 """A Mognet app whose tasks, all under `fixture.`, do what a Mognet test asks of a Python peer.
 
 Run it with `mognet mognet_app.app run`. Configured by FIXTURE_AMQP, FIXTURE_REDIS, FIXTURE_APP (the app's name, which prefixes all
-keys), FIXTURE_NODE (one for each process) and FIXTURE_CONCURRENCY.
+keys), FIXTURE_NODE (one for each process), FIXTURE_CONCURRENCY, and FIXTURE_CONFIG (JSON, more keys of AppConfig). With
+FIXTURE_RECORD, the URL of a Redis, every run and every middleware hook leaves a note there (`record.py`).
 """
 
-import asyncio
+import json
 import os
-import socket
 
-from mognet import App, AppConfig, Context, task
-from mognet.exceptions.task_exceptions import Pause
+from mognet import App, AppConfig
+
+from . import children, failures, flow, tasks, values  # noqa: F401 (they register their tasks)
+from .record import Recorder
 
 
 def read_config():
@@ -22,49 +24,11 @@ def read_config():
     }
     if os.environ.get("FIXTURE_NODE"):
         config["node_id"] = os.environ["FIXTURE_NODE"]
+    config.update(json.loads(os.environ.get("FIXTURE_CONFIG", "{}")))
     return AppConfig.model_validate(config)
 
 
 app = App(name=os.environ.get("FIXTURE_APP", "fixture"), config=read_config())
 
-
-@task(name="fixture.add")
-async def add(context: Context, a: float, b: float = 1):
-    return a + b
-
-
-@task(name="fixture.echo")
-async def echo(context: Context, value):
-    return value
-
-
-@task(name="fixture.fail")
-async def fail(context: Context, message: str):
-    raise ValueError(message)
-
-
-@task(name="fixture.slow")
-async def slow(context: Context, seconds: float, value=None):
-    await asyncio.sleep(seconds)
-    return value
-
-
-@task(name="fixture.whoami")
-async def whoami(context: Context):
-    return {"lang": "python", "hostname": socket.gethostname(), "pid": os.getpid()}
-
-
-@task(name="fixture.spawn")
-async def spawn(context: Context, count: int, seconds: float = 0):
-    """Runs `count` children at once and returns what they returned."""
-    return await asyncio.gather(*[context.run(slow, seconds, number) for number in range(count)])
-
-
-@task(name="fixture.pause")
-async def pause(context: Context, times: int):
-    """Asks to be run again `times` times, counting in its state."""
-    done = await context.state.get("done", 0)
-    if done < times:
-        await context.state.set("done", done + 1)
-        raise Pause()
-    return done
+if os.environ.get("FIXTURE_RECORD"):
+    app.add_middleware(Recorder())

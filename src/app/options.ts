@@ -1,30 +1,31 @@
 /** What `new Celery`, `new Worker` and their methods accept: looked at once, so that a mistake is named where it was made. */
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
+import { LOG_LEVELS, type LogLevel } from "../runtime/console-log.ts";
 import { bool, count, type Kind, mismatch, nullable, oneOf, structured, text, texts } from "../settings/kinds.ts";
 import { checkOptionObject, type OptionKinds } from "../settings/option-object.ts";
 import { type AnyTask, isTaskDefinition } from "../tasks/definition.ts";
 
-const anyObject = structured("an object", (value, at) => {
+export const anyObject = structured("an object", (value, at) => {
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw mismatch(at, "an object", value);
 });
 
 /** Checked further where it is read. */
 const asItIs = structured("a value", () => undefined);
 
-const definitions: Kind<readonly AnyTask[]> = structured("an array of task definitions", (value, at) => {
+export const definitions: Kind<readonly AnyTask[]> = structured("an array of task definitions", (value, at) => {
   if (!Array.isArray(value)) throw mismatch(at, "an array of task definitions", value);
   return value.map((entry: unknown, index) => definition(entry, `${at}[${index}]`));
 });
 
 /** The classes themselves are the registry's to check. */
-const errorClasses = structured("an array of error classes", (value, at) => {
+export const errorClasses = structured("an array of error classes", (value, at) => {
   const iterable = typeof value === "object" && value !== null && Symbol.iterator in value;
   if (!iterable) throw mismatch(at, "an array of error classes", value);
 });
 
 const LOG_METHODS = ["trace", "debug", "info", "warn", "error", "fatal"];
 
-const logger = structured("a logger with the methods trace, debug, info, warn, error and fatal", (value, at) => {
+export const logger = structured("a logger with the methods trace, debug, info, warn, error and fatal", (value, at) => {
   const object = typeof value === "object" && value !== null;
   if (object && LOG_METHODS.every((name) => typeof Reflect.get(value, name) === "function")) return;
   throw mismatch(at, "a logger with the methods trace, debug, info, warn, error and fatal", value);
@@ -85,4 +86,14 @@ const queueNames = texts({ ...text, what: "a queue's name" });
 
 export function checkQueueNames(names: unknown): void {
   queueNames.parse(names, "app.selectQueues(): the names");
+}
+
+/** The level that `LOVAGE_LOG_LEVEL` names. */
+export function logLevel(env: NodeJS.ProcessEnv): LogLevel {
+  const named = env.LOVAGE_LOG_LEVEL ?? "info";
+  const level = LOG_LEVELS.find((known) => known === named);
+  if (level === undefined) {
+    throw new ImproperlyConfigured(`LOVAGE_LOG_LEVEL is one of ${LOG_LEVELS.join(", ")}, not ${named}`);
+  }
+  return level;
 }

@@ -1,41 +1,46 @@
-/** The worker as its user sees it: an app, some queues, `start` and `stop`. */
+/** The worker as its user sees it: one app or several, some queues, `start` and `stop`. */
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
-import { acceptedTypes } from "../../protocol/serialization.ts";
-import type { Celery } from "../app.ts";
-import type { SendRequest } from "../client/client.ts";
-import { nodeName } from "../runtime/ids.ts";
+import { Celery } from "../app.ts";
+import type { Log } from "../runtime/log.ts";
 import { mismatch } from "../settings/kinds.ts";
-import { callArguments } from "../tasks/call-arguments.ts";
-import { checkOptions } from "../tasks/call-options.ts";
-import type { AnyTask } from "../tasks/definition.ts";
-import type { Transport } from "../transports/transport.ts";
-import type { Outbox } from "../worker/outbox.ts";
 import type { WorkerStats } from "../worker/report.ts";
-import { type StopMode, WorkerCore } from "../worker/worker.ts";
-import { ConnectionPatience } from "./connection-patience.ts";
-import { checkStopMode, checkWorkerOptions, definition } from "./options.ts";
-import { limitsOf } from "./parts.ts";
+import { Slots } from "../worker/slots.ts";
+import type { StopMode } from "../worker/worker.ts";
+import { CelerySide, celeryConcurrency } from "./celery-side.ts";
+import type { Mognet } from "./mognet.ts";
+import { MognetSide } from "./mognet-side.ts";
+import { checkStopMode, checkWorkerOptions } from "./options.ts";
+import { type Served, type ServedOptions, sumOfStats } from "./served.ts";
 
 export interface WorkerOptions {
-  /** Names of the queues to consume. @default all of `task_queues`, else `task_default_queue` */
+  /**
+   * Names of the queues to consume. With several apps, of all of them: each is consumed for the apps that know its
+   * name, else for the Celery app; an app that has none of them is not served. @default all of `task_queues`, else `task_default_queue`; of a Mognet app all that its routes name
+   */
   queues?: readonly string[];
-  /** Tasks in flight. @default `worker_concurrency`, else 16: tasks of an event loop mostly wait (Celery: the number of CPUs) */
+  /**
+   * Tasks in flight, of all apps together. @default `worker_concurrency`, else 16: tasks of an event loop mostly wait (Celery: the
+   * number of CPUs). A worker of Mognet apps alone: each app's `minimum_concurrency`
+   */
   concurrency?: number;
-  /** Node name, with `%h` for the host name. @default "celery@%h" */
+  /** Node name, with `%h` for the host name; a Mognet app's is its `node_id`. @default "celery@%h" */
   name?: string;
   /** Stop warm on SIGTERM and SIGINT, cold on the second or on SIGQUIT. @default false */
   handleSignals?: boolean;
 }
 
-/** Tasks in flight on the event loop when nobody says. */
-const DEFAULT_CONCURRENCY = 16;
+export type WorkerApp = Celery | Mognet;
 
-/** Serves an app's tasks. */
-export class Worker {
-  readonly app: Celery;
+/** Serves an app's tasks, or those of several apps with one concurrency and one shutdown. */
+export class Worker<App extends WorkerApp = WorkerApp> {
+  /** The first of them. */
+  readonly app: App;
+  readonly apps: readonly WorkerApp[];
   readonly hostname: string;
-  readonly #core: WorkerCore;
-  readonly #transport: Transport;
+  /** Tasks in flight, of all apps together; `Infinity`: each app's own. */
+  readonly concurrency: number;
+  readonly #log: Log;
+  readonly #sides: readonly Served[];
   #stopping: Promise<void> | null = null;
   #removeSignals: () => void = () => undefined;
   #starting: Promise<this> | null = null;
@@ -45,64 +50,52 @@ export class Worker {
   /** Resolves when the worker has stopped; rejects when it gave up on its broker, which by default it never does. */
   readonly finished: Promise<void>;
 
-  constructor(app: Celery, options: WorkerOptions = {}) {
-    if (typeof app?.consumerTransport !== "function") throw mismatch("new Worker(): the app", "a Celery app", app);
+  constructor(app: App | readonly App[], options: WorkerOptions = {}) {
+    const apps: readonly App[] = Array.isArray(app) ? app : [app as App];
+    if (apps.length === 0) throw mismatch("new Worker(): the apps", "at least one app", app);
+    for (const one of apps) {
+      if (typeof one?.consumerTransport === "function") continue;
+      const { message } = mismatch("new Worker(): the app", "a Celery app", one);
+      throw new ImproperlyConfigured(`${message}; a Mognet app, or an array of apps, will do as well`);
+    }
+    if (new Set(apps).size < apps.length) throw new ImproperlyConfigured("new Worker(): an app is given twice");
     checkWorkerOptions(options);
-    this.app = app;
-    const { settings, log } = app;
+    this.app = apps[0]!;
+    this.apps = apps;
+    this.#log = this.app.log;
     this.finished = new Promise((resolve, reject) => {
       this.#finish = resolve;
       this.#fail = reject;
     });
     // Whoever does not look at `finished` hears of it from `start` or from the log.
-    this.finished.catch((error: unknown) => log.error({ err: error }, "the worker gives up"));
-    const patience = new ConnectionPatience(settings);
-    this.#transport = app.consumerTransport({
-      onConnected: () => patience.connected(),
-      onLost: () => this.#core.connectionLost(),
-      onRetry: (error) => {
-        const end = patience.failed(error);
-        if (end !== null) this.#abandon(end);
-      },
-    });
-    this.#core = new WorkerCore({
-      settings,
-      transport: this.#transport,
-      backend: app.backend,
-      tasks: app.tasks.values(),
-      queues: app.selectQueues(options.queues),
-      accept: acceptedTypes(settings.accept_content),
-      decode: limitsOf(settings),
-      outbox: outboxOf(app),
-      log,
-      isoNow: () => app.zone.iso(Date.now()),
-      naiveToEpoch: (wallMs) => app.zone.fromWall(wallMs),
-      nodename: nodeName(options.name),
-      concurrency: options.concurrency ?? settings.worker_concurrency ?? DEFAULT_CONCURRENCY,
-    });
-    this.hostname = this.#core.hostname;
+    this.finished.catch((error: unknown) => this.#log.error({ err: error }, "the worker gives up"));
+    this.concurrency = concurrencyOf(apps, options.concurrency);
+    this.#sides = this.#makeSides(options);
+    this.hostname = this.#sides[0]!.hostname;
     if (options.handleSignals === true) this.#handleSignals();
   }
 
   get stats(): Readonly<WorkerStats> {
-    return this.#core.stats;
+    return this.#sides.length === 1 ? this.#sides[0]!.stats : sumOfStats(this.#sides);
   }
-  /** Task bodies running now. */
+  /** Task bodies running now, and Mognet tasks that wait for their children. */
   get active(): number {
-    return this.#core.active;
+    return this.#sides.reduce((sum, side) => sum + side.active, 0);
   }
   /** Messages held for their ETA. */
   get scheduled(): number {
-    return this.#core.scheduled;
+    return this.#sides.reduce((sum, side) => sum + side.scheduled, 0);
   }
   get taskNames(): readonly string[] {
-    return this.#core.taskNames;
+    return [...new Set(this.#sides.flatMap((side) => side.taskNames))];
   }
   get queueNames(): readonly string[] {
-    return this.#core.queues.map((queue) => queue.name);
+    return this.#sides.flatMap((side) => side.queueNames);
   }
-  get concurrency(): number {
-    return this.#core.concurrency;
+
+  /** Those that are consumed for this app. */
+  queuesOf(app: WorkerApp): readonly string[] {
+    return this.#sides.find((side) => side.app === app)?.queueNames ?? [];
   }
 
   /**
@@ -116,7 +109,7 @@ export class Worker {
     }
     this.#starting ??= this.#start(signal).catch((error: unknown) => {
       // Often nobody holds the worker, and an open connection would keep the process alive.
-      this.stop("cold").catch((stopError: unknown) => this.app.log.error({ err: stopError }, "shutdown failed"));
+      this.#stopQuietly("cold");
       throw error;
     });
     return this.#starting;
@@ -126,15 +119,18 @@ export class Worker {
     if (signal !== undefined && !(signal instanceof AbortSignal))
       throw mismatch("worker.start(): the signal", "an AbortSignal", signal);
     const { signal: giveUp } = this.#giveUp;
-    this.app.running.add(this);
-    await this.#core.start(signal === undefined ? giveUp : AbortSignal.any([signal, giveUp]));
-    this.app.log.info({ hostname: this.hostname, queues: this.queueNames, concurrency: this.concurrency }, "ready");
+    const end = signal === undefined ? giveUp : AbortSignal.any([signal, giveUp]);
+    for (const app of this.apps) app.running.add(this);
+    await Promise.all(this.#sides.map((side) => side.start(end)));
+    const { hostname, queueNames, concurrency } = this;
+    this.#log.info({ hostname, queues: queueNames, ...(Number.isFinite(concurrency) ? { concurrency } : {}) }, "ready");
     return this;
   }
 
   /**
-   * Warm: takes nothing more, lets running tasks end, gives the rest back. Cold: running late-acked tasks go back to their
-   * queue, others are reported as cancelled. A second call can only make it colder. The app stays open.
+   * Warm: takes nothing more, lets running tasks end, gives the rest back; Mognet's tasks have `lovage.shutdown_grace` seconds to end
+   * and go back to their queue then. Cold: running late-acked tasks go back to their queue, others are reported as cancelled. A
+   * second call can only make it colder. The app stays open.
    */
   stop(mode: StopMode = "warm"): Promise<void> {
     try {
@@ -142,7 +138,7 @@ export class Worker {
     } catch (error) {
       return Promise.reject(error);
     }
-    const stopped = this.#core.stop(mode);
+    const stopped = Promise.all(this.#sides.map((side) => side.stop(mode)));
     this.#stopping ??= this.#end(stopped);
     return this.#stopping;
   }
@@ -151,20 +147,46 @@ export class Worker {
     return this.stop();
   }
 
+  #makeSides({ queues, concurrency = undefined, name }: WorkerOptions): readonly Served[] {
+    const shared: ServedOptions = {
+      concurrency: concurrency ?? null,
+      slots: new Slots(this.concurrency),
+      ...(name === undefined ? {} : { name }),
+      onGiveUp: (error) => this.#abandon(error),
+      onEnough: () => this.#stopQuietly("warm"),
+    };
+    const owners = queues === undefined ? null : ownersOf(queues, this.apps);
+    const served = this.apps.filter((app) => owners === null || queues?.length === 0 || owners.has(app));
+    for (const app of this.apps) {
+      if (!served.includes(app))
+        this.#log.info({ app: app.name }, "none of the queues is this app's: it is not served");
+    }
+    return served.map((app) => {
+      const own = owners === null ? {} : { queues: owners.get(app) ?? [] };
+      return app instanceof Celery
+        ? new CelerySide(app, { ...shared, ...own })
+        : new MognetSide(app, { ...shared, ...own });
+    });
+  }
+
   #abandon(error: Error): void {
     if (this.#giveUp.signal.aborted) return;
     this.#giveUp.abort(error);
     this.#fail(error);
-    this.stop("cold").catch((stopError: unknown) => this.app.log.error({ err: stopError }, "shutdown failed"));
+    this.#stopQuietly("cold");
   }
 
-  async #end(stopped: Promise<void>): Promise<void> {
+  #stopQuietly(mode: StopMode): void {
+    this.stop(mode).catch((error: unknown) => this.#log.error({ err: error }, "shutdown failed"));
+  }
+
+  async #end(stopped: Promise<unknown>): Promise<void> {
     try {
       await stopped;
     } finally {
-      this.app.running.delete(this);
+      for (const app of this.apps) app.running.delete(this);
       this.#removeSignals();
-      await this.#transport.close();
+      await Promise.all(this.#sides.map((side) => side.close()));
       this.#finish();
     }
   }
@@ -187,32 +209,35 @@ export class Worker {
   }
 
   #onSignal(signal: NodeJS.Signals, mode: StopMode): void {
-    this.app.log.warn({ signal, active: this.active }, `${mode} shutdown`);
-    this.stop(mode).catch((error: unknown) => this.app.log.error({ err: error }, "shutdown failed"));
+    this.#log.warn({ signal, active: this.active }, `${mode} shutdown`);
+    this.#stopQuietly(mode);
   }
 }
 
-/** What the worker sends goes through the app's client, with the parentage that the worker gives it. */
-function outboxOf(app: Celery): Outbox {
-  const known = (name: string): AnyTask | null => app.tasks.get(name) ?? null;
-  return {
-    applyAsync: (name, args, kwargs, options) => {
-      const task = known(name);
-      const request: SendRequest = { name, args, kwargs, options, task, fromWire: true, parent: null };
-      return app.client.send(request);
-    },
-    sendTask: (name, args, kwargs, options) => {
-      const task = known(name);
-      return app.client.send({ name, args, kwargs, options, task, parent: null });
-    },
-    send: async (task, args, options) => {
-      const { name } = definition(task, "ctx.send(): the first argument");
-      const registered = known(name);
-      if (registered === null) throw new ImproperlyConfigured(`task ${name} is not registered with app ${app.name}`);
-      const call = await callArguments(registered, args, app.settings.lovage_validate_params);
-      return app.client.send({ name, ...call, options, task: registered, parent: null });
-    },
-    apply: (signature, given) => app.client.apply(signature, given),
-    checkOptions: (at, options) => void checkOptions(options, { task: at }),
-  };
+/** What a Celery app says counts for all; Mognet's prefetch is its concurrency, and needs no slots beside it. */
+function concurrencyOf(apps: readonly WorkerApp[], given: number | undefined): number {
+  if (given !== undefined && given !== null) return given;
+  const celery = apps.filter((app) => app instanceof Celery);
+  return celery.length === 0 ? Number.POSITIVE_INFINITY : Math.max(...celery.map(celeryConcurrency));
+}
+
+/** Which queues are whose, where there are several apps: of all that know the name; else of the Celery app, which may make any. */
+function ownersOf(queues: readonly string[], apps: readonly WorkerApp[]): ReadonlyMap<WorkerApp, string[]> {
+  const owners = new Map<WorkerApp, string[]>();
+  const byDefault = apps.find((app) => app instanceof Celery) ?? apps[0]!;
+  for (const queue of queues) {
+    const knowing = apps.filter((app) => knows(app, queue));
+    for (const app of knowing.length > 0 ? knowing : [byDefault]) {
+      const own = owners.get(app);
+      if (own === undefined) owners.set(app, [queue]);
+      else own.push(queue);
+    }
+  }
+  return owners;
+}
+
+function knows(app: WorkerApp, queue: string): boolean {
+  return app instanceof Celery
+    ? app.queues.configured.some(({ name }) => name === queue)
+    : app.queues.routed.includes(queue);
 }

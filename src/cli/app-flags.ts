@@ -1,8 +1,9 @@
 /** The flags that every command shares: which app, which broker, where results are. */
+import type { WorkerApp } from "../app/worker.ts";
 import { Celery } from "../app.ts";
 import { consoleLog, LOG_LEVELS, type LogLevel } from "../runtime/console-log.ts";
 import { type Flags, type Given, UsageError } from "./command.ts";
-import { loadApp } from "./load-app.ts";
+import { loadApp, loadWorkerApps } from "./load-app.ts";
 
 export const APP_FLAGS: Flags = {
   app: {
@@ -91,6 +92,13 @@ function levelOf(given: Given, fallback: LogLevel): LogLevel {
   const level = LEVELS[name.toLowerCase()];
   if (level === undefined) throw new UsageError(`--loglevel is one of ${Object.keys(LEVELS).join(", ")}, not ${name}`);
   return level;
+}
+
+/** What a worker serves: the Celery app, the Mognet app, or both, of the module that `-A` (or `LOVAGE_APP`) names. */
+export async function openWorkerApps(given: Given): Promise<readonly WorkerApp[]> {
+  const spec = given.text("app") ?? (process.env.LOVAGE_APP || undefined);
+  if (spec === undefined) throw new UsageError("which app? Name its module with -A, as in: -A ./app.js");
+  return loadWorkerApps(spec);
 }
 
 /** The app of `-A` (or `LOVAGE_APP`), else one of settings alone. */

@@ -8,13 +8,14 @@ import { celeryOnlyCommand } from "./celery-only.ts";
 import { type Command, EXIT, helpOf, readFlags, UsageError } from "./command.ts";
 import { doctor } from "./doctor.ts";
 import { list } from "./list.ts";
+import { mognet } from "./mognet.ts";
 import { complain, print } from "./output.ts";
 import { purge } from "./purge.ts";
 import { result } from "./result.ts";
 import { version } from "./version.ts";
 import { worker } from "./worker.ts";
 
-export const COMMANDS: readonly Command[] = [worker, call, result, purge, list, doctor];
+export const COMMANDS: readonly Command[] = [worker, call, result, purge, list, mognet, doctor];
 
 /** Flags that Celery takes before the command, and whether they take a value; they are moved behind it. */
 const BEFORE = new Map([

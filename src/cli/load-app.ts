@@ -1,51 +1,119 @@
-/** Finds the app that `-A` names: a module, and in it the export that is a Celery app. */
+/** Finds the app that `-A` names: a module, and in it the export that is a Celery app or a Mognet app. */
 import { statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
+import { Mognet } from "../app/mognet.ts";
 import { Celery } from "../app.ts";
 
 const ENDINGS = [".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"];
+
+/** One of the two kinds of apps: its class, what it is called, and the exports it is looked for under first. */
+interface AppKind<App> {
+  readonly is: (value: unknown) => value is App;
+  readonly what: string;
+  readonly className: string;
+  readonly names: readonly string[];
+}
+
+const CELERY: AppKind<Celery> = {
+  is: (value) => value instanceof Celery,
+  what: "Celery app",
+  className: "Celery",
+  names: ["default", "app", "celery"],
+};
+
+const MOGNET: AppKind<Mognet> = {
+  is: (value) => value instanceof Mognet,
+  what: "Mognet app",
+  className: "Mognet",
+  names: ["default", "app", "mognet"],
+};
 
 /**
  * `./app.js`, `app` (the ending may be left out), a folder with an `index`, `a-package/app`; behind a colon the name of one of
  * several exports. TypeScript is loaded where Node reads it (22.18), or where the project has `tsx`.
  */
-export async function loadApp(spec: string): Promise<Celery> {
-  const [, path = spec, exportName] = /^(.*?)(?::([A-Za-z_$][\w$]*))?$/.exec(spec) ?? [];
-  const exports = unwrapped(await load(locate(path)));
+export function loadApp(spec: string): Promise<Celery> {
+  return loadOne(spec, CELERY);
+}
+
+/** The same for a Mognet app. */
+export function loadMognetApp(spec: string): Promise<Mognet> {
+  return loadOne(spec, MOGNET);
+}
+
+/** What one worker is to serve: the Celery app of a module, its Mognet app, or both. */
+export async function loadWorkerApps(spec: string): Promise<readonly (Celery | Mognet)[]> {
+  const { path, exportName, exports } = await exportsOf(spec);
   if (exportName !== undefined) {
     const found = exports[exportName];
-    if (found instanceof Celery) return found;
-    throw notAnApp(found) ?? new ImproperlyConfigured(`${path} has no export ${exportName} that is a Celery app`);
+    if (found instanceof Mognet) return [found];
+    return [pick(exports, path, exportName, CELERY)];
   }
-  for (const name of ["default", "app", "celery"]) {
+  const mognet = Object.values(exports).some((value) => value instanceof Mognet)
+    ? [pick(exports, path, undefined, MOGNET)]
+    : [];
+  const celery = Object.values(exports).some((value) => value instanceof Celery) || mognet.length === 0;
+  return celery ? [pick(exports, path, undefined, CELERY), ...mognet] : mognet;
+}
+
+async function loadOne<App>(spec: string, kind: AppKind<App>): Promise<App> {
+  const { path, exportName, exports } = await exportsOf(spec);
+  return pick(exports, path, exportName, kind);
+}
+
+async function exportsOf(spec: string) {
+  const [, path = spec, exportName] = /^(.*?)(?::([A-Za-z_$][\w$]*))?$/.exec(spec) ?? [];
+  return { path, exportName, exports: unwrapped(await load(locate(path))) };
+}
+
+function pick<App>(
+  exports: Record<string, unknown>,
+  path: string,
+  exportName: string | undefined,
+  kind: AppKind<App>,
+): App {
+  const { is, what, names } = kind;
+  if (exportName !== undefined) {
+    const found = exports[exportName];
+    if (is(found)) return found;
+    throw notAnApp(found, kind) ?? new ImproperlyConfigured(`${path} has no export ${exportName} that is a ${what}`);
+  }
+  for (const name of names) {
     const found = exports[name];
-    if (found instanceof Celery) return found;
+    if (is(found)) return found;
   }
   const values = Object.values(exports);
-  const apps = values.filter((value) => value instanceof Celery);
+  const apps = values.filter(is);
   if (apps.length === 1) return apps[0]!;
-  if (apps.length > 1) throw new ImproperlyConfigured(`${path} exports several Celery apps; name one: ${path}:name`);
+  if (apps.length > 1) throw new ImproperlyConfigured(`${path} exports several ${what}s; name one: ${path}:name`);
   for (const value of values) {
-    const strange = notAnApp(value);
+    const strange = notAnApp(value, kind);
     if (strange !== null) throw strange;
   }
-  throw new ImproperlyConfigured(`${path} exports no Celery app; export one as default or as "app"`);
+  throw new ImproperlyConfigured(`${path} exports no ${what}; export one as default or as "app"${otherKind(values)}`);
+}
+
+/** Whoever names the app of the other protocol is told which command is for it. */
+function otherKind(values: readonly unknown[]): string {
+  if (values.some((value) => value instanceof Mognet))
+    return "; the Mognet app there is for: lovage mognet, lovage worker";
+  return "";
 }
 
 /** `module.exports = { app }` of a CommonJS module arrives as its default export. */
 function unwrapped(module: Record<string, unknown>): Record<string, unknown> {
   const whole = module.default;
-  if (typeof whole !== "object" || whole === null || whole instanceof Celery) return module;
+  if (typeof whole !== "object" || whole === null || whole instanceof Celery || whole instanceof Mognet) return module;
   return { ...whole, ...module };
 }
 
 /** An app of another installation of Lovage: its classes are not ours. */
-function notAnApp(value: unknown): ImproperlyConfigured | null {
-  if (typeof value !== "object" || value === null || value instanceof Celery) return null;
-  if (value.constructor.name !== "Celery" || !("consumerTransport" in value)) return null;
+function notAnApp<App>(value: unknown, { is, className }: AppKind<App>): ImproperlyConfigured | null {
+  if (typeof value !== "object" || value === null || is(value)) return null;
+  if (value.constructor?.name !== className || !("consumerTransport" in value)) return null;
   return new ImproperlyConfigured(
     "the app was made with another installation of lovage than this command; run the project's own, as in: npx lovage …",
   );

@@ -5,7 +5,7 @@ import { stopSignals } from "./stop-signals.ts";
 
 const args = process.argv.slice(2);
 guardOutput();
-if (args.includes("worker")) stopSignals.listen();
+if (args.includes("worker") || (args.includes("mognet") && args.includes("run"))) stopSignals.listen();
 // Node's own exit code for a top-level await that nothing can settle any more.
 process.once("exit", () => {
   if (process.exitCode !== 13) return;

@@ -1,15 +1,14 @@
 /** `lovage worker`: runs the tasks of an app until it is told to stop. */
-import { Worker } from "../app/worker.ts";
-import type { Celery } from "../app.ts";
-import { maskUrl } from "../runtime/credentials.ts";
-import { pickBackend, pickBroker } from "../settings/urls.ts";
-import { currentTask } from "../tasks/context.ts";
-import { APP_FLAGS, applyAppFlags, openApp } from "./app-flags.ts";
+import type { Mognet } from "../app/mognet.ts";
+import { Worker, type WorkerApp } from "../app/worker.ts";
+import { Celery } from "../app.ts";
+import { APP_FLAGS, applyAppFlags, openWorkerApps } from "./app-flags.ts";
 import { withBroker } from "./broker.ts";
 import { type Command, EXIT, type Given, UsageError } from "./command.ts";
-import { bearBrokenOutput, complain } from "./output.ts";
+import { bearBrokenOutput } from "./output.ts";
 import { type StopSignals, stopSignals } from "./stop-signals.ts";
-import { version } from "./version.ts";
+import { catchStrays } from "./strays.ts";
+import { introduceWorker } from "./worker-banner.ts";
 
 export const worker: Command = {
   name: "worker",
@@ -19,6 +18,7 @@ export const worker: Command = {
     "Runs the tasks that the app defines with a handler, from the app's queues or those of -Q. While the broker is away it keeps",
     "trying. SIGTERM or ^C stops it warm: it takes nothing more and lets running tasks end. A second one, or SIGQUIT, stops it",
     "cold: running tasks are cancelled, those with late acks go back to their queue. One more ends the process at once.",
+    "A module that exports a Mognet app too, or only one, is served as well: one worker with one concurrency for both.",
     "Exit codes are Celery's: 0, or 1 after ^C and when the worker could not start.",
     "On a terminal the log is readable, otherwise it is one JSON object a line; it goes to standard error.",
   ].join("\n"),
@@ -73,18 +73,25 @@ export const worker: Command = {
       WORKER_PREFETCH_MULTIPLIER: given.text("prefetch-multiplier"),
       TASK_TIME_LIMIT: given.text("time-limit"),
       TASK_SOFT_TIME_LIMIT: given.text("soft-time-limit"),
+      MOGNET_BROKER_AMQP_URL: forMognet(given.text("broker"), /^amqps?:/i),
+      MOGNET_RESULT_BACKEND_REDIS_URL: forMognet(given.text("result-backend"), /^(?:rediss?|sentinel):/i),
     });
     bearBrokenOutput();
     const signals = stopSignals.listen();
-    const app = await openApp(given, level, true);
+    const apps = await openWorkerApps(given);
     try {
-      return await serve(app, given, { signals, concurrency, level });
+      return await serve(apps, given, { signals, concurrency, level });
     } finally {
-      await app.close();
+      for (const app of apps) await app.close();
       signals.close();
     }
   },
 };
+
+/** A flag counts for every app of the module that can do with its value. */
+function forMognet(url: string | undefined, scheme: RegExp): string | undefined {
+  return url !== undefined && scheme.test(url) ? url : undefined;
+}
 
 interface Serving {
   signals: StopSignals;
@@ -92,26 +99,33 @@ interface Serving {
   level: string;
 }
 
-async function serve(app: Celery, given: Given, { signals, concurrency, level }: Serving): Promise<number> {
-  const queues = selectedQueues(app, given);
+async function serve(
+  apps: readonly WorkerApp[],
+  given: Given,
+  { signals, concurrency, level }: Serving,
+): Promise<number> {
+  const log = apps[0]!.log;
+  const celery = apps.find((app) => app instanceof Celery);
+  if (celery === undefined) onlyForCelery(given);
+  const queues = selectedQueues(apps, given);
   const name = given.text("hostname");
-  const running = new Worker(app, {
-    queues,
+  const running = new Worker(apps, {
+    ...(queues === undefined ? {} : { queues }),
     ...(concurrency === undefined ? {} : { concurrency }),
     ...(name === undefined ? {} : { name }),
   });
-  introduce(app, running, level, given.on("quiet"));
+  introduceWorker(apps, running, level, given.on("quiet"));
   let failed = false;
-  const strays = catchStrays(app, () => {
+  const strays = catchStrays(log, () => {
     failed = true;
-    running.stop("warm").catch((error: unknown) => app.log.error({ err: error }, "shutdown failed"));
+    running.stop("warm").catch((error: unknown) => log.error({ err: error }, "shutdown failed"));
   });
   try {
-    if (given.on("purge") || given.on("discard")) await purgeAll(app, queues);
+    if (given.on("purge") || given.on("discard")) await purgeAll(apps, running);
     signals.attach({
       stop(mode, signal) {
-        app.log.warn({ signal, active: running.active }, `${mode} shutdown`);
-        running.stop(mode).catch((error: unknown) => app.log.error({ err: error }, "shutdown failed"));
+        log.warn({ signal, active: running.active }, `${mode} shutdown`);
+        running.stop(mode).catch((error: unknown) => log.error({ err: error }, "shutdown failed"));
       },
     });
     await Promise.race([running.start(), running.finished]).catch((error: unknown) => {
@@ -123,7 +137,7 @@ async function serve(app: Celery, given: Given, { signals, concurrency, level }:
     await running.stop("cold");
     strays.close();
   }
-  app.log.info({ ...running.stats }, "stopped");
+  log.info({ ...running.stats }, "stopped");
   return failed ? EXIT.failed : signals.exitCode;
 }
 
@@ -136,16 +150,39 @@ function concurrencyOf(given: Given): number | undefined {
   return number;
 }
 
-function selectedQueues(app: Celery, given: Given): string[] {
+/** Flags that a Mognet app has no meaning for. */
+function onlyForCelery(given: Given): void {
+  for (const flag of ["prefetch-multiplier", "time-limit", "soft-time-limit", "pool"]) {
+    if (given.text(flag) !== undefined)
+      throw new UsageError(`--${flag} is for Celery apps, and the module exports none`);
+  }
+}
+
+/** Undefined: what each app consumes by itself. */
+function selectedQueues(apps: readonly WorkerApp[], given: Given): string[] | undefined {
   const excluded = new Set(given.list("exclude-queues"));
   const named = given.list("queues");
-  const all = named.length > 0 ? named : app.queues.configured.map((queue) => queue.name);
+  if (named.length === 0 && excluded.size === 0) return undefined;
+  const all = named.length > 0 ? named : apps.flatMap((app) => queuesOf(app));
   const queues = [...new Set(all)].filter((name) => !excluded.has(name));
   if (queues.length === 0) throw new UsageError("no queue is left to consume");
   return queues;
 }
 
-async function purgeAll(app: Celery, queues: readonly string[]): Promise<void> {
+function queuesOf(app: WorkerApp): readonly string[] {
+  return app instanceof Celery ? app.queues.configured.map((queue) => queue.name) : app.queues.consumed;
+}
+
+async function purgeAll(apps: readonly WorkerApp[], running: Worker): Promise<void> {
+  for (const app of apps) {
+    const queues = running.queuesOf(app);
+    if (queues.length === 0) continue;
+    if (app instanceof Celery) await purgeCelery(app, queues);
+    else await purgeMognet(app, queues);
+  }
+}
+
+async function purgeCelery(app: Celery, queues: readonly string[]): Promise<void> {
   const selected = app.selectQueues(queues);
   // Like the worker itself it waits for its broker.
   await withBroker(app, 2 ** 31 - 1, async (transport) => {
@@ -154,94 +191,11 @@ async function purgeAll(app: Celery, queues: readonly string[]): Promise<void> {
   });
 }
 
-/**
- * A promise that a task forgot and that failed is its own affair: it is logged, with the task it belongs to. An error thrown
- * out of a callback leaves no one knows what behind: what runs may end, then the worker does, with 1, to be started anew.
- */
-function catchStrays(app: Celery, onThrown: () => void): { close(): void } {
-  const about = () => {
-    const task = currentTask();
-    return task === undefined ? {} : { task: task.name, id: task.id };
-  };
-  const rejected = (reason: unknown) =>
-    app.log.error(
-      { ...about(), err: reason instanceof Error ? reason : { message: String(reason) } },
-      "a promise was rejected and nobody waited for it",
-    );
-  const thrown = (error: Error) => {
-    app.log.fatal({ ...about(), err: error }, "an error was thrown where nobody catches it: the worker stops");
-    onThrown();
-  };
-  process.on("unhandledRejection", rejected).on("uncaughtException", thrown);
-  return {
-    close() {
-      process.off("unhandledRejection", rejected).off("uncaughtException", thrown);
-    },
-  };
-}
-
-/** A banner for a person; where the log is JSON lines, one more of them. */
-function introduce(app: Celery, running: Worker, level: string, quiet: boolean): void {
-  const broker = pickBroker(app.settings, { purpose: "read" });
-  const backend = pickBackend(app.settings);
-  const urls = (list: readonly string[]) => list.map(maskUrl).join(" ; ");
-  const about = {
-    version: version(),
-    node: process.versions.node,
-    pid: process.pid,
-    app: app.name,
-    hostname: running.hostname,
-    broker: broker.embedded ? "files under .lovage/ (no broker_url is set)" : urls(broker.urls),
-    results: backend.embedded ? "files under .lovage/" : backend.urls.length === 0 ? "disabled" : urls(backend.urls),
-    concurrency: running.concurrency,
-    pool: app.settings.worker_pool,
-    queues: running.queueNames,
-    tasks: [...running.taskNames].sort(),
-  };
-  if (process.stderr.isTTY !== true) app.log.info(about, "starting");
-  else if (!quiet) complain(banner(about, level));
-  if (about.tasks.length === 0) {
-    app.log.warn({}, "the app has no task with a handler: whatever comes will be unknown");
+async function purgeMognet(app: Mognet, queues: readonly string[]): Promise<void> {
+  await app.connect();
+  const { transport } = app.client;
+  await transport.declare(queues.map((queue) => app.queues.task(queue)));
+  for (const queue of queues) {
+    app.log.info({ queue, messages: await transport.purge(app.names.taskQueue(queue)) }, "purged");
   }
-}
-
-interface About {
-  version: string;
-  node: string;
-  pid: number;
-  app: string;
-  hostname: string;
-  broker: string;
-  results: string;
-  concurrency: number;
-  pool: string;
-  queues: readonly string[];
-  tasks: readonly string[];
-}
-
-/** Tasks that a banner names; an app may have hundreds. */
-const SHOWN_TASKS = 40;
-
-export function banner(about: About, level: string): string {
-  const rows = [
-    ["app", about.app],
-    ["broker", about.broker],
-    ["results", about.results],
-    ["concurrency", `${about.concurrency} (${about.pool})`],
-    ["queues", about.queues.join(", ")],
-    ["log level", level],
-  ];
-  const more = about.tasks.length - SHOWN_TASKS;
-  return [
-    "",
-    ` ${about.hostname}   lovage ${about.version}, node ${about.node}, pid ${about.pid}`,
-    "",
-    ...rows.map(([key = "", value]) => ` ${key.padEnd(12)} ${value}`),
-    "",
-    " tasks",
-    ...about.tasks.slice(0, SHOWN_TASKS).map((name) => `   ${name}`),
-    ...(more > 0 ? [`   and ${more} more (lovage list tasks)`] : []),
-    "",
-    "",
-  ].join("\n");
 }

@@ -25,9 +25,19 @@ export interface BrokerState {
   lastError: Error | null;
 }
 
+/** What decides how long a publish is tried. */
+export type PublisherSettings = Pick<
+  Settings,
+  | "broker_connection_timeout"
+  | "lovage_declare"
+  | "task_compression"
+  | "task_publish_retry"
+  | "task_publish_retry_policy"
+>;
+
 export interface PublisherParts {
   readonly transport: Transport;
-  readonly settings: Settings;
+  readonly settings: PublisherSettings;
   readonly log: Log;
   readonly broker?: BrokerState;
 }
@@ -36,6 +46,8 @@ export interface PublishTarget {
   readonly address: Address;
   /** Made to exist before the first message. Null: nothing is declared. */
   readonly queue: Queue | null;
+  /** A message that was unroutable is sent once more behind a fresh declaration. @default with the empty exchange */
+  readonly remake?: boolean;
 }
 
 export interface PublishHow {
@@ -53,7 +65,7 @@ const WATCH_MS = 250;
 
 export class Publisher {
   readonly #transport: Transport;
-  readonly #settings: Settings;
+  readonly #settings: PublisherSettings;
   readonly #log: Log;
   /** Declared, or being declared, by queue name. */
   readonly #declared = new Map<string, true | Promise<void>>();
@@ -168,8 +180,8 @@ export class Publisher {
   }
 
   /** The queue that is made again when no queue takes a message. */
-  #queueToMend({ queue, address }: PublishTarget): Queue | null {
-    return address.exchange === "" && this.#settings.lovage_declare === "create" ? queue : null;
+  #queueToMend({ queue, address, remake }: PublishTarget): Queue | null {
+    return (remake ?? address.exchange === "") && this.#settings.lovage_declare === "create" ? queue : null;
   }
 
   /** The queue was deleted since it was declared (it expired, or someone removed it): make it again, once. */

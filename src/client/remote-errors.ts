@@ -30,7 +30,8 @@ export type MappedErrorClass = (new (
   readonly python: string | { readonly module: string; readonly type: string };
 };
 
-type Make = (exception: RemoteException, remote: RemoteTaskError) => Error | null;
+export type MakeError = (exception: RemoteException, remote: RemoteTaskError) => Error | null;
+type Make = MakeError;
 
 const textOf = (exception: RemoteException) => exception.args.map(String).join(", ");
 
@@ -70,8 +71,13 @@ export class ErrorRegistry {
     if (meta.status === REVOKED) {
       return new TaskRevokedError(taskId, textOf(exception) || "revoked", { cause: remote });
     }
+    return this.errorFor(exception, remote, CELERY_OWN);
+  }
+
+  /** The error for one exception: of a registered class, of `own` by `module.Type`, else `remote` itself. */
+  errorFor(exception: RemoteException, remote: RemoteTaskError, own: ReadonlyMap<string, MakeError>): Error {
     const key = `${exception.module ?? "builtins"}.${exception.type}`;
-    const made = (this.#classes.get(key) ?? CELERY_OWN.get(key))?.(exception, remote) ?? remote;
+    const made = (this.#classes.get(key) ?? own.get(key))?.(exception, remote) ?? remote;
     if (made !== remote && made.cause === undefined) {
       Object.defineProperty(made, "cause", { value: remote, configurable: true, writable: true });
     }

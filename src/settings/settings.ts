@@ -96,7 +96,7 @@ class Reading {
       if (content === undefined || content === "") continue;
       if (variable.startsWith("CELERY_")) this.#celeryVariable(variable, content);
       if (!variable.startsWith("LOVAGE_") || others.has(variable)) continue;
-      if (/^LOVAGE_(TEST|BENCH)_/.test(variable)) continue;
+      if (/^LOVAGE_(TEST|BENCH|MOGNET)_/.test(variable)) continue;
       const name = BY_ENV_NAME.get(variable);
       if (name === undefined) this.#unknownVariable(variable);
       else late.push([name, variable, content]);

@@ -45,7 +45,7 @@ function printable(value: unknown): string {
 
 /** The task was revoked, or found past its `expires`, before or while it ran. `reason` is `revoked`, `expired` or `terminated`. */
 export class TaskRevokedError extends TaskError {
-  static readonly python = "celery.exceptions.TaskRevokedError";
+  static readonly python: string = "celery.exceptions.TaskRevokedError";
   static readonly pythonArgs = (error: TaskRevokedError): unknown[] => [error.reason];
   readonly taskId: string;
   readonly reason: string;

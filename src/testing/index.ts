@@ -19,6 +19,23 @@ export {
   type RawPublish,
 } from "./python-celery.ts";
 export { PythonClient, type PythonClientOptions, startPythonClient } from "./python-client.ts";
+export {
+  PythonMognetClient,
+  type PythonMognetFields,
+  type PythonMognetOutcome,
+  type PythonMognetRequest,
+  type PythonMognetResult,
+  type PythonMognetStatus,
+  type PythonMognetTree,
+  type PythonMognetValue,
+  startPythonMognetClient,
+} from "./python-mognet-client.ts";
+export {
+  type PythonMognetOptions,
+  type PythonMognetWorker,
+  type PythonMognetWorkerOptions,
+  startPythonMognetWorker,
+} from "./python-mognet-worker.ts";
 export { type PythonWorker, type PythonWorkerOptions, startPythonWorker } from "./python-worker.ts";
 export { type QueueCounts, type RabbitmqApi, rabbitmqApi, type TempVhost, tempVhost } from "./rabbitmq-api.ts";
 export { type RabbitmqServer, type RabbitmqServerOptions, startRabbitmq } from "./rabbitmq-server.ts";

@@ -146,6 +146,30 @@ describe.runIf(haveRabbit())("RabbitMQ", () => {
       );
     });
 
+    test("a growing consumer takes more of a quorum queue, and less again, as its prefetch says", async () => {
+      const transport = await open((await vhost()).url);
+      const queue = await declared(transport, { arguments: { "x-queue-type": "quorum" } });
+      const inbox = new Inbox();
+      const consumer = await transport.consume([queue.name], { prefetch: 1, growing: true }, inbox.take);
+      expect(consumer.canChangePrefetch).toBe(true);
+      for (let i = 0; i < 8; i++) await transport.publish(text(`${i}`), toQueue(queue));
+      expect((await inbox.waitFor(1)).map(bodyText)).toEqual(["0"]);
+      consumer.setPrefetch(2);
+      await inbox.waitFor(2);
+      consumer.setPrefetch(4);
+      await inbox.waitFor(4);
+      consumer.setPrefetch(1);
+      for (const delivery of inbox.got.slice(0, 3)) delivery.ack();
+      await roundTrip(transport);
+      expect(inbox.got).toHaveLength(4);
+      consumer.setPrefetch(70);
+      await inbox.waitFor(8);
+      for (const delivery of inbox.got.slice(3)) delivery.ack();
+      await transport.flush();
+      await consumer.cancel();
+      expect(await transport.inspectQueue(queue.name)).toMatchObject({ messages: 0, consumers: 0 });
+    });
+
     test("a queue that was deleted is declared again after a message to it came back", async () => {
       const { url } = await vhost();
       const [a, b] = [await open(url), await open(url)];

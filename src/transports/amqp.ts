@@ -4,7 +4,7 @@
  */
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import type { Address, Message } from "../../protocol/message.ts";
-import type { Queue } from "../../protocol/routing.ts";
+import type { Exchange, Queue } from "../../protocol/routing.ts";
 import { type BackoffOptions, pause } from "../runtime/backoff.ts";
 import { type Log, silentLog } from "../runtime/log.ts";
 import { REPLY, replyCode } from "./amqp/broker-errors.ts";
@@ -126,7 +126,8 @@ class AmqpTransport implements Transport, LinkUser, ConsumerHost {
     return this.#link.connect(signal);
   }
 
-  async declare(queues: readonly Queue[]): Promise<void> {
+  async declare(queues: readonly Queue[], exchanges: readonly Exchange[] = []): Promise<void> {
+    if (exchanges.length > 0) await this.#ask(() => this.#topology.declareExchanges(exchanges));
     for (const queue of queues) await this.#ask(() => this.#topology.declare(queue));
   }
 

@@ -31,6 +31,16 @@ export class ChannelClosed extends TransportError {
   }
 }
 
+/** The broker closed the channel because a message stayed unsettled for longer than it allows (RabbitMQ's `consumer_timeout`). */
+export class DeliveryTimeout extends TransportError {
+  /** Milliseconds that the broker allows; null when it does not say. */
+  readonly timeoutMs: number | null;
+  constructor(message: string, timeoutMs: number | null, options?: LovageErrorOptions) {
+    super("DELIVERY_TIMEOUT", message, { retryable: true, ...options });
+    this.timeoutMs = timeoutMs;
+  }
+}
+
 /** A message was not taken by the broker: `UNROUTABLE`, `NACKED`, `MESSAGE_TOO_LARGE` or `PUBLISH`. */
 export class PublishError extends TransportError {
   readonly exchange: string;

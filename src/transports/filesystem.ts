@@ -18,7 +18,7 @@ import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { encodeEnvelope } from "../../protocol/kombu/envelope.ts";
 import { queueOfFileName } from "../../protocol/kombu/filesystem-names.ts";
 import type { Address, Message } from "../../protocol/message.ts";
-import type { ExchangeType, Queue } from "../../protocol/routing.ts";
+import type { Exchange, ExchangeType, Queue } from "../../protocol/routing.ts";
 import { backoffMs, pause } from "../runtime/backoff.ts";
 import { FolderWatch } from "../runtime/folder-watch.ts";
 import { newId } from "../runtime/ids.ts";
@@ -189,9 +189,9 @@ class FilesystemTransport implements Transport {
 
   // ------------------------------------------------------------------------------------------------------- declaration
 
-  async declare(queues: readonly Queue[]): Promise<void> {
+  async declare(queues: readonly Queue[], exchanges: readonly Exchange[] = []): Promise<void> {
     await this.#ready();
-    await this.#routes.declare(queues);
+    await this.#routes.declare(queues, exchanges);
     this.#rememberEnding();
     this.#tend(200); // another first binder may have wiped ours out in this instant
   }

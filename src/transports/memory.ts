@@ -3,7 +3,7 @@
  * clause of the contract, so that what is tested over it means something.
  */
 import type { Address, Message } from "../../protocol/message.ts";
-import type { Queue } from "../../protocol/routing.ts";
+import type { Exchange, Queue } from "../../protocol/routing.ts";
 import { type Log, silentLog } from "../runtime/log.ts";
 import { MessageStateError, PublishError, QueueNotFound, TransportClosed } from "./errors.ts";
 import { mandatoryByDefault } from "./mandatory.ts";
@@ -56,8 +56,9 @@ class MemoryTransport implements Transport {
     this.#waiting.clear();
   }
 
-  async declare(queues: readonly Queue[]): Promise<void> {
+  async declare(queues: readonly Queue[], exchanges: readonly Exchange[] = []): Promise<void> {
     await this.#ready();
+    for (const exchange of exchanges) this.#hub.declareExchange(exchange);
     for (const queue of queues) this.#hub.declare(queue, this);
   }
 

@@ -7,7 +7,7 @@
  */
 import { RedisKeys } from "../../protocol/kombu/redis-keys.ts";
 import type { Address, Message } from "../../protocol/message.ts";
-import type { Queue } from "../../protocol/routing.ts";
+import type { Exchange, Queue } from "../../protocol/routing.ts";
 import "../runtime/bytes.ts";
 import { silentLog } from "../runtime/log.ts";
 import { parseRedisUrl } from "../runtime/redis-connection.ts";
@@ -147,10 +147,10 @@ export class RedisTransport implements Transport {
     return this.#link.connect(signal);
   }
 
-  declare(queues: readonly Queue[]): Promise<void> {
+  declare(queues: readonly Queue[], exchanges: readonly Exchange[] = []): Promise<void> {
     return this.#link.closed || this.#closing !== null
       ? Promise.reject(new TransportClosed())
-      : this.#bindings.declare(queues);
+      : this.#bindings.declare(queues, exchanges);
   }
 
   /** At least once: a push whose answer was lost with the connection is sent again, and may then arrive twice. */

@@ -448,6 +448,26 @@ export function testTransport(spec: TransportSpec): void {
     );
 
     clause(
+      "an exchange declared without a queue is published to, and serves the queues that others bind to it later",
+      async () => {
+        const rig = await start();
+        const exchange: Exchange = { name: unique("control"), type: "fanout", durable: false };
+        await rig.transport.declare([], [exchange]);
+        await rig.transport.publish(text("nobody listens"), { exchange: exchange.name, routingKey: "" });
+        const other = await second(rig);
+        const queue = queueOf({ exchange, routingKey: "", durable: false, autoDelete: true });
+        await other.declare([queue]);
+        const inbox = await consuming(other, [queue.name]);
+        inbox.onEach = (d) => d.ack();
+        await rig.transport.declare([], [exchange]);
+        await rig.transport.publish(text("all"), { exchange: exchange.name, routingKey: "" });
+        expect((await inbox.waitFor(1)).map(bodyText)).toEqual(["all"]);
+        await inbox.consumer.cancel();
+      },
+      spec.can.fanout,
+    );
+
+    clause(
       "a topic exchange serves the queues whose pattern fits: * is one word, # any number",
       async () => {
         const { transport } = await start();

@@ -6,7 +6,8 @@
  * capped and jittered backoff over all its URLs, redeclaring and resuming every consumer, until `close` (twice is fine).
  */
 import type { Address, Message } from "../../protocol/message.ts";
-import type { Queue } from "../../protocol/routing.ts";
+import type { Exchange, Queue } from "../../protocol/routing.ts";
+import type { TransportError } from "./errors.ts";
 
 export interface TransportCapabilities {
   /** The broker says when it holds a message; `publish` resolves then. */
@@ -45,6 +46,16 @@ export interface ConsumeOptions {
   /** Messages count as settled when delivered. @default false */
   noAck?: boolean;
   exclusive?: boolean;
+  /**
+   * `setPrefetch` will go above `prefetch`, and must act: where the broker knows prefetch only per consumer, further consumers
+   * of the same queues take the difference. @default false
+   */
+  growing?: boolean;
+  /**
+   * The broker ended this consumer's channel although the connection stands: what it held is lost, and it resumes by itself.
+   * `DeliveryTimeout`: a message was left unsettled for longer than the broker allows.
+   */
+  onInterrupted?(error: TransportError): void;
 }
 
 export interface DeliveryInfo {
@@ -100,8 +111,11 @@ export interface Transport {
   readonly connected: boolean;
   /** Resolves when connected. Rejects only when `signal` aborts, on `close`, or when the broker refuses for good (credentials, vhost). */
   connect(signal?: AbortSignal): Promise<void>;
-  /** Makes queues, their exchanges and bindings exist. Idempotent; replayed after a reconnect. A clash is a `QueueClash`. */
-  declare(queues: readonly Queue[]): Promise<void>;
+  /**
+   * Makes queues, their exchanges and bindings exist, and exchanges that are only published to. Idempotent; replayed after a
+   * reconnect. A clash is a `QueueClash`.
+   */
+  declare(queues: readonly Queue[], exchanges?: readonly Exchange[]): Promise<void>;
   /**
    * Resolves once the broker holds the message (without confirms: once written and answered). While disconnected it waits
    * for the connection, at most until `signal` aborts. An unroutable message is a `PublishError` with code `UNROUTABLE`

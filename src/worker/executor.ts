@@ -138,7 +138,8 @@ function checkEntries(
   return checked.some((value) => value instanceof Promise) ? Promise.all(checked).then(assemble) : assemble(checked);
 }
 
-function checkResult(task: AnyTask, result: unknown, validate: boolean): unknown {
+/** The result against the `returns` schema; what does not satisfy it is a `TaskValidationError`. */
+export function checkResult(task: AnyTask, result: unknown, validate: boolean): unknown {
   const { returns } = task;
   if (returns === null || !validate) return result;
   if (isThenable(result)) {

@@ -18,9 +18,10 @@ import { RecentAttempts } from "./recent-attempts.ts";
 import { report, type WorkerStats } from "./report.ts";
 import type { Request } from "./request.ts";
 import { type ContextHost, RunningContext } from "./running-context.ts";
+import type { Slots, SlotUser } from "./slots.ts";
 
 export interface RunnerParts {
-  concurrency: number;
+  slots: Slots;
   /** Ended bodies that may wait for their acts. */
   finishingLimit: number;
   validate: boolean;
@@ -43,7 +44,7 @@ const CHANGED_BY: Partial<Record<EffectKind, RequestEvent>> = {
 /** The acts that settle the message; an ack, a reject or a requeue on a lost connection settles nothing. */
 const SETTLING: ReadonlySet<EffectKind> = new Set(["ack", "reject", "requeue"]);
 
-export class Runner {
+export class Runner implements SlotUser {
   readonly #parts: RunnerParts;
   readonly #log: Log;
   /** Waiting for a slot; `#head` is the next one. */
@@ -170,6 +171,10 @@ export class Runner {
     if (request.state === "running") await this.#parts.effects.storeState(request, state, meta);
   }
 
+  onSlotFree(): void {
+    this.#pump();
+  }
+
   #pump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
@@ -181,16 +186,18 @@ export class Runner {
   }
 
   #startReady(): void {
-    const { concurrency, finishingLimit } = this.#parts;
+    const { slots, finishingLimit } = this.#parts;
     while (
       this.#accepting &&
       this.#head < this.#ready.length &&
-      this.#active < concurrency &&
-      this.#finishing < finishingLimit
+      this.#finishing < finishingLimit &&
+      slots.tryTake(this)
     ) {
       const request = this.#ready[this.#head++]!;
-      if (request.delivery.lost) request.state = step(request.state, "lost", request.policy).state;
-      else this.#begin(request);
+      if (request.delivery.lost) {
+        slots.give();
+        request.state = step(request.state, "lost", request.policy).state;
+      } else this.#begin(request);
     }
     if (this.#head < this.#ready.length && this.#head <= 1024) return;
     this.#ready = this.#ready.slice(this.#head);
@@ -228,6 +235,8 @@ export class Runner {
     this.#active--;
     report(request, event, this.#parts.stats, this.#log);
     this.enter(request, event);
+    // What comes of the body is on its way before another one takes the event loop.
+    this.#parts.slots.give();
     this.#pump();
   }
 

@@ -28,6 +28,7 @@ import type { WorkerStats } from "./report.ts";
 import { planOf, Request, type RequestStore, type TaskPlan } from "./request.ts";
 import { type RecordOptions, resultRecord } from "./result-records.ts";
 import { Runner } from "./runner.ts";
+import { Slots } from "./slots.ts";
 import { UnknownTasks } from "./unknown-tasks.ts";
 import { Chords } from "./workflow/chords.ts";
 import { Errbacks } from "./workflow/errbacks.ts";
@@ -48,6 +49,8 @@ export interface WorkerParts {
   /** @default `celery@<host>` */
   nodename?: string;
   concurrency: number;
+  /** Shared with others that run tasks in this worker. @default slots of its own, as many as `concurrency` */
+  slots?: Slots;
 }
 
 export type StopMode = "warm" | "cold";
@@ -129,7 +132,7 @@ export class WorkerCore {
       exactly,
     });
     this.#runner = new Runner({
-      concurrency: parts.concurrency,
+      slots: parts.slots ?? new Slots(parts.concurrency),
       finishingLimit: Math.max(parts.concurrency, window === 0 ? 1000 : window),
       validate,
       effects: this.#effects,

@@ -1,5 +1,5 @@
 /** What the broker says when it refuses: a reply code and a reason, which amqplib puts into the text of an error. */
-import { ChannelClosed, ConnectionLost, ConnectionRefused, type TransportError } from "../errors.ts";
+import { ChannelClosed, ConnectionLost, ConnectionRefused, DeliveryTimeout, type TransportError } from "../errors.ts";
 
 export const REPLY = {
   accessRefused: 403,
@@ -28,6 +28,19 @@ export function channelError(error: unknown): TransportError {
   const code = replyCode(error);
   if (code === null) return new ConnectionLost(`the connection went away: ${replyText(error)}`, { cause: error });
   return new ChannelClosed(`the broker closed the channel: ${replyText(error)}`, { cause: error });
+}
+
+/**
+ * Why the channel of a consumer was closed under it. RabbitMQ: "delivery acknowledgement on channel 1 timed out. Timeout value
+ * used: 5000 ms. This timeout value can be configured, see consumers doc guide to learn more".
+ */
+export function interruption(error: Error): TransportError {
+  const text = replyText(error);
+  if (!/delivery acknowledgement on channel \d+ timed out/.test(text)) return channelError(error);
+  const timeout = /Timeout value used: (\d+) ms/.exec(text)?.[1];
+  const allowed = timeout === undefined ? "" : ` (${timeout} ms)`;
+  const why = `a message was held unsettled for longer than the broker's consumer_timeout${allowed}`;
+  return new DeliveryTimeout(why, timeout === undefined ? null : Number(timeout), { cause: error });
 }
 
 const CERTIFICATE = /^(?:CERT_|ERR_TLS_CERT|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_SSL|EPROTO)/;

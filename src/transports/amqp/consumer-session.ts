@@ -18,6 +18,10 @@ export class Session implements ChannelInput {
   readonly #queueOfTag = new Map<string, string>();
   readonly #tagOfQueue = new Map<string, string>();
   #backlog: AmqpDelivery[] = [];
+  /** What the first consumers of the queues may hold, and what further ones were started for; where prefetch is per consumer. */
+  #base = 0;
+  readonly #extras: { readonly by: number; readonly tags: Map<string, string> }[] = [];
+  #resizing: Promise<unknown> = Promise.resolve();
   #number = 0;
   ownQos: boolean;
   closed = false;
@@ -39,7 +43,8 @@ export class Session implements ChannelInput {
     });
     this.#number = channelNumber(this.channel);
     this.ledger = new Ledger(this.connection.outbox, this.#number, () => this.#onSettled());
-    await setQos(this.channel, this.#consumer.prefetch, !this.ownQos);
+    this.#base = this.#consumer.prefetch;
+    await setQos(this.channel, this.#base, !this.ownQos);
   }
 
   consumes(queue: string): boolean {
@@ -48,11 +53,40 @@ export class Session implements ChannelInput {
 
   async consume(queue: string): Promise<void> {
     if (this.consumes(queue)) return;
+    if (this.#extras.length > 0) await setQos(this.channel, this.#base, false);
+    await this.#startConsumer(queue, this.#tagOfQueue);
+  }
+
+  /** Where prefetch is per consumer: further consumers take the difference, and go again. One change after the other. */
+  resize(prefetch: number): Promise<void> {
+    const turn = this.#resizing.then(() => this.#resize(prefetch));
+    this.#resizing = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #resize(prefetch: number): Promise<void> {
+    let granted = this.#extras.reduce((sum, { by }) => sum + by, this.#base);
+    for (let last = this.#extras.at(-1); last && granted - last.by >= prefetch; last = this.#extras.at(-1)) {
+      this.#extras.pop();
+      granted -= last.by;
+      for (const tag of last.tags.values()) {
+        this.#queueOfTag.delete(tag);
+        if (!this.closed) await stopConsuming(this.channel, tag);
+      }
+    }
+    if (prefetch <= granted || this.closed || this.#consumer.cancelled) return;
+    const extra = { by: prefetch - granted, tags: new Map<string, string>() };
+    this.#extras.push(extra);
+    await setQos(this.channel, extra.by, false);
+    for (const queue of this.#tagOfQueue.keys()) await this.#startConsumer(queue, extra.tags);
+  }
+
+  async #startConsumer(queue: string, into: Map<string, string>): Promise<void> {
     const consumerTag = `lovage.${++tags}`;
     this.#queueOfTag.set(consumerTag, queue);
-    this.#tagOfQueue.set(queue, consumerTag);
+    into.set(queue, consumerTag);
     const onCancelled = () => {
-      this.#forgetTag(queue, consumerTag);
+      this.#forgetTag(queue, consumerTag, into);
       this.#consumer.queueGone(queue);
     };
     try {
@@ -63,7 +97,7 @@ export class Session implements ChannelInput {
         onCancelled,
       );
     } catch (error) {
-      this.#forgetTag(queue, consumerTag);
+      this.#forgetTag(queue, consumerTag, into);
       throw error;
     }
   }
@@ -71,13 +105,20 @@ export class Session implements ChannelInput {
   async stop(queue: string): Promise<void> {
     const tag = this.#tagOfQueue.get(queue);
     if (tag === undefined || this.closed) return;
-    this.#forgetTag(queue, tag);
+    this.#forgetTag(queue, tag, this.#tagOfQueue);
+    const all = [tag];
+    for (const { tags: extra } of this.#extras) {
+      const more = extra.get(queue);
+      if (more === undefined) continue;
+      this.#forgetTag(queue, more, extra);
+      all.push(more);
+    }
     const kept = this.#backlog.filter((delivery) => delivery.info.queue !== queue);
     const back = this.#backlog.filter((delivery) => delivery.info.queue === queue);
     this.#backlog = kept;
     for (const delivery of back) delivery.reject({ requeue: true });
     try {
-      await stopConsuming(this.channel, tag);
+      await Promise.all(all.map((one) => stopConsuming(this.channel, one)));
     } catch (error) {
       this.#consumer.host.log.debug({ err: error, queue }, "the channel was gone before its consumer was cancelled");
     }
@@ -163,8 +204,8 @@ export class Session implements ChannelInput {
     if (this.#consumer.cancelled && this.ledger.held === 0) this.#consumer.release();
   }
 
-  #forgetTag(queue: string, tag: string): void {
+  #forgetTag(queue: string, tag: string, from: Map<string, string>): void {
     this.#queueOfTag.delete(tag);
-    if (this.#tagOfQueue.get(queue) === tag) this.#tagOfQueue.delete(queue);
+    if (from.get(queue) === tag) from.delete(queue);
   }
 }

@@ -3,13 +3,14 @@
  * it back to consuming all it wants, as often as needed.
  *
  * Prefetch: for the whole channel on classic queues. Where RabbitMQ knows it only per queue (quorum queues, RabbitMQ 4), each
- * queue sends up to `prefetch` and the surplus waits here, unsettled and not handed over. wire: celery-wire 4.2.
+ * queue sends up to `prefetch` and the surplus waits here, unsettled and not handed over; a `growing` consumer takes more through
+ * further consumers on its channel. wire: celery-wire 4.2.
  */
 import { backoffMs, pause } from "../../runtime/backoff.ts";
 import type { Log } from "../../runtime/log.ts";
 import { ConnectionLost, QueueNotFound, TransportError } from "../errors.ts";
 import type { ConsumeOptions, Consumer, Delivery } from "../transport.ts";
-import { REPLY, replyCode } from "./broker-errors.ts";
+import { interruption, REPLY, replyCode } from "./broker-errors.ts";
 import { closeChannel, setQos } from "./calls.ts";
 import type { AmqpConnection } from "./connection.ts";
 import { Session } from "./consumer-session.ts";
@@ -31,7 +32,9 @@ export class AmqpConsumer implements Consumer {
   readonly host: ConsumerHost;
   readonly noAck: boolean;
   readonly #exclusive: boolean;
+  readonly #growing: boolean;
   readonly #onDelivery: (delivery: Delivery) => void;
+  readonly #onInterrupted: ((error: TransportError) => void) | undefined;
   readonly #wanted: Set<string>;
   #prefetch: number;
   #session: Session | null = null;
@@ -52,7 +55,9 @@ export class AmqpConsumer implements Consumer {
     this.#prefetch = options.prefetch;
     this.noAck = options.noAck ?? false;
     this.#exclusive = options.exclusive ?? false;
+    this.#growing = options.growing ?? false;
     this.#onDelivery = onDelivery;
+    this.#onInterrupted = options.onInterrupted?.bind(options);
   }
 
   get queues(): readonly string[] {
@@ -68,7 +73,7 @@ export class AmqpConsumer implements Consumer {
   }
 
   get canChangePrefetch(): boolean {
-    return this.#session ? !this.#session.ownQos : true;
+    return this.#growing || !this.#session?.ownQos;
   }
 
   get exclusive(): boolean {
@@ -101,8 +106,9 @@ export class AmqpConsumer implements Consumer {
     this.#qosTurn ??= setImmediate(() => {
       this.#qosTurn = null;
       const session = this.#session;
-      if (!session || session.closed || session.ownQos || this.#cancelled) return;
-      setQos(session.channel, this.#prefetch, true).catch((error: unknown) => {
+      if (!session || session.closed || this.#cancelled || (session.ownQos && !this.#growing)) return;
+      const changed = session.ownQos ? session.resize(this.#prefetch) : setQos(session.channel, this.#prefetch, true);
+      changed.catch((error: unknown) => {
         this.host.log.debug({ err: error }, "prefetch was not changed: its channel is gone");
       });
     });
@@ -191,6 +197,7 @@ export class AmqpConsumer implements Consumer {
     if (this.#session !== session || this.#cancelled) return this.release();
     if (error) {
       this.host.log.error({ err: error, queues: this.queues }, "the broker closed the channel of a consumer; resuming");
+      this.#onInterrupted?.(interruption(error));
       this.#heal();
     }
   }

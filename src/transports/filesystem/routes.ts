@@ -5,7 +5,14 @@
 import { ImproperlyConfigured } from "../../../protocol/errors.ts";
 import { messageFileName } from "../../../protocol/kombu/filesystem-names.ts";
 import type { Address } from "../../../protocol/message.ts";
-import { type Binding, bindingOf, type ExchangeType, matchesTopic, type Queue } from "../../../protocol/routing.ts";
+import {
+  type Binding,
+  bindingOf,
+  type Exchange,
+  type ExchangeType,
+  matchesTopic,
+  type Queue,
+} from "../../../protocol/routing.ts";
 import { QueueClash, QueueNotFound } from "../errors.ts";
 import type { DeclareMode } from "../transport.ts";
 import type { ExchangeTables } from "./exchange-tables.ts";
@@ -28,7 +35,9 @@ export class Routes {
   }
 
   /** Throws before anything was done: `ImproperlyConfigured` for unusable names, `QueueClash` for another exchange type. */
-  async declare(queues: readonly Queue[]): Promise<void> {
+  async declare(queues: readonly Queue[], exchanges: readonly Exchange[] = []): Promise<void> {
+    // One without bindings has no file; only its type is to be known.
+    for (const exchange of exchanges) this.#types.set(exchange.name, exchange.type);
     const found = queues.flatMap((queue) => this.#bindingsOf(queue));
     for (const queue of queues) this.#queues.set(queue.name, queue);
     if (this.mode === "never") return;

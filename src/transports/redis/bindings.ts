@@ -7,7 +7,14 @@
  * bind a queue at any time.
  */
 import { decodeBinding, encodeBinding, type RedisKeys } from "../../../protocol/kombu/redis-keys.ts";
-import { type Binding, bindingOf, type ExchangeType, matchesTopic, type Queue } from "../../../protocol/routing.ts";
+import {
+  type Binding,
+  bindingOf,
+  type Exchange,
+  type ExchangeType,
+  matchesTopic,
+  type Queue,
+} from "../../../protocol/routing.ts";
 import { QueueClash, QueueNotFound } from "../errors.ts";
 import type { DeclareMode } from "../transport.ts";
 import type { LinkMember, RedisLink } from "./link.ts";
@@ -63,7 +70,9 @@ export class Bindings implements LinkMember {
   }
 
   /** Binds queues and remembers them for the next connection. Throws `QueueClash` before anything was done. */
-  async declare(queues: readonly Queue[]): Promise<void> {
+  async declare(queues: readonly Queue[], exchanges: readonly Exchange[] = []): Promise<void> {
+    // An exchange is its table of bindings: one without them has no trace on the server, and only its type is to be known.
+    for (const exchange of exchanges) this.#types.set(exchange.name, exchange.type);
     const bound = queues.map((queue) => this.#boundQueue(queue));
     for (const queue of bound) this.#queues.set(queue.name, queue);
     this.#refreshedAt = Number.NEGATIVE_INFINITY;

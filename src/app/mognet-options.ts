@@ -1,0 +1,58 @@
+/** What `new Mognet` and its methods accept: looked at once, so that a mistake is named where it was made. */
+import { bool, count, mismatch, structured, text } from "../settings/kinds.ts";
+import { checkOptionObject, type OptionKinds } from "../settings/option-object.ts";
+import { REQUEST_OPTIONS } from "../tasks/mognet-request.ts";
+import type { RunLimits } from "./mognet.ts";
+import { anyObject, definitions, errorClasses, logger } from "./options.ts";
+
+const hooks = structured("an array of middleware", (value, at) => {
+  if (!Array.isArray(value)) throw mismatch(at, "an array of middleware", value);
+});
+
+const MOGNET_OPTIONS: OptionKinds = {
+  tasks: definitions,
+  config: anyObject,
+  configFile: text,
+  middleware: hooks,
+  errors: errorClasses,
+  log: logger,
+  env: anyObject,
+};
+
+const milliseconds = structured("a number of milliseconds", (value, at) => {
+  if (!(typeof value === "number" && value >= 0)) throw mismatch(at, "a number of milliseconds, at least 0", value);
+});
+
+const signal = structured("an AbortSignal", (value, at) => {
+  if (!(value instanceof AbortSignal)) throw mismatch(at, "an AbortSignal", value);
+});
+
+const RUN: OptionKinds = { timeout: milliseconds, signal };
+const REVOKE: OptionKinds = { force: bool };
+const STATUS: OptionKinds = { timeout: milliseconds, nodes: count({ min: 1 }), signal };
+
+export function checkMognetOptions(name: string, options: unknown): void {
+  checkOptionObject(options, MOGNET_OPTIONS, `app ${name}`);
+}
+
+export function checkSubmit(options: unknown): void {
+  checkOptionObject(options, REQUEST_OPTIONS, "app.submit()");
+}
+
+export function checkRunLimits(limits: unknown): RunLimits {
+  if (limits === undefined) return {};
+  checkOptionObject(limits, RUN, "app.run()");
+  return limits as RunLimits;
+}
+
+export function checkRevoke(options: unknown): void {
+  checkOptionObject(options, REVOKE, "app.revoke()");
+}
+
+export function checkStatus(options: unknown): void {
+  checkOptionObject(options, STATUS, "app.nodeStatus()");
+}
+
+export function checkQueueStats(queue: unknown): void {
+  text.parse(queue, "app.queueStats(): the queue");
+}

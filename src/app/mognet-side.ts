@@ -1,0 +1,129 @@
+/** A Mognet app as a worker serves it. wire: mognet/app/app.py `start`. */
+import { ImproperlyConfigured } from "../../protocol/errors.ts";
+import { newMognetResult } from "../../protocol/mognet/result.ts";
+import { Result } from "../client/mognet/result.ts";
+import { nodeName } from "../runtime/ids.ts";
+import { didYouMean } from "../settings/suggest.ts";
+import type { TaskBehaviour } from "../tasks/behaviour.ts";
+import type { AnyTask } from "../tasks/definition.ts";
+import type { Transport } from "../transports/transport.ts";
+import { Services } from "../worker/mognet/services.ts";
+import { MognetWorkerCore } from "../worker/mognet/worker.ts";
+import type { WorkerStats } from "../worker/report.ts";
+import type { Mognet } from "./mognet.ts";
+import type { Served, ServedOptions } from "./served.ts";
+
+export class MognetSide implements Served {
+  readonly hostname: string;
+  readonly queueNames: readonly string[];
+  readonly app: Mognet;
+  readonly #core: MognetWorkerCore;
+  readonly #transport: Transport;
+
+  constructor(app: Mognet, { queues, concurrency, name, slots, onEnough }: ServedOptions) {
+    const { config, log } = app;
+    this.app = app;
+    this.hostname = name === undefined ? config.node_id : nodeName(name);
+    this.queueNames = consumedQueues(app, queues);
+    this.#transport = app.consumerTransport({
+      onConnected: () => this.#core.connectionBack(),
+      onLost: () => this.#core.connectionLost(),
+    });
+    const { store, results, submitter } = app.client;
+    this.#core = new MognetWorkerCore({
+      app,
+      config,
+      nodeId: this.hostname,
+      hooks: app.hooks,
+      transport: this.#transport,
+      store,
+      queues: app.queues,
+      consumed: this.queueNames,
+      task: (name) => withHandler(app.tasks.get(name)),
+      outbox: {
+        createRequest: (task, args, options) =>
+          typeof task === "string"
+            ? app.createRequest(task, args as never, options)
+            : app.createRequest(registered(app, task), args as never, options),
+        submit: (request, parent) =>
+          submitter.submit(request, { id: parent.request.id, stack: parent.request.stack, context: parent }),
+        result: (id) => new Result(newMognetResult({ id }), results),
+      },
+      middleware: app.middleware,
+      resultOf: (record) => new Result(record, results),
+      services: new Services({ ...config }, app.services),
+      slots,
+      concurrency: concurrency ?? config.minimum_concurrency,
+      onEnough,
+      log,
+    });
+    for (const task of app.tasks.values()) this.#sayUnused(task);
+  }
+
+  get stats(): Readonly<WorkerStats> {
+    const { received, succeeded, failed, revoked, refused, paused } = this.#core.stats;
+    return { received, succeeded, failed, retried: paused, revoked, refused };
+  }
+  get active(): number {
+    return this.#core.active;
+  }
+  get scheduled(): number {
+    return 0;
+  }
+  get taskNames(): readonly string[] {
+    return [...this.app.tasks.values()].filter((task) => task.handler !== null).map((task) => task.name);
+  }
+
+  start(signal: AbortSignal): Promise<void> {
+    return this.#core.start(signal);
+  }
+  stop(mode: "warm" | "cold"): Promise<void> {
+    return this.#core.stop(mode);
+  }
+  async close(): Promise<void> {
+    await this.#transport.close();
+    await this.app.hooks.stopped();
+  }
+
+  /** A definition may serve Celery too; what Mognet has no word for is said once, not passed over. */
+  #sayUnused({ name, behaviour, handler }: AnyTask): void {
+    if (handler === null) return;
+    const unused = UNUSED.filter((key) => behaviour[key] !== undefined);
+    if (unused.length === 0) return;
+    this.app.log.info({ task: name, options: unused }, "options of the task that say nothing to Mognet's protocol");
+  }
+}
+
+const UNUSED: readonly (keyof TaskBehaviour)[] = [
+  "autoretryFor",
+  "retryBackoff",
+  "maxRetries",
+  "acksOnFailure",
+  "acksOnTimeout",
+  "acksOnFailureOrTimeout",
+  "ignoreResult",
+  "timeLimit",
+  "softTimeLimit",
+  "expires",
+];
+
+function withHandler(task: AnyTask | undefined): AnyTask | null {
+  return task === undefined || task.handler === null ? null : task;
+}
+
+function registered(app: Mognet, { name }: { readonly name: string }): AnyTask {
+  const task = app.tasks.get(name);
+  if (task !== undefined) return task;
+  const hint = didYouMean(name, app.tasks.keys());
+  throw new ImproperlyConfigured(`task ${name} is not registered with app ${app.name}${hint}`);
+}
+
+function consumedQueues(app: Mognet, named: readonly string[] | undefined): readonly string[] {
+  const { consumed } = app.queues;
+  if (named === undefined) {
+    if (consumed.length === 0) throw new ImproperlyConfigured(`task_queues leaves app ${app.name} no queue to consume`);
+    return consumed;
+  }
+  if (named.length === 0) throw new ImproperlyConfigured("a worker needs at least one queue");
+  return [...new Set(named)];
+}

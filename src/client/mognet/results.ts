@@ -1,0 +1,20 @@
+/** What all results of one app share. */
+import type { MognetStore } from "../../result-backends/mognet/mognet-store.ts";
+import type { Log } from "../../runtime/log.ts";
+import type { ErrorRegistry } from "../remote-errors.ts";
+import type { Timeouts } from "./timeouts.ts";
+
+export interface Results {
+  readonly store: MognetStore;
+  readonly errors: ErrorRegistry;
+  readonly timeouts: Timeouts;
+  readonly log: Log;
+  /** Check values against the task's `returns` schema. */
+  readonly validate: boolean;
+  revoke(id: string, options: RevokeOptions): Promise<unknown>;
+}
+
+export interface RevokeOptions {
+  /** Also what is done already, and, which is the point of it, its children. @default false */
+  force?: boolean;
+}

@@ -1,0 +1,17 @@
+/** Whether a write may happen, in JavaScript; `redis-scripts.ts` asks the same in Lua. */
+import type { MognetResult } from "../../../protocol/mognet/result.ts";
+import type { MognetCondition } from "./mognet-store.ts";
+
+export function conditionHolds(condition: MognetCondition | undefined, current: MognetResult | null): boolean {
+  if (condition === undefined) return true;
+  if (current === null) return condition.exists !== true;
+  const { states, starts, nodeId } = condition;
+  if (states !== undefined && !states.includes(current.state)) return false;
+  if (starts !== undefined && starts !== current.numberOfStarts) return false;
+  return nodeId === undefined || nodeId === current.nodeId;
+}
+
+/** Is exactly this stored already? Then a write whose answer was lost has happened. */
+export function isSameResult(a: MognetResult, b: MognetResult | null): boolean {
+  return b !== null && (Object.keys(a) as (keyof MognetResult)[]).every((name) => a[name] === b[name]);
+}

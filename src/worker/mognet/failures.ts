@@ -1,0 +1,41 @@
+/** What a handler has thrown, as Mognet stores it. wire: mognet 3.4. */
+import { EncodeError } from "../../../protocol/errors.ts";
+import type { PythonError } from "../../../protocol/mognet/exception.ts";
+import { pyRepr } from "../../../protocol/python-repr.ts";
+import { RemoteTaskError } from "../../tasks/errors.ts";
+import { storedErrorOf } from "../../tasks/mognet-stored-error.ts";
+import { readableThrown, toRemoteException, tracebackText } from "../../tasks/python-errors.ts";
+
+/** wire: what pydantic raises for a value that JSON cannot hold. */
+const UNENCODABLE = "pydantic_core._pydantic_core:PydanticSerializationError";
+
+const PICKLE = "application/python-pickle";
+
+export function pythonErrorOf(thrown: unknown): PythonError {
+  const error = readableThrown(thrown);
+  const stored = storedErrorOf(error);
+  if (stored !== null) {
+    const { name, message, traceback, rawData, rawDataEncoding } = stored;
+    return { name, message, traceback, rawData: rawDataEncoding === PICKLE ? rawData : null };
+  }
+  const { module, type, args } = toRemoteException(error);
+  const name = error instanceof EncodeError ? UNENCODABLE : `${module ?? "builtins"}:${type}`;
+  const message = messageOf(error);
+  const plain = args.every(isPlain) ? { args } : {};
+  return { name, message, traceback: tracebackText(error), ...(message === "" ? {} : plain) };
+}
+
+type Plain = null | boolean | number | bigint | string;
+
+/** What a pickle of ours may hold of an error's arguments. */
+function isPlain(value: unknown): value is Plain {
+  return value === null || ["boolean", "number", "bigint", "string"].includes(typeof value);
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof RemoteTaskError) {
+    const { args } = error;
+    return args.length === 1 ? String(args[0]) : args.length === 0 ? "" : pyRepr(args);
+  }
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,304 @@
+/** A Mognet worker over memory: what a request's life looks like from its app. */
+import { randomUUID } from "node:crypto";
+import { afterEach, describe, expect, test } from "vitest";
+import { z } from "zod";
+import { encodeMognetRequest } from "../../../protocol/mognet/message.ts";
+import { Mognet, type MognetOptions } from "../../app/mognet.ts";
+import { Worker, type WorkerOptions } from "../../app/worker.ts";
+import { silentLog } from "../../runtime/log.ts";
+import { type AnyTask, task } from "../../tasks/definition.ts";
+import { type MognetContext, mognetContext, Pause } from "../../tasks/mognet-context.ts";
+import type { MognetMiddleware } from "../../tasks/mognet-middleware.ts";
+import { messageOf } from "../../tasks/mognet-publication.ts";
+import { ClassService } from "../../tasks/mognet-services.ts";
+
+const ends: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+function makeApp(tasks: readonly AnyTask[], options: MognetOptions = {}): Mognet {
+  const app = new Mognet(`app-${randomUUID()}`, {
+    log: silentLog,
+    env: {},
+    tasks,
+    ...options,
+    config: {
+      ...options.config,
+      broker: { amqp: { url: "memory://" } },
+      result_backend: { redis: { url: "memory://" } },
+      state_backend: { redis: { url: "memory://" } },
+    },
+  });
+  ends.push(() => app.close());
+  return app;
+}
+
+async function serve(app: Mognet, options: WorkerOptions = {}): Promise<Worker> {
+  return new Worker(app, options).start();
+}
+
+const add = task("add", { params: { a: z.number(), b: z.number().default(1) } }, ({ a, b }) => a + b);
+
+describe("a request", () => {
+  test("is carried out, and its result counts one start and one stop", async () => {
+    const app = makeApp([add]);
+    await serve(app);
+    const result = await app.submit(add, { a: 1, b: 2 });
+    expect(await result.get({ timeout: 5_000 })).toBe(3);
+    expect(result.record).toMatchObject({
+      state: "SUCCESS",
+      numberOfStarts: 1,
+      numberOfStops: 1,
+      nodeId: app.config.node_id,
+    });
+  });
+
+  test("that fails stores the error's class and words", async () => {
+    const fail = task("fail", async () => {
+      throw new TypeError("boom");
+    });
+    const app = makeApp([fail]);
+    await serve(app);
+    const result = await app.submit("fail");
+    await expect(result.get({ timeout: 5_000 })).rejects.toThrow("boom");
+    expect(result.state).toBe("FAILURE");
+  });
+
+  test("whose arguments do not fit is INVALID, with every complaint and where it stands", async () => {
+    const app = makeApp([add]);
+    await serve(app);
+    const result = await app.submit("add", ["x", "y", 3]);
+    await expect(result.get({ timeout: 5_000 })).rejects.toThrow(
+      /^\[InvalidErrorInfo\(loc=\(1,\), msg='.*', type='invalid_type'\), InvalidErrorInfo\(loc=\(2,\), .*loc=\(3,\), msg='Unexpected positional argument', type='unexpected_positional_argument'\)\]$/,
+    );
+    expect(result.record).toMatchObject({ state: "INVALID", numberOfStarts: 1, numberOfStops: 1 });
+  });
+
+  test("for a task that nobody knows is INVALID without a start", async () => {
+    const app = makeApp([add]);
+    await serve(app);
+    const result = await app.submit("nowhere");
+    await expect(result.get({ timeout: 5_000 })).rejects.toThrow("Unknown task: 'nowhere'");
+    expect(result.record).toMatchObject({ state: "INVALID", numberOfStarts: 0, numberOfStops: 1 });
+  });
+
+  test("that pauses comes again with its state, and counts each run", async () => {
+    const pausing = task("pausing", { params: { times: z.number() } }, async ({ times }, ctx) => {
+      const { state } = mognetContext(ctx);
+      const done = await state.get("done", 0);
+      if (done >= times) return done;
+      await state.set("done", done + 1);
+      throw new Pause();
+    });
+    const app = makeApp([pausing]);
+    await serve(app);
+    const result = await app.submit(pausing, { times: 3 });
+    expect(await result.get({ timeout: 5_000 })).toBe(3);
+    expect(result.record).toMatchObject({ numberOfStarts: 4, numberOfStops: 4 });
+    expect(await app.client.store.state.get(result.id, "done")).toBeUndefined();
+  });
+
+  test("with a duration as deadline is REVOKED when it runs longer, and its signal aborts", async () => {
+    let aborted: unknown = null;
+    const slow = task("slow", { params: {} }, async (_params, ctx) => {
+      await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
+      aborted = ctx.signal.reason;
+    });
+    const app = makeApp([slow]);
+    await serve(app);
+    const result = await app.submit(slow, {}, { deadline: 0.05 });
+    await expect(result.get({ timeout: 5_000 })).rejects.toMatchObject({ reason: "expired" });
+    expect(result.record).toMatchObject({ state: "REVOKED", numberOfStarts: 1, numberOfStops: 1 });
+    expect(aborted).toMatchObject({ code: "DEADLINE_EXCEEDED" });
+  });
+});
+
+describe("children", () => {
+  test("leave their waiting parent's place to others, however deep", async () => {
+    const down = task("down", { params: { depth: z.number() } }, async ({ depth }, ctx): Promise<number> => {
+      if (depth === 0) return 0;
+      return 1 + (await mognetContext(ctx).run<number>("down", { depth: depth - 1 }));
+    });
+    const app = makeApp([down], { config: { max_recursion: 100 } });
+    await serve(app);
+    expect(await app.run(down, { depth: 70 }, {}, { timeout: 15_000 })).toBe(70);
+  });
+
+  test("are revoked with their parent, whose place is free again", async () => {
+    const started: string[] = [];
+    const sleep = task("sleep", { params: {} }, async (_params, ctx) => {
+      started.push(ctx.id);
+      await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
+    });
+    const parent = task("parent", { params: {} }, (_params, ctx) => mognetContext(ctx).run("sleep", {}));
+    const app = makeApp([sleep, parent, add]);
+    const worker = await serve(app);
+    const result = await app.submit(parent, {});
+    await expect.poll(() => started.length, { timeout: 5_000 }).toBe(1);
+    await app.revoke(result.id);
+    await expect(result.get({ timeout: 5_000 })).rejects.toMatchObject({ code: "TASK_REVOKED" });
+    await expect.poll(() => worker.active, { timeout: 5_000 }).toBe(0);
+    expect((await result.refresh()).record).toMatchObject({ numberOfStarts: 1, numberOfStops: 2 });
+    expect(await app.run(add, { a: 1 }, {}, { timeout: 5_000 })).toBe(2);
+  });
+});
+
+describe("gather", () => {
+  test("gives values in order, and errors in their places when asked", async () => {
+    const fail = task("fail", () => {
+      throw new RangeError("no");
+    });
+    const both = task("both", { params: {} }, async (_params, ctx) => {
+      const mognet = mognetContext(ctx);
+      const good = await mognet.submit(add, { a: 1 });
+      const bad = await mognet.submit("fail");
+      const [value, error, again] = await mognet.gather([good, bad, good.id], { returnErrors: true });
+      const message = error instanceof Error ? error.message : "none";
+      return [value, message, again];
+    });
+    const strict = task("strict", { params: {} }, async (_params, ctx) => {
+      const mognet = mognetContext(ctx);
+      return mognet.gather([await mognet.submit("fail")]);
+    });
+    const app = makeApp([add, fail, both, strict]);
+    await serve(app);
+    const result = await app.submit(both, {});
+    expect(await result.get({ timeout: 5_000 })).toEqual([2, "ValueError: no", 2]);
+    expect(await result.children.count()).toBe(2);
+    await expect(app.run(strict, {}, {}, { timeout: 5_000 })).rejects.toThrow("no");
+  });
+});
+
+describe("middleware", () => {
+  test("hears of a life and of each task in Mognet's order, and what it throws changes nothing", async () => {
+    const heard: string[] = [];
+    const middleware: MognetMiddleware = {
+      onAppStarting: () => void heard.push("starting"),
+      onAppStarted: () => void heard.push("started"),
+      onAppStopping: () => void heard.push("stopping"),
+      onAppStopped: () => void heard.push("stopped"),
+      onRequestSubmitting: (request, { context }) => void heard.push(`submit ${request.name} ${context}`),
+      onRunningTaskCountChanged: (count) => void heard.push(`count ${count}`),
+      onTaskStarting: (context) => void heard.push(`task ${(context as MognetContext).name}`),
+      onTaskCompleted: (result, { context }) => {
+        heard.push(`end ${(result as { state: string }).state} ${(context as MognetContext).name}`);
+        throw new TypeError("a hook that throws");
+      },
+    };
+    const app = makeApp([add], { middleware: [middleware] });
+    const worker = await serve(app);
+    expect(await app.run(add, { a: 1 }, {}, { timeout: 5_000 })).toBe(2);
+    await expect.poll(() => heard.at(-1), { timeout: 5_000 }).toBe("count 0");
+    await worker.stop();
+    await app.close();
+    expect(heard).toEqual([
+      "starting",
+      "started",
+      "submit add null",
+      "count 1",
+      "task add",
+      "end SUCCESS add",
+      "count 0",
+      "stopping",
+      "stopped",
+    ]);
+  });
+});
+
+describe("services", () => {
+  test("are functions called with the context, or one instance of a class for each app, closed with the worker", async () => {
+    const log: string[] = [];
+    class Greeter extends ClassService<string> {
+      constructor(config: ConstructorParameters<typeof ClassService>[0]) {
+        super(config);
+        log.push("made");
+      }
+      call(context: MognetContext, name: string): string {
+        return `${JSON.stringify(this.config.services_settings)} ${name} ${context.name}`;
+      }
+      override close(): void {
+        log.push("closed");
+      }
+    }
+    const taskName = (context: MognetContext): string => context.name;
+    const greet = task("greet", { params: {} }, (_params, ctx) => {
+      const mognet = mognetContext(ctx);
+      return [mognet.getService(Greeter, "Ann"), mognet.getService(taskName)];
+    });
+    const app = makeApp([greet], { config: { services_settings: { tone: "kind" } } });
+    const worker = await serve(app);
+    expect(await app.run(greet, {}, {}, { timeout: 5_000 })).toEqual(['{"tone":"kind"} Ann greet', "greet"]);
+    await app.run(greet, {}, {}, { timeout: 5_000 });
+    app.services.set(taskName, () => "a stand-in");
+    expect(await app.run(greet, {}, {}, { timeout: 5_000 })).toEqual(['{"tone":"kind"} Ann greet', "a stand-in"]);
+    await worker.stop();
+    expect(log).toEqual(["made", "closed"]);
+  });
+});
+
+describe("a context", () => {
+  test("of a run that is over changes nothing any more", async () => {
+    let late: unknown = null;
+    let told: () => void = () => undefined;
+    const ended = new Promise<void>((resolve) => {
+      told = resolve;
+    });
+    const stubborn = task("stubborn", { params: {} }, async (_params, ctx) => {
+      const mognet = mognetContext(ctx);
+      await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
+      late = await mognet.state.set("x", 1).catch((error: unknown) => error);
+      told();
+      return "late";
+    });
+    const app = makeApp([stubborn]);
+    await serve(app);
+    const result = await app.submit(stubborn, {}, { deadline: 0.03 });
+    await result.wait({ timeout: 5_000 });
+    await ended;
+    expect(late).toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    expect(await app.client.store.state.get(result.id, "x")).toBeUndefined();
+    expect((await result.refresh()).state).toBe("REVOKED");
+  });
+
+  test("says what only Celery's protocol can do, and what to do instead", async () => {
+    const retries = task("retries", { params: {} }, (_params, ctx) => ctx.retry());
+    const app = makeApp([retries]);
+    await serve(app);
+    await expect(app.run(retries, {}, {}, { timeout: 5_000 })).rejects.toThrow("Mognet has no retry(); ctx.pause()");
+  });
+});
+
+describe("two messages of one id", () => {
+  test("are carried out once: the second finds the result done", async () => {
+    let runs = 0;
+    const count = task("count", { params: {} }, async () => {
+      runs++;
+      await new Promise((resolve) => setImmediate(resolve));
+    });
+    const app = makeApp([count], { config: { minimum_concurrency: 2 } });
+    const request = await app.createRequest(count, {});
+    const result = await app.submit(request);
+    const to = { exchange: app.queues.direct.name, routingKey: app.names.taskQueue("tasks") };
+    await app.client.transport.publish(messageOf(encodeMognetRequest(request)), to);
+    const worker = await serve(app);
+    await result.wait({ timeout: 5_000 });
+    await expect.poll(() => worker.stats.received, { timeout: 5_000 }).toBeGreaterThanOrEqual(2);
+    await expect.poll(() => worker.active, { timeout: 5_000 }).toBe(0);
+    expect(runs).toBe(1);
+    expect((await result.refresh()).record).toMatchObject({ numberOfStarts: 1, numberOfStops: 1 });
+  });
+});
+
+describe("more crashes than max_retries", () => {
+  test("end the task with TooManyRetries, without a start", async () => {
+    const app = makeApp([add]);
+    const result = await app.submit(add, { a: 1 });
+    await app.client.store.put({ result: { ...result.record, state: "RUNNING", numberOfStarts: 4 } });
+    await serve(app);
+    await expect(result.get({ timeout: 5_000 })).rejects.toMatchObject({ code: "TOO_MANY_RETRIES" });
+    expect(result.record).toMatchObject({ state: "FAILURE", numberOfStarts: 4, numberOfStops: 1 });
+    const once = await app.submit(add, { a: 1 });
+    await app.client.store.put({ result: { ...once.record, state: "RUNNING", numberOfStarts: 3 } });
+  });
+});
