@@ -87,7 +87,11 @@ export class Restorer {
     if (performance.now() - before.sinceMs < ABANDONED_MS) return false;
     this.#holder = null;
     const broken = (await this.#link.run(UNLOCK, [mutex], [token])) === 1;
-    if (broken) this.#log.warn({ mutex }, "a lock on restoring messages was held for too long, as by a process that was killed; it is broken");
+    if (broken)
+      this.#log.warn(
+        { mutex },
+        "a lock on restoring messages was held for too long, as by a process that was killed; it is broken",
+      );
     return broken;
   }
 
