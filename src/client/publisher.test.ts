@@ -24,6 +24,7 @@ class ScriptedTransport implements Transport {
     if (step === "hang") return new Promise(() => undefined);
     if (step !== undefined) throw step;
   }
+  async declareExchange(): Promise<void> {}
   async declare(queues: readonly Queue[]): Promise<void> {
     this.declared.push(...queues.map((queue) => queue.name));
     const step = this.declareSteps.shift();

@@ -4,7 +4,7 @@
  */
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import type { Address, Message } from "../../protocol/message.ts";
-import type { Queue } from "../../protocol/routing.ts";
+import type { Exchange, Queue } from "../../protocol/routing.ts";
 import { type BackoffOptions, pause } from "../runtime/backoff.ts";
 import { type Log, silentLog } from "../runtime/log.ts";
 import { REPLY, replyCode } from "./amqp/broker-errors.ts";
@@ -127,6 +127,10 @@ class AmqpTransport implements Transport, LinkUser, ConsumerHost {
 
   async declare(queues: readonly Queue[]): Promise<void> {
     for (const queue of queues) await this.#ask(() => this.#topology.declare(queue));
+  }
+
+  declareExchange(exchange: Exchange): Promise<void> {
+    return this.#ask(() => this.#topology.declareExchange(exchange));
   }
 
   publish(message: Message, to: Address, options: { mandatory?: boolean; signal?: AbortSignal } = {}): Promise<void> {

@@ -18,7 +18,7 @@ import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { encodeEnvelope } from "../../protocol/kombu/envelope.ts";
 import { queueOfFileName } from "../../protocol/kombu/filesystem-names.ts";
 import type { Address, Message } from "../../protocol/message.ts";
-import type { ExchangeType, Queue } from "../../protocol/routing.ts";
+import type { Exchange, ExchangeType, Queue } from "../../protocol/routing.ts";
 import { backoffMs, pause } from "../runtime/backoff.ts";
 import { FolderWatch } from "../runtime/folder-watch.ts";
 import { newId } from "../runtime/ids.ts";
@@ -194,6 +194,11 @@ class FilesystemTransport implements Transport {
     await this.#routes.declare(queues);
     this.#rememberEnding();
     this.#tend(200); // another first binder may have wiped ours out in this instant
+  }
+
+  async declareExchange(exchange: Exchange): Promise<void> {
+    await this.#ready();
+    this.#routes.noteExchange(exchange);
   }
 
   async deleteQueue(queue: string): Promise<void> {

@@ -3,7 +3,7 @@
  * clause of the contract, so that what is tested over it means something.
  */
 import type { Address, Message } from "../../protocol/message.ts";
-import type { Queue } from "../../protocol/routing.ts";
+import type { Exchange, Queue } from "../../protocol/routing.ts";
 import { type Log, silentLog } from "../runtime/log.ts";
 import { MessageStateError, PublishError, QueueNotFound, TransportClosed } from "./errors.ts";
 import { mandatoryByDefault } from "./mandatory.ts";
@@ -59,6 +59,11 @@ class MemoryTransport implements Transport {
   async declare(queues: readonly Queue[]): Promise<void> {
     await this.#ready();
     for (const queue of queues) this.#hub.declare(queue, this);
+  }
+
+  async declareExchange(exchange: Exchange): Promise<void> {
+    await this.#ready();
+    this.#hub.declareExchange(exchange);
   }
 
   async publish(

@@ -7,7 +7,7 @@
  */
 import { RedisKeys } from "../../protocol/kombu/redis-keys.ts";
 import type { Address, Message } from "../../protocol/message.ts";
-import type { Queue } from "../../protocol/routing.ts";
+import type { Exchange, Queue } from "../../protocol/routing.ts";
 import "../runtime/bytes.ts";
 import { silentLog } from "../runtime/log.ts";
 import { parseRedisUrl } from "../runtime/redis-connection.ts";
@@ -151,6 +151,12 @@ export class RedisTransport implements Transport {
     return this.#link.closed || this.#closing !== null
       ? Promise.reject(new TransportClosed())
       : this.#bindings.declare(queues);
+  }
+
+  /** Redis knows no exchanges: only its type is kept, which says whether its messages go to a channel or to lists. */
+  async declareExchange(exchange: Exchange): Promise<void> {
+    if (this.#link.closed || this.#closing !== null) throw new TransportClosed();
+    this.#bindings.noteExchange(exchange);
   }
 
   /** At least once: a push whose answer was lost with the connection is sent again, and may then arrive twice. */

@@ -448,6 +448,26 @@ export function testTransport(spec: TransportSpec): void {
     );
 
     clause(
+      "an exchange that is only published to exists, and serves whoever binds to it",
+      async () => {
+        const rig = await start();
+        const exchange: Exchange = { name: unique("lonely"), type: "fanout", durable: false };
+        const to = { exchange: exchange.name, routingKey: "any.key" };
+        await rig.transport.declareExchange(exchange);
+        await rig.transport.declareExchange(exchange);
+        await rig.transport.publish(text("nobody"), to, { mandatory: false });
+        const other = await second(rig);
+        const queue = queueOf({ exchange, routingKey: "#" });
+        await other.declare([queue]);
+        const inbox = await consuming(other, [queue.name]);
+        inbox.onEach = (d) => d.ack();
+        await rig.transport.publish(text("all"), to);
+        expect((await inbox.waitFor(1)).map(bodyText)).toEqual(["all"]);
+      },
+      spec.can.fanout,
+    );
+
+    clause(
       "a topic exchange serves the queues whose pattern fits: * is one word, # any number",
       async () => {
         const { transport } = await start();

@@ -6,7 +6,7 @@
  * capped and jittered backoff over all its URLs, redeclaring and resuming every consumer, until `close` (twice is fine).
  */
 import type { Address, Message } from "../../protocol/message.ts";
-import type { Queue } from "../../protocol/routing.ts";
+import type { Exchange, Queue } from "../../protocol/routing.ts";
 
 export interface TransportCapabilities {
   /** The broker says when it holds a message; `publish` resolves then. */
@@ -95,6 +95,8 @@ export interface Transport {
   connect(signal?: AbortSignal): Promise<void>;
   /** Makes queues, their exchanges and bindings exist. Idempotent; replayed after a reconnect. A clash is a `QueueClash`. */
   declare(queues: readonly Queue[]): Promise<void>;
+  /** Makes an exchange exist that is published to and that no queue of ours is bound to, likewise. */
+  declareExchange(exchange: Exchange): Promise<void>;
   /**
    * Resolves once the broker holds the message (without confirms: once written and answered). While disconnected it waits
    * for the connection, at most until `signal` aborts. An unroutable message is a `PublishError` with code `UNROUTABLE`

@@ -27,6 +27,8 @@ export class Topology {
   readonly #log: Log;
   readonly #queues = new Map<string, Queue>();
   readonly #exchangeTypes = new Map<string, ExchangeType>();
+  /** Declared for themselves, not for a queue. */
+  readonly #exchanges = new Map<string, Exchange>();
   /** Name and attributes of what stands on the present connection. */
   #standing = new Map<string, string>();
   #connection: AmqpConnection | null = null;
@@ -54,6 +56,17 @@ export class Topology {
     this.#connection = connection;
     this.#channel = null;
     this.#standing = new Map();
+    for (const exchange of this.#exchanges.values()) {
+      try {
+        await this.#run((channel) => this.#createExchange(channel, exchange));
+      } catch (error) {
+        if (connection.over) throw error;
+        this.#log.error(
+          { err: error, exchange: exchange.name },
+          "could not declare an exchange again after reconnecting",
+        );
+      }
+    }
     for (const queue of this.#queues.values()) {
       try {
         await this.#declare(queue);
@@ -72,6 +85,13 @@ export class Topology {
     if (this.#standing.get(queue.name) === fingerprint(queue)) return;
     await this.#declare(queue);
     this.#queues.set(queue.name, queue);
+  }
+
+  async declareExchange(exchange: Exchange): Promise<void> {
+    this.#exchangeTypes.set(exchange.name, exchange.type);
+    if (this.#mode !== "create") return;
+    this.#exchanges.set(exchange.name, exchange);
+    await this.#run((channel) => this.#createExchange(channel, exchange));
   }
 
   /** Its declaration counts no longer: it may have been deleted. */
@@ -139,24 +159,26 @@ export class Topology {
 
   async #create(channel: AnyChannel, queue: Queue): Promise<void> {
     const bindings = [{ exchange: queue.exchange, routingKey: queue.routingKey }, ...(queue.bindings ?? [])];
-    for (const { exchange } of bindings) {
-      // kombu/entity.py: the anonymous exchange and the broker's own are never declared.
-      if (exchange.name === "" || exchange.name.startsWith("amq.")) continue;
-      const mark = `exchange ${exchange.name}`;
-      const print = JSON.stringify(exchangeAttributes(exchange));
-      if (this.#standing.get(mark) === print) continue;
-      await declareExchange(channel, exchange.name, exchange.type, {
-        durable: exchange.durable ?? true,
-        autoDelete: exchange.autoDelete ?? false,
-        arguments: callArguments(exchange.arguments),
-      });
-      if (!exchange.autoDelete) this.#standing.set(mark, print);
-    }
+    for (const { exchange } of bindings) await this.#createExchange(channel, exchange);
     const attributes = queueAttributes(queue);
     await declareQueue(channel, queue.name, { ...attributes, arguments: callArguments(queue.arguments) });
     for (const { exchange, routingKey } of bindings) {
       if (exchange.name !== "") await bindQueue(channel, queue.name, exchange.name, routingKey);
     }
+  }
+
+  async #createExchange(channel: AnyChannel, exchange: Exchange): Promise<void> {
+    // kombu/entity.py: the anonymous exchange and the broker's own are never declared.
+    if (exchange.name === "" || exchange.name.startsWith("amq.")) return;
+    const mark = `exchange ${exchange.name}`;
+    const print = JSON.stringify(exchangeAttributes(exchange));
+    if (this.#standing.get(mark) === print) return;
+    await declareExchange(channel, exchange.name, exchange.type, {
+      durable: exchange.durable ?? true,
+      autoDelete: exchange.autoDelete ?? false,
+      arguments: callArguments(exchange.arguments),
+    });
+    if (!exchange.autoDelete) this.#standing.set(mark, print);
   }
 
   /** One after the other: a refused call closes the channel under those that follow it. */

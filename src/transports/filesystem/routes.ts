@@ -5,7 +5,14 @@
 import { ImproperlyConfigured } from "../../../protocol/errors.ts";
 import { messageFileName } from "../../../protocol/kombu/filesystem-names.ts";
 import type { Address } from "../../../protocol/message.ts";
-import { type Binding, bindingOf, type ExchangeType, matchesTopic, type Queue } from "../../../protocol/routing.ts";
+import {
+  type Binding,
+  bindingOf,
+  type Exchange,
+  type ExchangeType,
+  matchesTopic,
+  type Queue,
+} from "../../../protocol/routing.ts";
 import { QueueClash, QueueNotFound } from "../errors.ts";
 import type { DeclareMode } from "../transport.ts";
 import type { ExchangeTables } from "./exchange-tables.ts";
@@ -42,6 +49,15 @@ export class Routes {
       if (!known) this.#bindings.set(exchange, [binding, ...ours]);
     }
     await this.ensure(new Set(found.map(({ exchange }) => exchange)));
+  }
+
+  /** Its type is all there is to know; a file appears with the first binding. */
+  noteExchange({ name, type }: Exchange, queue = ""): void {
+    if (type === "headers") throw new ImproperlyConfigured("exchanges of type headers exist only on AMQP brokers");
+    const known = this.#types.get(name);
+    if (known !== undefined && known !== type)
+      throw new QueueClash(queue, { type }, { type: known }, { exchange: name });
+    this.#types.set(name, type);
   }
 
   /** Makes the declared bindings exist. Quick when they do. */
@@ -108,11 +124,7 @@ export class Routes {
     for (const { exchange, routingKey } of [queue, ...(queue.bindings ?? [])]) {
       const { name, type } = exchange;
       if (name === "") continue;
-      if (type === "headers") throw new ImproperlyConfigured("exchanges of type headers exist only on AMQP brokers");
-      const known = this.#types.get(name);
-      if (known !== undefined && known !== type)
-        throw new QueueClash(queue.name, { type }, { type: known }, { exchange: name });
-      this.#types.set(name, type);
+      this.noteExchange(exchange, queue.name);
       found.push({ exchange: name, binding: bindingOf(type, routingKey, queue.name) });
     }
     return found;

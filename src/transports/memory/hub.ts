@@ -32,7 +32,7 @@ export class MemoryHub {
       if (clash) throw new QueueClash(queue.name, clash.ours, clash.theirs);
     }
     const bindings = [queue, ...(queue.bindings ?? [])];
-    for (const { exchange } of bindings) this.#declareExchange(exchange);
+    for (const { exchange } of bindings) this.declareExchange(exchange);
     if (!known) this.queues.set(queue.name, new MemoryQueue(queue, owner, () => this.delete(queue.name)));
     else known.adopt(queue);
     for (const { exchange, routingKey } of bindings) this.#bind(exchange, routingKey, queue.name);
@@ -73,7 +73,7 @@ export class MemoryHub {
     this.#exchanges.clear();
   }
 
-  #declareExchange(exchange: Exchange): void {
+  declareExchange(exchange: Exchange): void {
     if (exchange.name === "") return;
     const known = this.#exchanges.get(exchange.name);
     if (!known) this.#exchanges.set(exchange.name, { declared: exchange, bindings: [] });

@@ -7,7 +7,14 @@
  * bind a queue at any time.
  */
 import { decodeBinding, encodeBinding, type RedisKeys } from "../../../protocol/kombu/redis-keys.ts";
-import { type Binding, bindingOf, type ExchangeType, matchesTopic, type Queue } from "../../../protocol/routing.ts";
+import {
+  type Binding,
+  bindingOf,
+  type Exchange,
+  type ExchangeType,
+  matchesTopic,
+  type Queue,
+} from "../../../protocol/routing.ts";
 import { QueueClash, QueueNotFound } from "../errors.ts";
 import type { DeclareMode } from "../transport.ts";
 import type { LinkMember, RedisLink } from "./link.ts";
@@ -60,6 +67,14 @@ export class Bindings implements LinkMember {
     const type = this.#types.get(exchange);
     if (type !== undefined) return type === "fanout";
     return exchange === "celeryev" || (exchange.endsWith(".pidbox") && !exchange.startsWith("reply."));
+  }
+
+  /** Throws `QueueClash` when it is known as one of another type. */
+  noteExchange({ name, type }: Exchange, queue = ""): void {
+    const known = this.#types.get(name);
+    if (known !== undefined && known !== type)
+      throw new QueueClash(queue, { type }, { type: known }, { exchange: name });
+    this.#types.set(name, type);
   }
 
   /** Binds queues and remembers them for the next connection. Throws `QueueClash` before anything was done. */
@@ -147,11 +162,7 @@ export class Bindings implements LinkMember {
     const bindings: BoundQueue["bindings"][number][] = [];
     for (const { exchange, routingKey } of [queue, ...(queue.bindings ?? [])]) {
       if (exchange.name === "") continue;
-      const known = this.#types.get(exchange.name);
-      if (known !== undefined && known !== exchange.type) {
-        throw new QueueClash(queue.name, { type: exchange.type }, { type: known }, { exchange: exchange.name });
-      }
-      this.#types.set(exchange.name, exchange.type);
+      this.noteExchange(exchange, queue.name);
       const member = encodeBinding(bindingOf(exchange.type, routingKey, queue.name), this.#keys.sep);
       bindings.push({ exchange: exchange.name, type: exchange.type, routingKey, member });
     }
