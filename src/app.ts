@@ -4,6 +4,7 @@
  */
 import { cloned } from "../protocol/celery/canvas/compose.ts";
 import { canvasType } from "../protocol/celery/canvas/links.ts";
+import type { RemoteException } from "../protocol/celery/exceptions.ts";
 import type { ResultMeta } from "../protocol/celery/result-meta.ts";
 import type { WireSignature } from "../protocol/celery/signature.ts";
 import { ImproperlyConfigured } from "../protocol/errors.ts";
@@ -305,6 +306,12 @@ export class Celery {
       }));
     }
     return this.#backend;
+  }
+
+  /** The error for an exception that came back from afar: one of `errors`, of Celery's own, or `RemoteTaskError`. @internal */
+  remoteError(taskId: string, exception: RemoteException, traceback: string): Error {
+    const bare = { status: "FAILURE", result: null, children: null, dateDone: null };
+    return this.#errors.errorOf(taskId, { ...bare, exception, traceback, taskId });
   }
 
   /** Workers of this app that run: it closes after them, or their results would be lost. @internal */

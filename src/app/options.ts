@@ -46,6 +46,17 @@ const WORKER_OPTIONS: OptionKinds = {
   concurrency: nullable(count({ min: 1 })),
   name: text,
   handleSignals: bool,
+  pool: oneOf(["async", "threads", "processes"]),
+  module: structured("the path or URL of a module", (value, at) => {
+    const right = value instanceof URL || (typeof value === "string" && value !== "");
+    if (!right) throw mismatch(at, "the path or URL of a module", value);
+  }),
+  autoscale: structured("{ max, min }", (value, at) => {
+    checkOptionObject(value, { max: count({ min: 1 }), min: count() }, at);
+    const { max, min } = value as { max?: number; min?: number };
+    if (max === undefined || min === undefined || min > max)
+      throw mismatch(at, "{ max, min } with min up to max", value);
+  }),
 };
 
 const stopMode = oneOf(["warm", "cold"]);

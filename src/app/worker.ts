@@ -4,31 +4,45 @@ import { acceptedTypes } from "../../protocol/serialization.ts";
 import type { Celery } from "../app.ts";
 import type { SendRequest } from "../client/client.ts";
 import { nodeName } from "../runtime/ids.ts";
+import { inPoolChild } from "../runtime/pool-child.ts";
 import { mismatch } from "../settings/kinds.ts";
 import { callArguments } from "../tasks/call-arguments.ts";
 import { checkOptions } from "../tasks/call-options.ts";
 import type { AnyTask } from "../tasks/definition.ts";
 import type { Transport } from "../transports/transport.ts";
+import type { AutoscaleRange } from "../worker/autoscaler.ts";
 import type { Outbox } from "../worker/outbox.ts";
+import type { PoolName } from "../worker/pools/pool.ts";
 import type { WorkerStats } from "../worker/report.ts";
+import { noEvents } from "../worker/task-events.ts";
 import { type StopMode, WorkerCore } from "../worker/worker.ts";
 import { ConnectionPatience } from "./connection-patience.ts";
+import { makePool } from "./make-pool.ts";
 import { checkStopMode, checkWorkerOptions, definition } from "./options.ts";
 import { limitsOf } from "./parts.ts";
 
 export interface WorkerOptions {
   /** Names of the queues to consume. @default all of `task_queues`, else `task_default_queue` */
   queues?: readonly string[];
-  /** Tasks in flight. @default `worker_concurrency`, else 16: tasks of an event loop mostly wait (Celery: the number of CPUs) */
+  /**
+   * Tasks in flight. @default `worker_concurrency`, else on the event loop 16, as its tasks mostly wait, and in threads and processes
+   * the number of CPUs
+   */
   concurrency?: number;
+  /** Where tasks run: `async` on the event loop, `threads`, or `processes`. @default `worker_pool` */
+  pool?: PoolName;
+  /** The module that exports the app or its tasks: what every thread and process of those pools loads. */
+  module?: string | URL;
+  /** Lets the pool follow the work between these numbers of slots; wins over `concurrency`. */
+  autoscale?: AutoscaleRange;
   /** Node name, with `%h` for the host name. @default "celery@%h" */
   name?: string;
   /** Stop warm on SIGTERM and SIGINT, cold on the second or on SIGQUIT. @default false */
   handleSignals?: boolean;
 }
 
-/** Tasks in flight on the event loop when nobody says. */
-const DEFAULT_CONCURRENCY = 16;
+const WORKER_IN_CHILD =
+  "this module makes a Worker while a thread or process of a pool loads it for its tasks: keep the app and the tasks in a module of their own, and name that one as the worker's module";
 
 /** Serves an app's tasks. */
 export class Worker {
@@ -47,6 +61,7 @@ export class Worker {
 
   constructor(app: Celery, options: WorkerOptions = {}) {
     if (typeof app?.consumerTransport !== "function") throw mismatch("new Worker(): the app", "a Celery app", app);
+    if (inPoolChild()) throw new ImproperlyConfigured(WORKER_IN_CHILD);
     checkWorkerOptions(options);
     this.app = app;
     const { settings, log } = app;
@@ -65,6 +80,7 @@ export class Worker {
         if (end !== null) this.#abandon(end);
       },
     });
+    const nodename = nodeName(options.name);
     this.#core = new WorkerCore({
       settings,
       transport: this.#transport,
@@ -75,10 +91,13 @@ export class Worker {
       decode: limitsOf(settings),
       outbox: outboxOf(app),
       log,
+      events: noEvents,
+      zone: app.zone,
       isoNow: () => app.zone.iso(Date.now()),
       naiveToEpoch: (wallMs) => app.zone.fromWall(wallMs),
-      nodename: nodeName(options.name),
-      concurrency: options.concurrency ?? settings.worker_concurrency ?? DEFAULT_CONCURRENCY,
+      nodename,
+      pool: makePool(app, options, nodename),
+      autoscale: options.autoscale ?? null,
     });
     this.hostname = this.#core.hostname;
     if (options.handleSignals === true) this.#handleSignals();

@@ -1,8 +1,8 @@
 /** The flags that every command shares: which app, which broker, where results are. */
+import { loadApp } from "../app/load-app.ts";
 import { Celery } from "../app.ts";
 import { consoleLog, LOG_LEVELS, type LogLevel } from "../runtime/console-log.ts";
 import { type Flags, type Given, UsageError } from "./command.ts";
-import { loadApp } from "./load-app.ts";
 
 export const APP_FLAGS: Flags = {
   app: {

@@ -29,6 +29,7 @@ export function report(request: Request, event: RequestEvent, stats: WorkerStats
       return;
     case "threw":
     case "hardLimit":
+    case "workerLost":
     case "rejected": {
       stats.failed++;
       const expected = request.plan.task.behaviour.throws?.some((type) => request.error instanceof type) === true;
@@ -37,7 +38,8 @@ export function report(request: Request, event: RequestEvent, stats: WorkerStats
       return;
     }
     case "cancelled":
-      log.warn({ ...about(request), reason }, "cancelled");
+    case "terminated":
+      log.warn({ ...about(request), reason }, event);
       return;
     default:
       log.info({ ...about(request), reason }, event);

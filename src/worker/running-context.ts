@@ -19,33 +19,46 @@ import {
   type TaskContext,
   type TaskDeliveryInfo,
 } from "../tasks/context.ts";
+import type { AnyTask } from "../tasks/definition.ts";
 import { TaskError } from "../tasks/errors.ts";
 import { retryOutcome } from "../tasks/retry-policy.ts";
 import { Replace } from "../tasks/signals.ts";
 import { Signature, wireOf as signatureJson } from "../tasks/signature.ts";
+import type { DeliveryInfo } from "../transports/transport.ts";
 import type { ApplyGiven, Outbox } from "./outbox.ts";
-import type { Request } from "./request.ts";
 import { membersOf } from "./workflow/links.ts";
+
+/** What a context needs of its request: in a child of a pool it is not the worker's own. */
+export interface ContextRequest {
+  readonly message: TaskRequest;
+  readonly delivery: { readonly info: DeliveryInfo };
+  readonly plan: { readonly task: AnyTask; readonly ignoreResult: boolean };
+  /** Seconds. */
+  readonly timeLimit: number | null;
+  readonly softTimeLimit: number | null;
+  /** Tasks that this one has sent. */
+  children: ResultTuple[] | null;
+}
 
 /** What a context needs of its worker. */
 export interface ContextHost {
   readonly hostname: string;
   readonly log: Log;
-  readonly outbox: Outbox;
+  readonly outbox: Pick<Outbox, "send" | "sendTask" | "apply" | "checkOptions">;
   readonly inheritPriority: boolean;
-  readonly chords: ChordCounter | null;
+  readonly chords: Pick<ChordCounter, "addPart"> | null;
   /** The request's message with floats kept apart from integers, for what is sent on. */
-  exactly(request: Request): TaskRequest;
-  updateState(request: Request, state: string, meta: unknown): Promise<void>;
+  exactly(request: ContextRequest): TaskRequest;
+  updateState(request: ContextRequest, state: string, meta: unknown): Promise<void>;
 }
 
 export class RunningContext implements TaskContext {
-  readonly #request: Request;
+  readonly #request: ContextRequest;
   readonly #host: ContextHost;
   #controller: AbortController | null = null;
   #log: Log | null = null;
 
-  constructor(request: Request, host: ContextHost) {
+  constructor(request: ContextRequest, host: ContextHost) {
     this.#request = request;
     this.#host = host;
   }

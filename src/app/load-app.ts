@@ -2,9 +2,10 @@
 import { statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { Celery } from "../app.ts";
+import { type AnyTask, isTaskDefinition } from "../tasks/definition.ts";
 
 const ENDINGS = [".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"];
 
@@ -13,8 +14,7 @@ const ENDINGS = [".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"];
  * several exports. TypeScript is loaded where Node reads it (22.18), or where the project has `tsx`.
  */
 export async function loadApp(spec: string): Promise<Celery> {
-  const [, path = spec, exportName] = /^(.*?)(?::([A-Za-z_$][\w$]*))?$/.exec(spec) ?? [];
-  const exports = unwrapped(await load(locate(path)));
+  const { path, exportName, exports } = await loadModule(spec);
   if (exportName !== undefined) {
     const found = exports[exportName];
     if (found instanceof Celery) return found;
@@ -33,6 +33,30 @@ export async function loadApp(spec: string): Promise<Celery> {
     if (strange !== null) throw strange;
   }
   throw new ImproperlyConfigured(`${path} exports no Celery app; export one as default or as "app"`);
+}
+
+/** What a child of a pool runs: the app of a module, or the tasks that a module without an app exports. */
+export async function loadTasks(spec: string): Promise<{ app: Celery | null; tasks: AnyTask[] }> {
+  const { exports } = await loadModule(spec);
+  const values = Object.values(exports);
+  const tasks = values.flat().filter(isTaskDefinition);
+  const hasApp = values.some((value) => value instanceof Celery || notAnApp(value) !== null);
+  if (!hasApp && tasks.length > 0) return { app: null, tasks };
+  const app = await loadApp(spec);
+  return { app, tasks: [...app.tasks.values()] };
+}
+
+interface LoadedModule {
+  path: string;
+  exportName: string | undefined;
+  exports: Record<string, unknown>;
+}
+
+async function loadModule(spec: string): Promise<LoadedModule> {
+  if (spec.startsWith("file:"))
+    return { path: spec, exportName: undefined, exports: unwrapped(await load(fileURLToPath(spec))) };
+  const [, path = spec, exportName] = /^(.*?)(?::([A-Za-z_$][\w$]*))?$/.exec(spec) ?? [];
+  return { path, exportName, exports: unwrapped(await load(locate(path))) };
 }
 
 /** `module.exports = { app }` of a CommonJS module arrives as its default export. */
