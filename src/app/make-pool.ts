@@ -34,7 +34,7 @@ export function makePool(app: Celery, options: WorkerOptions, hostname: string):
     inheritPriority: settings.task_inherit_parent_priority,
     countsChords: app.backend?.chords !== undefined,
     logLevels: LOG_LEVEL_NAMES.filter((level) => log.isLevelEnabled?.(level) !== false),
-    saysMemory: name === "processes" && settings.worker_max_memory_per_child !== null,
+    saysMemory: settings.worker_max_memory_per_child !== null,
   };
   return (host) =>
     new ChildPool({
@@ -45,7 +45,7 @@ export function makePool(app: Celery, options: WorkerOptions, hostname: string):
       init,
       taskNames: host.taskNames,
       maxTasks: settings.worker_max_tasks_per_child,
-      maxKib: name === "processes" ? settings.worker_max_memory_per_child : null,
+      maxKib: settings.worker_max_memory_per_child,
       aliveTimeoutMs: settings.worker_proc_alive_timeout * 1000,
       validate: settings.lovage_validate_params,
       timers: host.timers,
@@ -62,7 +62,7 @@ async function spawnerOf(name: "threads" | "processes", hostname: string): Promi
 }
 
 function moduleOf({ module }: WorkerOptions, pool: string): string {
-  if (module === undefined) {
+  if (module === undefined || module === "") {
     throw new ImproperlyConfigured(
       `pool ${JSON.stringify(pool)} needs the option module: the file that exports the app or its tasks, which every child loads, as in { pool: "${pool}", module: new URL("./tasks.js", import.meta.url) }`,
     );

@@ -1,6 +1,6 @@
 /** What `new Celery`, `new Worker` and their methods accept: looked at once, so that a mistake is named where it was made. */
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
-import { bool, count, type Kind, mismatch, nullable, oneOf, structured, text, texts } from "../settings/kinds.ts";
+import { bool, count, type Kind, mismatch, nullable, oneOf, seconds, structured, text, texts } from "../settings/kinds.ts";
 import { checkOptionObject, type OptionKinds } from "../settings/option-object.ts";
 import { type AnyTask, isTaskDefinition } from "../tasks/definition.ts";
 
@@ -46,9 +46,14 @@ const WORKER_OPTIONS: OptionKinds = {
   concurrency: nullable(count({ min: 1 })),
   name: text,
   handleSignals: bool,
+  events: bool,
+  heartbeat: bool,
+  heartbeatInterval: seconds({ min: 0.1 }),
+  gossip: bool,
+  mingle: bool,
   pool: oneOf(["async", "threads", "processes"]),
   module: structured("the path or URL of a module", (value, at) => {
-    const right = value instanceof URL || (typeof value === "string" && value !== "");
+    const right = value instanceof URL || typeof value === "string";
     if (!right) throw mismatch(at, "the path or URL of a module", value);
   }),
   autoscale: structured("{ max, min }", (value, at) => {

@@ -14,14 +14,14 @@ import type { AutoscaleRange } from "../worker/autoscaler.ts";
 import type { Outbox } from "../worker/outbox.ts";
 import type { PoolName } from "../worker/pools/pool.ts";
 import type { WorkerStats } from "../worker/report.ts";
-import { noEvents } from "../worker/task-events.ts";
 import { type StopMode, WorkerCore } from "../worker/worker.ts";
 import { ConnectionPatience } from "./connection-patience.ts";
+import { FleetMember, type FleetOptions } from "./fleet-member.ts";
 import { makePool } from "./make-pool.ts";
 import { checkStopMode, checkWorkerOptions, definition } from "./options.ts";
 import { limitsOf } from "./parts.ts";
 
-export interface WorkerOptions {
+export interface WorkerOptions extends FleetOptions {
   /** Names of the queues to consume. @default all of `task_queues`, else `task_default_queue` */
   queues?: readonly string[];
   /**
@@ -50,6 +50,8 @@ export class Worker {
   readonly hostname: string;
   readonly #core: WorkerCore;
   readonly #transport: Transport;
+  readonly #member: FleetMember;
+  #connections = 0;
   #stopping: Promise<void> | null = null;
   #removeSignals: () => void = () => undefined;
   #starting: Promise<this> | null = null;
@@ -73,7 +75,10 @@ export class Worker {
     this.finished.catch((error: unknown) => log.error({ err: error }, "the worker gives up"));
     const patience = new ConnectionPatience(settings);
     this.#transport = app.consumerTransport({
-      onConnected: () => patience.connected(),
+      onConnected: () => {
+        patience.connected();
+        if (++this.#connections > 1) this.#member.reconnected();
+      },
       onLost: () => this.#core.connectionLost(),
       onRetry: (error) => {
         const end = patience.failed(error);
@@ -81,6 +86,15 @@ export class Worker {
       },
     });
     const nodename = nodeName(options.name);
+    this.#member = new FleetMember({
+      ...options,
+      app,
+      transport: this.#transport,
+      hostname: nodename,
+      shutdown: () => {
+        this.stop("warm").catch((error: unknown) => log.error({ err: error }, "shutdown failed"));
+      },
+    });
     this.#core = new WorkerCore({
       settings,
       transport: this.#transport,
@@ -91,7 +105,7 @@ export class Worker {
       decode: limitsOf(settings),
       outbox: outboxOf(app),
       log,
-      events: noEvents,
+      events: this.#member.dispatcher,
       zone: app.zone,
       isoNow: () => app.zone.iso(Date.now()),
       naiveToEpoch: (wallMs) => app.zone.fromWall(wallMs),
@@ -146,7 +160,10 @@ export class Worker {
       throw mismatch("worker.start(): the signal", "an AbortSignal", signal);
     const { signal: giveUp } = this.#giveUp;
     this.app.running.add(this);
-    await this.#core.start(signal === undefined ? giveUp : AbortSignal.any([signal, giveUp]));
+    const ended = signal === undefined ? giveUp : AbortSignal.any([signal, giveUp]);
+    await this.#transport.connect(ended);
+    await this.#member.start(this.#core.view);
+    await this.#core.start(ended);
     this.app.log.info({ hostname: this.hostname, queues: this.queueNames, concurrency: this.concurrency }, "ready");
     return this;
   }
@@ -183,6 +200,7 @@ export class Worker {
     } finally {
       this.app.running.delete(this);
       this.#removeSignals();
+      await this.#member.stop();
       await this.#transport.close();
       this.#finish();
     }

@@ -1,6 +1,6 @@
 /** Flags and commands of Celery's that Lovage does not have: whoever brings a Celery command line along is told so. */
 
-const NO_CHILDREN = "there are no child processes: tasks run on the event loop";
+const NO_FORK = "children of a pool are started afresh (there is no fork), and take a task only when they are idle";
 const SUPERVISOR = "leave that to what supervises the process (systemd, a container, pm2)";
 const NO_EVENTS = "no events are sent in this version";
 const NO_BEAT = "there is no scheduler in this version: keep one `celery beat`, its tasks reach this worker";
@@ -28,16 +28,11 @@ const FLAGS: ReadonlyMap<string, string> = new Map([
   ["--executable", SUPERVISOR],
   ["-f", "the log goes to standard error: redirect it, as in 2>> worker.log"],
   ["--logfile", "the log goes to standard error: redirect it, as in 2>> worker.log"],
-  ["-S", "revoked tasks are not kept in this version"],
-  ["--statedb", "revoked tasks are not kept in this version"],
   ["-I", "import the modules of tasks in the app's module"],
   ["--include", "import the modules of tasks in the app's module"],
-  ["--autoscale", "tasks share one event loop: -c is how many may be in flight, and costs nothing when idle"],
-  ["--max-tasks-per-child", NO_CHILDREN],
-  ["--max-memory-per-child", NO_CHILDREN],
-  ["--pool-start-method", NO_CHILDREN],
-  ["-O", NO_CHILDREN],
-  ["--optimization", NO_CHILDREN],
+  ["--pool-start-method", NO_FORK],
+  ["-O", NO_FORK],
+  ["--optimization", NO_FORK],
   ["--disable-prefetch", "use --prefetch-multiplier 1"],
 ]);
 

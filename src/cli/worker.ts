@@ -2,6 +2,7 @@
 import { Worker } from "../app/worker.ts";
 import type { Celery } from "../app.ts";
 import { maskUrl } from "../runtime/credentials.ts";
+import { version } from "../runtime/version.ts";
 import { pickBackend, pickBroker } from "../settings/urls.ts";
 import { currentTask } from "../tasks/context.ts";
 import { APP_FLAGS, applyAppFlags, openApp } from "./app-flags.ts";
@@ -9,7 +10,6 @@ import { withBroker } from "./broker.ts";
 import { type Command, EXIT, type Given, UsageError } from "./command.ts";
 import { bearBrokenOutput, complain } from "./output.ts";
 import { type StopSignals, stopSignals } from "./stop-signals.ts";
-import { version } from "./version.ts";
 
 export const worker: Command = {
   name: "worker",
@@ -41,7 +41,7 @@ export const worker: Command = {
       type: "string",
       short: "c",
       value: "N",
-      help: "tasks in flight on the event loop (default, and auto: 16)",
+      help: "tasks in flight (default, and auto: 16 on the event loop, else the number of CPUs)",
     },
     hostname: {
       type: "string",
@@ -49,7 +49,24 @@ export const worker: Command = {
       value: "NAME",
       help: "node name; %h host, %n its first part, %d its domain (default celery@%h)",
     },
-    pool: { type: "string", short: "P", value: "POOL", help: "how tasks run: async, on the event loop" },
+    pool: {
+      type: "string",
+      short: "P",
+      value: "POOL",
+      help: "where tasks run: async (on the event loop), threads, or processes (Celery: prefork)",
+    },
+    autoscale: {
+      type: "string",
+      value: "MAX,MIN",
+      help: "let the pool follow the work between MIN (0 when left out) and MAX slots",
+    },
+    "max-tasks-per-child": { type: "string", value: "N", help: "replace a thread or process after N tasks" },
+    "max-memory-per-child": {
+      type: "string",
+      value: "KIB",
+      help: "replace a process that uses more KiB of memory after a task",
+    },
+    statedb: { type: "string", short: "S", value: "FILE", help: "keep revoked ids over restarts in this file" },
     "prefetch-multiplier": {
       type: "string",
       value: "N",
@@ -67,9 +84,13 @@ export const worker: Command = {
   async run(given) {
     if (given.words.length > 0) throw new UsageError(`unexpected ${given.words.join(" ")}`);
     const concurrency = concurrencyOf(given);
-    for (const name of ["prefetch-multiplier", "time-limit", "soft-time-limit"]) given.number(name);
+    const autoscale = autoscaleOf(given);
+    for (const name of NUMBERS) given.number(name);
     const level = applyAppFlags(given, "info", {
-      WORKER_POOL: given.text("pool"),
+      WORKER_POOL: given.text("pool") === "prefork" ? "processes" : given.text("pool"),
+      WORKER_MAX_TASKS_PER_CHILD: given.text("max-tasks-per-child"),
+      WORKER_MAX_MEMORY_PER_CHILD: given.text("max-memory-per-child"),
+      WORKER_STATE_DB: given.text("statedb"),
       WORKER_PREFETCH_MULTIPLIER: given.text("prefetch-multiplier"),
       TASK_TIME_LIMIT: given.text("time-limit"),
       TASK_SOFT_TIME_LIMIT: given.text("soft-time-limit"),
@@ -78,7 +99,7 @@ export const worker: Command = {
     const signals = stopSignals.listen();
     const app = await openApp(given, level, true);
     try {
-      return await serve(app, given, { signals, concurrency, level });
+      return await serve(app, given, { signals, concurrency, autoscale, level });
     } finally {
       await app.close();
       signals.close();
@@ -86,17 +107,24 @@ export const worker: Command = {
   },
 };
 
+const NUMBERS = ["prefetch-multiplier", "time-limit", "soft-time-limit", "max-tasks-per-child", "max-memory-per-child"];
+
 interface Serving {
   signals: StopSignals;
   concurrency: number | undefined;
+  autoscale: { max: number; min: number } | undefined;
   level: string;
 }
 
-async function serve(app: Celery, given: Given, { signals, concurrency, level }: Serving): Promise<number> {
+async function serve(app: Celery, given: Given, serving: Serving): Promise<number> {
+  const { signals, concurrency, autoscale, level } = serving;
   const queues = selectedQueues(app, given);
   const name = given.text("hostname");
   const running = new Worker(app, {
     queues,
+    // What -A names is what children load, from wherever the app came.
+    module: given.text("app") ?? process.env.LOVAGE_APP ?? "",
+    ...(autoscale === undefined ? {} : { autoscale }),
     ...(concurrency === undefined ? {} : { concurrency }),
     ...(name === undefined ? {} : { name }),
   });
@@ -134,6 +162,20 @@ function concurrencyOf(given: Given): number | undefined {
   if (number === undefined || number === 0) return undefined;
   if (!Number.isInteger(number) || number < 1) throw new UsageError("--concurrency is a whole number, or auto");
   return number;
+}
+
+/** `10,3`, in either order, or `10`: from 0. wire: celery/bin/worker.py `Autoscale`. */
+function autoscaleOf(given: Given): { max: number; min: number } | undefined {
+  const text = given.text("autoscale");
+  if (text === undefined) return undefined;
+  const [first = Number.NaN, second = 0, ...more] = text
+    .split(",")
+    .map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+  const [max, min] = [Math.max(first, second), Math.min(first, second)];
+  if (more.length > 0 || !Number.isInteger(max) || !Number.isInteger(min) || max < 1 || min < 0) {
+    throw new UsageError(`--autoscale is MAX,MIN in whole numbers, not ${text}`);
+  }
+  return { max, min };
 }
 
 function selectedQueues(app: Celery, given: Given): string[] {

@@ -274,7 +274,7 @@ export const TABLE = {
   worker_max_memory_per_child: setting(
     nullable(positive),
     null,
-    "KiB of memory in use after a task above which a process is replaced.",
+    "KiB in use after a task above which a process is replaced; of a thread its own heap counts.",
   ),
   worker_proc_alive_timeout: setting(
     timeLimit,
@@ -286,6 +286,7 @@ export const TABLE = {
     null,
     "Tasks in flight; null: 16 on the event loop, where tasks mostly wait, else the number of CPUs (Celery).",
   ),
+  worker_state_db: setting(nullable(text), null, "File that keeps revoked ids over restarts of the worker."),
   worker_pool_restarts: setting(bool, false, "Remote control may restart the pool: pool_restart."),
   worker_disable_rate_limits: setting(bool, false, "No rate limits, whatever tasks say."),
   worker_prefetch_multiplier: setting(count(), 4, "Messages taken ahead for each task in flight; 0: no limit."),

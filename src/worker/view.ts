@@ -48,7 +48,6 @@ export interface ViewParts {
   cancelQueue(name: string): Promise<void>;
   /** Stops waiting for the ETA of a request. */
   dropHeld(request: Request): void;
-  shutdown(): void;
 }
 
 export function viewOf(parts: ViewParts): WorkerView {
@@ -76,7 +75,6 @@ export function viewOf(parts: ViewParts): WorkerView {
     revokes: revokesView(parts),
     limits: limitsView(parts),
     pool: poolView(parts),
-    shutdown: () => parts.shutdown(),
   };
 }
 
@@ -127,6 +125,14 @@ function requestsView({ runner, held, limits, plans, zone }: ViewParts): Request
     find(id) {
       const found = findRequest(id, { runner, held, limits });
       return found === null ? null : { stage: found.stage, request: view(found.request) };
+    },
+    get activeCount() {
+      return runner.active;
+    },
+    get processed() {
+      let accepted = 0;
+      for (const plan of plans.values()) accepted += plan.accepted;
+      return accepted;
     },
     get totals() {
       const totals = new Map<string, number>();

@@ -37,6 +37,7 @@ import { planOf, Request, type TaskPlan } from "./request.ts";
 import { RequestIndex } from "./request-index.ts";
 import { type RecordOptions, resultRecord } from "./result-records.ts";
 import { Revocations } from "./revoked/revocations.ts";
+import { type KeptClock, StateDb } from "./revoked/state-db.ts";
 import { Runner } from "./runner.ts";
 import { type EventSink, TaskEvents } from "./task-events.ts";
 import { UnknownTasks } from "./unknown-tasks.ts";
@@ -63,6 +64,8 @@ export interface WorkerParts {
   /** @default `celery@<host>` */
   nodename?: string;
   pool: MakePool;
+  /** The logical clock, kept with the revoked ids. */
+  clock?: KeptClock | null;
   /** Bounds within which the pool follows the work. */
   autoscale?: AutoscaleRange | null;
 }
@@ -99,6 +102,7 @@ export class WorkerCore {
   readonly #limits: RateLimits;
   readonly #pool: Pool;
   readonly #autoscaler: Autoscaler | null;
+  readonly #stateDb: StateDb | null;
   readonly #queues: Map<string, Queue>;
   #consumer: Consumer | null = null;
   #stopping: StopMode | null = null;
@@ -185,6 +189,11 @@ export class WorkerCore {
     if (!settings.worker_disable_rate_limits) {
       for (const plan of plans.values()) this.#limits.set(plan.task.name, perSecond(plan.rateLimit));
     }
+    const { worker_state_db: path } = settings;
+    const { ids } = this.revocations;
+    this.#stateDb =
+      path === null ? null : new StateDb({ path, ids, clock: parts.clock ?? null, timers: this.#timers, log });
+    if (this.#stateDb !== null) ids.onChange = () => this.#stateDb?.changed();
     const range = parts.autoscale ?? null;
     this.#autoscaler =
       range === null
@@ -214,9 +223,6 @@ export class WorkerCore {
       addQueue: (queue) => this.#addQueue(queue),
       cancelQueue: (name) => this.#cancelQueue(name),
       dropHeld: (request) => this.#unhold(request),
-      shutdown: () => {
-        this.stop("warm").catch((error: unknown) => log.error({ err: error }, "shutdown failed"));
-      },
       log,
     });
     this.#unknown = new UnknownTasks({
@@ -257,6 +263,7 @@ export class WorkerCore {
   /** Connects, declares the queues and begins to consume. */
   async start(signal?: AbortSignal): Promise<void> {
     const { transport } = this.#parts;
+    this.#stateDb?.load();
     await this.#runner.start();
     await transport.connect(signal);
     await transport.declare(this.queues);
@@ -310,6 +317,7 @@ export class WorkerCore {
     for (const request of [...this.#held]) this.#dropHeld(request, "handedBack");
     await Promise.race([this.#runner.idle(), left]);
     await this.#pool.close();
+    this.#stateDb?.save();
     this.#timers.close();
     await this.#parts.transport.flush();
   }

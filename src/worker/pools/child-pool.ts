@@ -257,8 +257,7 @@ export class ChildPool implements Pool {
         return;
       }
       case "log": {
-        const { request } = slot;
-        const log = (message.job === slot.job ? request?.context?.log : null) ?? this.#options.log;
+        const { log } = this.#options;
         if (message.message === undefined) log[message.level](message.fields);
         else log[message.level](message.fields, message.message);
         return;

@@ -126,7 +126,9 @@ export function packEnding(
       try {
         return { event, json: encodeJson(result === undefined ? null : result) };
       } catch (error) {
-        return { event, unencodable: error instanceof Error ? error.message : String(error) };
+        const why = error instanceof Error ? error.message : String(error);
+        // Where it stands is said again when it is to be stored.
+        return { event, unencodable: why.replace(/^cannot encode: /, "").replace(/ \(at value[^)]*\)$/, "") };
       }
     case "retryAsked":
       try {

@@ -3,6 +3,8 @@
  * brokers and result stores is here; a handler that uses its app directly opens connections of its own, as in any process.
  */
 
+import { getHeapStatistics } from "node:v8";
+import { isMainThread } from "node:worker_threads";
 import type { RemoteException } from "../../../protocol/celery/exceptions.ts";
 import { readResultTuple, readResultTuples } from "../../../protocol/celery/result-tuple.ts";
 import type { TaskRequest } from "../../../protocol/celery/task-message.ts";
@@ -271,7 +273,9 @@ class CallFailed extends Error {
   }
 }
 
-/** The memory of the process, as Celery measures it. */
+/** What a process uses, as Celery measures it; of a thread what is its own: its heap and the buffers that hang from it. */
 function usedKib(): number {
-  return Math.ceil(process.memoryUsage.rss() / 1024);
+  if (isMainThread) return Math.ceil(process.memoryUsage.rss() / 1024);
+  const { used_heap_size: heap, external_memory: external } = getHeapStatistics();
+  return Math.ceil((heap + external) / 1024);
 }

@@ -14,6 +14,8 @@ export class RevokedIds {
   readonly #now: () => number;
   /** Id to when it was revoked, oldest first. */
   readonly #ids = new Map<string, number>();
+  /** Told of every id that is added. */
+  onChange: (() => void) | null = null;
 
   /** `now` is Unix milliseconds. */
   constructor(limits: RevokedLimits, now: () => number = Date.now) {
@@ -30,6 +32,7 @@ export class RevokedIds {
     this.#ids.delete(id);
     this.#ids.set(id, atMs);
     if (this.#ids.size > this.#limits.max) this.#forgetOldest();
+    this.onChange?.();
   }
 
   /** Adds ids revoked elsewhere, oldest first. They count from now: another host's clock is not ours. */
