@@ -1,6 +1,17 @@
 /** What `new Celery`, `new Worker` and their methods accept: looked at once, so that a mistake is named where it was made. */
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
-import { bool, count, type Kind, mismatch, nullable, oneOf, seconds, structured, text, texts } from "../settings/kinds.ts";
+import {
+  bool,
+  count,
+  type Kind,
+  mismatch,
+  nullable,
+  oneOf,
+  seconds,
+  structured,
+  text,
+  texts,
+} from "../settings/kinds.ts";
 import { checkOptionObject, type OptionKinds } from "../settings/option-object.ts";
 import { type AnyTask, isTaskDefinition } from "../tasks/definition.ts";
 

@@ -11,7 +11,7 @@ import { list } from "./list.ts";
 import { complain, print } from "./output.ts";
 import { purge } from "./purge.ts";
 import { result } from "./result.ts";
-import { version } from "./version.ts";
+import { version } from "../runtime/version.ts";
 import { worker } from "./worker.ts";
 
 export const COMMANDS: readonly Command[] = [worker, call, result, purge, list, doctor];

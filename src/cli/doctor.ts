@@ -9,7 +9,7 @@ import { APP_FLAGS, applyAppFlags, openApp } from "./app-flags.ts";
 import { inTime, withBroker } from "./broker.ts";
 import { type Command, EXIT } from "./command.ts";
 import { print } from "./output.ts";
-import { version } from "./version.ts";
+import { version } from "../runtime/version.ts";
 
 type Verdict = "ok" | "warn" | "fail";
 

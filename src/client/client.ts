@@ -30,7 +30,7 @@ import {
   type Outgoing,
   type PlanHost,
 } from "./carry-out.ts";
-import { type BrokerState, Publisher, type PublishHow, type PublishTarget } from "./publisher.ts";
+import { type BrokerState, Publisher, type PublisherParts, type PublishHow, type PublishTarget } from "./publisher.ts";
 import { Queues } from "./queues.ts";
 import { ErrorRegistry } from "./remote-errors.ts";
 import { Results } from "./results.ts";
@@ -52,6 +52,8 @@ export interface ClientParts {
   readonly taskOf?: (name: string) => AnyTask | null;
   /** Named by the error of a publish that no broker took. */
   readonly broker?: BrokerState;
+  /** Told of every message that the broker holds. */
+  readonly onSent?: PublisherParts["onSent"];
   /** Unix milliseconds. @default Date.now */
   readonly now?: () => number;
   /** Task ids. @default UUID version 4 */

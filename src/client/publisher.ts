@@ -30,6 +30,8 @@ export interface PublisherParts {
   readonly settings: Settings;
   readonly log: Log;
   readonly broker?: BrokerState;
+  /** Told of every message that the broker holds. */
+  readonly onSent?: (message: Message, target: PublishTarget) => void;
 }
 
 export interface PublishTarget {
@@ -51,6 +53,8 @@ export interface PublishHow {
 const REMEMBERED = 10_000;
 const WATCH_MS = 250;
 
+const NO_BROKER: BrokerState = { url: "the broker", lastError: null };
+
 export class Publisher {
   readonly #transport: Transport;
   readonly #settings: Settings;
@@ -58,11 +62,13 @@ export class Publisher {
   /** Declared, or being declared, by queue name. */
   readonly #declared = new Map<string, true | Promise<void>>();
   readonly #outage: OutageWatch;
+  readonly #onSent: ((message: Message, target: PublishTarget) => void) | null;
   #connecting: Promise<void> | null = null;
   #connected = false;
   #closed = false;
 
-  constructor({ transport, settings, log, broker = { url: "the broker", lastError: null } }: PublisherParts) {
+  constructor({ transport, settings, log, broker = NO_BROKER, onSent }: PublisherParts) {
+    this.#onSent = onSent ?? null;
     this.#transport = transport;
     this.#settings = settings;
     this.#log = log;
@@ -74,7 +80,13 @@ export class Publisher {
   publish(message: Message, target: PublishTarget, how: PublishHow = {}): Promise<void> {
     const compression = how.compression ?? this.#settings.task_compression;
     const packed = compression === null ? message : compressed(message, compression);
-    return this.#retrying((signal) => this.#attempt(packed, target, how, signal), how, target.queue?.name ?? null);
+    const sent = this.#retrying(
+      (signal) => this.#attempt(packed, target, how, signal),
+      how,
+      target.queue?.name ?? null,
+    );
+    const onSent = this.#onSent;
+    return onSent === null ? sent : sent.then(() => onSent(message, target));
   }
 
   /** What must be done at the broker before a message can be made, under the same rules as the publish itself. */

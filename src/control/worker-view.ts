@@ -45,6 +45,9 @@ export interface RequestsView {
   /** In the order in which they entered the set. What waits for its rate limit counts as reserved (Celery shows it nowhere). */
   list(stage: "active" | "reserved" | "scheduled"): Iterable<RequestView>;
   find(id: string): { readonly stage: TaskStage; readonly request: RequestView } | null;
+  readonly activeCount: number;
+  /** Accepted requests since the start. */
+  readonly processed: number;
   /** Accepted requests by name since the start. */
   readonly totals: ReadonlyMap<string, number>;
 }
@@ -119,6 +122,4 @@ export interface WorkerView {
   readonly revokes: RevokesView;
   readonly limits: LimitsView;
   readonly pool: PoolView;
-  /** Begins a warm stop. */
-  shutdown(): void;
 }

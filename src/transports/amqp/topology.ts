@@ -90,8 +90,8 @@ export class Topology {
   async declareExchange(exchange: Exchange): Promise<void> {
     this.#exchangeTypes.set(exchange.name, exchange.type);
     if (this.#mode !== "create") return;
-    this.#exchanges.set(exchange.name, exchange);
     await this.#run((channel) => this.#createExchange(channel, exchange));
+    this.#exchanges.set(exchange.name, exchange);
   }
 
   /** Its declaration counts no longer: it may have been deleted. */

@@ -4,18 +4,22 @@ import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { Child, ChildEvents } from "./child.ts";
 import type { FromChild } from "./messages.ts";
+import { OrphanGuard } from "./orphan-guard.ts";
 
 export function spawnProcess(entry: URL): (events: ChildEvents) => Child {
+  const guard = new OrphanGuard();
   return (events) => {
     const child = fork(fileURLToPath(entry), [], {
       serialization: "advanced",
       // A second debugger on the same port only complains.
       execArgv: process.execArgv.filter((flag) => !flag.startsWith("--inspect")),
     });
+    if (child.pid !== undefined) guard.watch(child.pid);
     let gone = false;
     const exit = (how: string): void => {
       if (gone) return;
       gone = true;
+      if (child.pid !== undefined) guard.forget(child.pid);
       events.exit(how);
     };
     child.on("message", (message) => events.message(message as FromChild));
