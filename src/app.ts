@@ -24,6 +24,7 @@ import { Queues } from "./client/queues.ts";
 import { ErrorRegistry, type MappedErrorClass } from "./client/remote-errors.ts";
 import { returnsOf } from "./client/returns.ts";
 import { sentEvent } from "./client/sent-event.ts";
+import type { Command } from "./control/command.ts";
 import type { ResultBackend } from "./result-backends/result-backend.ts";
 import { type ApplyAsyncOptions, checkOptions } from "./tasks/call-options.ts";
 import { childSent, currentTask } from "./tasks/context.ts";
@@ -54,6 +55,8 @@ export interface CeleryOptions {
   settingsFile?: string;
   /** Error classes that stand for Python's (`static python = "module.Type"`), thrown by `get()` in place of `RemoteTaskError`. */
   errors?: Iterable<MappedErrorClass>;
+  /** Control commands that workers of this app answer besides Celery's, made with `controlCommand()`. */
+  controlCommands?: readonly Command[];
   /** @default standard error: readable on a terminal, JSON lines otherwise, from level `LOVAGE_LOG_LEVEL` or `info` */
   log?: Log;
   /** @default process.env */
@@ -140,6 +143,7 @@ export class Celery {
     this.queues = new Queues(this.settings);
     this.zone = zoneOf(this.settings);
     this.register(...(options.tasks ?? []));
+    if (options.controlCommands !== undefined) this.control.register(...options.controlCommands);
   }
 
   /** Every registered task by name. */
@@ -280,6 +284,7 @@ export class Celery {
       errors: this.#errors,
       taskOf: (name) => this.#taskOf(name),
       broker: this.#broker,
+      revoke: (ids, { wait = false, ...options }) => this.control.revoke(ids, { ...options, reply: wait }),
       ...(this.settings.task_send_sent_event ? { onSent: (message, target) => this.#tellSent(message, target) } : {}),
     });
     return this.#client;

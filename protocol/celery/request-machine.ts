@@ -60,7 +60,12 @@ const TRANSITIONS = {
     terminated: "finishing",
     workerLost: "finishing",
   },
-  finishing: { workerLost: "finishing", publishFailed: "finishing", retryFailed: "finishing", unencodable: "finishing" },
+  finishing: {
+    workerLost: "finishing",
+    publishFailed: "finishing",
+    retryFailed: "finishing",
+    unencodable: "finishing",
+  },
   settled: {},
 } as const satisfies Record<RequestState, Partial<Record<string, RequestState>>>;
 

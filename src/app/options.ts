@@ -48,6 +48,9 @@ const CELERY_OPTIONS: OptionKinds = {
   settings: anyObject,
   settingsFile: text,
   errors: errorClasses,
+  controlCommands: structured("an array of commands that controlCommand() made", (value, at) => {
+    if (!Array.isArray(value)) throw mismatch(at, "an array of commands that controlCommand() made", value);
+  }),
   log: logger,
   env: anyObject,
 };

@@ -110,6 +110,7 @@ export class Worker {
       isoNow: () => app.zone.iso(Date.now()),
       naiveToEpoch: (wallMs) => app.zone.fromWall(wallMs),
       nodename,
+      clock: app.clock,
       pool: makePool(app, options, nodename),
       autoscale: options.autoscale ?? null,
     });

@@ -1,6 +1,7 @@
 /** Finds the command that a command line names, prints help, turns errors into exit codes. */
 import { LovageError } from "../../protocol/errors.ts";
 import { maskUrl } from "../runtime/credentials.ts";
+import { version } from "../runtime/version.ts";
 import { didYouMean } from "../settings/suggest.ts";
 import { inFlagNames } from "./app-flags.ts";
 import { call } from "./call.ts";
@@ -11,7 +12,6 @@ import { list } from "./list.ts";
 import { complain, print } from "./output.ts";
 import { purge } from "./purge.ts";
 import { result } from "./result.ts";
-import { version } from "../runtime/version.ts";
 import { worker } from "./worker.ts";
 
 export const COMMANDS: readonly Command[] = [worker, call, result, purge, list, doctor];

@@ -21,10 +21,3 @@ export class InvalidBroadcast extends LovageError {
     super("INVALID_BROADCAST", message, options);
   }
 }
-
-/** The broker of this app cannot reach all workers at once. */
-export class ControlNotSupported extends LovageError {
-  constructor(message: string, options?: LovageErrorOptions) {
-    super("CONTROL_NOT_SUPPORTED", message, options);
-  }
-}

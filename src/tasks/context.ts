@@ -92,6 +92,11 @@ export interface TaskContext {
   progress(meta: unknown): Promise<void>;
   /** Stores any custom state (Celery: `self.update_state`). */
   updateState(state: string, meta?: unknown): Promise<void>;
+  /**
+   * Tells monitors something of this task: `ctx.sendEvent("task-progress", { done: 5 })` (Celery: `self.send_event`). Sent also where
+   * task events are off. Throws `InvalidEvent`.
+   */
+  sendEvent(type: string, fields?: Readonly<Record<string, unknown>>): Promise<void>;
   /** Sends a task by definition or by name as a child of this one: it gets this task as parent and the same root. */
   send: ContextSend;
   sendTask: ContextSendTask;

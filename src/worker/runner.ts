@@ -117,6 +117,11 @@ export class Runner {
     return request?.state === "running" ? request : null;
   }
 
+  /** Whether a request of that id runs, or its end is being dealt with. */
+  hasBegun(id: string): boolean {
+    return this.#begun.has(id);
+  }
+
   findReserved(id: string): Request | null {
     for (const request of this.reserved()) if (request.id === id) return request;
     return null;

@@ -4,6 +4,7 @@ import { readSignature, type WireSignature } from "../../protocol/celery/signatu
 import type { TaskRequest } from "../../protocol/celery/task-message.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { parseIso } from "../../protocol/iso-time.ts";
+import { checkCustomEvent } from "../events/custom.ts";
 import { type ChordCounter, ChordsNotSupported } from "../result-backends/chord-counter.ts";
 import type { Log } from "../runtime/log.ts";
 import { silentLog } from "../runtime/log.ts";
@@ -50,6 +51,8 @@ export interface ContextHost {
   /** The request's message with floats kept apart from integers, for what is sent on. */
   exactly(request: ContextRequest): TaskRequest;
   updateState(request: ContextRequest, state: string, meta: unknown): Promise<void>;
+  /** An event of the task's own. */
+  sendEvent(request: ContextRequest, type: string, fields: Readonly<Record<string, unknown>>): Promise<void>;
 }
 
 export class RunningContext implements TaskContext {
@@ -182,6 +185,11 @@ export class RunningContext implements TaskContext {
       throw mismatch(`${this.name}: the state`, "a text that is not empty", state);
     }
     await this.#host.updateState(this.#request, state, meta);
+  }
+
+  async sendEvent(type: string, fields: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    checkCustomEvent(`${this.name}: ctx.sendEvent()`, type, fields);
+    await this.#host.sendEvent(this.#request, type, fields);
   }
 
   replace(signature: SignatureLike): never {

@@ -198,11 +198,13 @@ function revokesView(parts: ViewParts): RevokesView {
     merge: (more) => ids.merge(more),
     async revoke(given) {
       const unknown: string[] = [];
+      const waiting = new Map(Array.from(runner.reserved(), (request) => [request.id, request] as const));
       for (const id of given) {
         ids.add(id);
-        const found = findRequest(id, parts);
-        if (found === null) unknown.push(id);
-        else if (found.stage !== "active") discard(found.request, null);
+        const found = limits.waiting.find(id) ?? held.find(id) ?? waiting.get(id) ?? null;
+        if (found !== null) discard(found, null);
+        // What has begun here tells its end itself.
+        else if (!runner.hasBegun(id)) unknown.push(id);
       }
       log.info({ count: given.length, ids: given.slice(0, 20) }, "tasks flagged as revoked");
       await revocations.announce(unknown);

@@ -133,10 +133,12 @@ export class WorkerCore {
     const exactly = (request: Request) => readExactly(request.message, request.delivery.message, this.#rules);
     const updateState = (request: Request, state: string, meta: unknown) =>
       this.#runner.updateState(request, state, meta);
+    const sendEvent = async (request: { readonly message: { readonly id: string } }, type: string, fields: object) =>
+      parts.events.sendSingly(type, { uuid: request.message.id, ...fields });
     const counter = backend?.chords ?? null;
     this.#pool = parts.pool({
       timers: this.#timers,
-      calls: new Calls({ outbox, chords: counter, inheritPriority, exactly, updateState }),
+      calls: new Calls({ outbox, chords: counter, inheritPriority, exactly, updateState, sendEvent }),
       taskNames: () => this.#ownTasks,
     });
     const { worker_prefetch_multiplier: multiplier } = settings;
@@ -180,6 +182,7 @@ export class WorkerCore {
         chords: counter,
         exactly,
         updateState,
+        sendEvent,
       },
       timers: this.#timers,
       stats: this.stats,

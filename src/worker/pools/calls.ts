@@ -18,6 +18,7 @@ export interface CallHost {
   readonly inheritPriority: boolean;
   exactly(request: Request): TaskRequest;
   updateState(request: Request, state: string, meta: unknown): Promise<void>;
+  sendEvent(request: Request, type: string, fields: Readonly<Record<string, unknown>>): Promise<void>;
 }
 
 export class Calls {
@@ -61,6 +62,11 @@ export class Calls {
         if (typeof state !== "string") throw broken(method);
         request.children = readResultTuples(children);
         return this.#host.updateState(request, state, meta);
+      }
+      case "sendEvent": {
+        const { type, fields } = given;
+        if (typeof type !== "string" || !isRecord(fields)) throw broken(method);
+        return this.#host.sendEvent(request, type, fields);
       }
       case "addPart":
         if (chords === null) throw new ChordsNotSupported("Backend does not support add_to_chord");

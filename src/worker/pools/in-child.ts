@@ -156,6 +156,9 @@ export class InChild {
       updateState: async (_request, state, meta) => {
         await this.#call(request, "updateState", { state, meta: meta ?? null, children: request.children ?? [] });
       },
+      sendEvent: async (_request, type, fields) => {
+        await this.#call(request, "sendEvent", { type, fields });
+      },
     };
   }
 

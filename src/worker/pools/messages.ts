@@ -82,7 +82,7 @@ export type Ending =
 
 /** What a task asks of its worker. `json` holds the arguments. */
 export interface Call {
-  readonly method: "sendTask" | "apply" | "get" | "updateState" | "addPart";
+  readonly method: "sendTask" | "apply" | "get" | "updateState" | "addPart" | "sendEvent";
   readonly json: string;
 }
 
