@@ -1,4 +1,5 @@
 /** Bodies in threads and processes, called by Python: arguments, results, errors and everything `ctx` can do. */
+import { writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { kinds } from "../faults/support.ts";
 import { openStage, QUEUE } from "./support.ts";
@@ -107,7 +108,6 @@ for _ in range(500):
     time.sleep(0.02)
 `;
     expect(await stage.python.run(seen, { task_id: id })).toEqual(["PROGRESS", { done: 1, of: 2 }]);
-    const { writeFileSync } = await import("node:fs");
     writeFileSync(gate, "");
     expect(await stage.python.get(id)).toMatchObject({ state: "SUCCESS", value: "done" });
     const parent = await stage.send("pool.parent", [], { name: "pool.add", queue: QUEUE });

@@ -1,4 +1,5 @@
 /** Bodies that do not end by themselves: time limits, children that die, children that are worn. Python reads how it ended. */
+import { writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { waitFor } from "../../src/testing/index.ts";
 import { kinds } from "../faults/support.ts";
@@ -91,7 +92,6 @@ describe.each(["threads", "processes"] as const)("in the pool %s", (pool) => {
         waitFor(async () => (await stage.python.state(id)).state === "PROGRESS", { describe: "four at once" }),
       ),
     );
-    const { writeFileSync } = await import("node:fs");
     writeFileSync(gate, "");
     for (const id of ids) expect(await stage.python.get(id)).toMatchObject({ value: "done" });
     await stage.worker.waitForLog(/"to":1,.*scaling down/, { timeout: 20_000 });

@@ -13,9 +13,10 @@ import {
 } from "../../src/testing/index.ts";
 import { type Kind, openSite, type Site } from "../faults/support.ts";
 
-export type ChildPoolName = "threads" | "processes";
+export type PoolName = "async" | "threads" | "processes";
 
 export const QUEUE = "pooled";
+export const NODE = "pooled@test";
 
 export interface Stage extends AsyncDisposable {
   readonly site: Site;
@@ -27,13 +28,15 @@ export interface Stage extends AsyncDisposable {
   /** Resolves when a body noted that line. */
   noted(line: string): Promise<void>;
   notes(): string[];
+  /** A control command to the worker, and its reply. */
+  control(command: string, given?: object): Promise<unknown>;
   /** The worker still runs tasks, and ends in order with nothing left behind. */
   endWell(): Promise<void>;
 }
 
 export interface StageOptions {
   kind: Kind;
-  pool: ChildPoolName;
+  pool: PoolName;
   args?: readonly string[];
   settings?: SettingsInput;
   env?: Record<string, string>;
@@ -50,7 +53,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
   const [worker, python] = await Promise.all([
     startNodeWorker({
       module,
-      args: ["-Q", QUEUE, "-P", pool, "-q", "-n", "pooled@test", ...args],
+      args: ["-Q", QUEUE, "-P", pool, "-q", "-n", NODE, ...args],
       execArgv,
       env: { POOL_SETTINGS: JSON.stringify(shared), POOL_NOTES: notesFile, ...env },
       ready: /"ready"|\bready\b/,
@@ -71,6 +74,15 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       await waitFor(() => notes().includes(line), { timeout: 30_000, describe: `the note ${line}` });
     },
     notes,
+    async control(command, given = {}) {
+      const replies = await python.broadcast(command, {
+        arguments: given,
+        destination: [NODE],
+        reply: true,
+        timeout: 10_000,
+      });
+      return replies?.[0]?.[NODE];
+    },
     async endWell() {
       const sum = await stage.call("pool.add", [20, 22]);
       if (sum.raised !== undefined || sum.value !== 42)

@@ -162,6 +162,7 @@ export class Worker {
     const { signal: giveUp } = this.#giveUp;
     this.app.running.add(this);
     const ended = signal === undefined ? giveUp : AbortSignal.any([signal, giveUp]);
+    await this.#core.prepare();
     await this.#transport.connect(ended);
     await this.#member.start(this.#core.view);
     await this.#core.start(ended);

@@ -104,6 +104,7 @@ export class WorkerCore {
   readonly #autoscaler: Autoscaler | null;
   readonly #stateDb: StateDb | null;
   readonly #queues: Map<string, Queue>;
+  #prepared: Promise<void> | null = null;
   #consumer: Consumer | null = null;
   #stopping: StopMode | null = null;
   #stopped: Promise<void> = Promise.resolve();
@@ -263,11 +264,19 @@ export class WorkerCore {
     return this.#held.size;
   }
 
+  /** Reads what was kept over the last stop, and makes the pool ready. `start` does so too. Throws for a pool that cannot run. */
+  async prepare(): Promise<void> {
+    if (this.#prepared === null) {
+      this.#stateDb?.load();
+      this.#prepared = this.#runner.start();
+    }
+    await this.#prepared;
+  }
+
   /** Connects, declares the queues and begins to consume. */
   async start(signal?: AbortSignal): Promise<void> {
     const { transport } = this.#parts;
-    this.#stateDb?.load();
-    await this.#runner.start();
+    await this.prepare();
     await transport.connect(signal);
     await transport.declare(this.queues);
     const names = this.queues.map((queue) => queue.name);
