@@ -272,6 +272,7 @@ function poolView({ pool, prefetch, autoscaler, settings }: ViewParts): PoolView
   };
   return {
     stats: () => ({
+      implementation: `lovage.worker.pools:${pool.name}`,
       ...pool.stats(),
       timeouts: [settings.task_soft_time_limit ?? 0, settings.task_time_limit ?? 0],
     }),
