@@ -128,7 +128,7 @@ export function packEnding(
       } catch (error) {
         const why = error instanceof Error ? error.message : String(error);
         // Where it stands is said again when it is to be stored.
-        return { event, unencodable: why.replace(/^cannot encode: /, "").replace(/ \(at value[^)]*\)$/, "") };
+        return { event, unencodable: why.replace(/ \(at value[^)]*\)$/, "") };
       }
     case "retryAsked":
       try {

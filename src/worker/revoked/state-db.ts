@@ -58,7 +58,8 @@ export class StateDb {
     }
     this.#loaded = true;
     const now = Date.now();
-    for (const [id, atMs] of saved.revoked) ids.add(id, Math.min(atMs, now));
+    const revoked = saved.revoked.map(([id, atMs]) => [id, Math.min(atMs, now)] as const);
+    for (const [id, atMs] of revoked.sort((a, b) => a[1] - b[1])) ids.add(id, atMs);
     ids.purge();
     clock?.adjust(saved.clock);
   }
