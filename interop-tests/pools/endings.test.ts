@@ -55,6 +55,32 @@ describe.each(cells)("in the pool $pool on $kind", (cell) => {
   });
 });
 
+describe.each(["async", "threads", "processes"] as const)("in the pool %s", (pool) => {
+  test("a soft limit is thrown into what never asks for its signal, and seen by a loop that does", async () => {
+    await using stage = await openStage({ kind: "redis", pool });
+    const soft = { raised: { type: "SoftTimeLimitExceeded", module: "billiard.exceptions" } };
+    expect(await stage.call("pool.working", [], {}, { soft_time_limit: 0.2 })).toMatchObject(soft);
+    expect(await stage.call("pool.busy", [], {}, { soft_time_limit: 0.2 })).toMatchObject(soft);
+    await stage.endWell();
+  });
+
+  test("what is over its hard limit fails once: one result, one errback, one event", async () => {
+    await using stage = await openStage({ kind: "redis", pool, args: ["-c", "2", "-E"] });
+    await stage.python.startEvents();
+    const link_error = [{ task: "pool.errback", args: [], options: { queue: "pooled" } }];
+    const id = await stage.send("pool.deaf", [], { ms: 3_000 }, { time_limit: 0.3, link_error });
+    expect(await stage.python.get(id)).toMatchObject({ state: "FAILURE", raised: { type: "TimeLimitExceeded" } });
+    await stage.noted(`errback ${id}`);
+    // Whatever came second would have come before these.
+    expect(await stage.call("pool.deaf", [], { ms: 1 })).toMatchObject({ value: "slept" });
+    await stage.endWell();
+    const events = await stage.python.stopEvents();
+    const kinds = events.filter((event) => event.uuid === id).map((event) => event.type);
+    expect(kinds).toEqual(["task-received", "task-started", "task-failed"]);
+    expect(stage.notes().filter((line) => line === `errback ${id}`)).toHaveLength(1);
+  });
+});
+
 describe.each(["threads", "processes"] as const)("in the pool %s", (pool) => {
   test("a child is replaced after its share of tasks, and none is lost by it", async () => {
     await using stage = await openStage({ kind: "redis", pool, args: ["-c", "1", "--max-tasks-per-child", "3"] });

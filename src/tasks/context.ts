@@ -72,7 +72,10 @@ export interface TaskContext {
   readonly timeLimit: number | null;
   /** Seconds. */
   readonly softTimeLimit: number | null;
-  /** Aborts on the soft time limit, on revoke with terminate and on cold shutdown; the reason says which. */
+  /**
+   * Aborts on the soft time limit, on revoke with terminate and on cold shutdown; the reason says which. A body that never asks for it
+   * gets `SoftTimeLimitExceeded` from the next `progress`, `updateState`, `send`, `sendTask` or `addToChord`, once.
+   */
   readonly signal: AbortSignal;
   /** A logger bound to task name and id. */
   readonly log: Log;

@@ -401,6 +401,7 @@ export class Runner {
     const { timers } = this.#parts;
     const { softTimeLimit: soft, timeLimit: hard } = request;
     const start = Date.now();
+    request.context?.startSoftLimit();
     const armHard = () => (hard === null ? null : timers.at(start + hard * 1000, () => this.#hardLimit(request, hard)));
     if (soft === null || (hard !== null && hard <= soft)) {
       request.timer = armHard();

@@ -21,7 +21,7 @@ import {
   type TaskDeliveryInfo,
 } from "../tasks/context.ts";
 import type { AnyTask } from "../tasks/definition.ts";
-import { TaskError } from "../tasks/errors.ts";
+import { SoftTimeLimitExceeded, TaskError } from "../tasks/errors.ts";
 import { retryOutcome } from "../tasks/retry-policy.ts";
 import { Replace } from "../tasks/signals.ts";
 import { Signature, wireOf as signatureJson } from "../tasks/signature.ts";
@@ -59,6 +59,10 @@ export class RunningContext implements TaskContext {
   readonly #request: ContextRequest;
   readonly #host: ContextHost;
   #controller: AbortController | null = null;
+  /** The body knows of its signal, or was told what it says. */
+  #sawSignal = false;
+  /** On the clock of `performance.now()`. */
+  #softDeadlineMs = Number.POSITIVE_INFINITY;
   #log: Log | null = null;
 
   constructor(request: ContextRequest, host: ContextHost) {
@@ -141,8 +145,32 @@ export class RunningContext implements TaskContext {
   }
 
   get signal(): AbortSignal {
+    this.#noticeSoftLimit();
+    this.#sawSignal = true;
     this.#controller ??= new AbortController();
     return this.#controller.signal;
+  }
+
+  /** The body starts: its soft limit is counted from here. */
+  startSoftLimit(): void {
+    const { softTimeLimit: soft, timeLimit: hard } = this.#request;
+    if (soft !== null && (hard === null || soft < hard)) this.#softDeadlineMs = performance.now() + soft * 1000;
+  }
+
+  /** A body that keeps its event loop busy lets no timer fire, and sees its limit when it looks. */
+  #noticeSoftLimit(): void {
+    if (performance.now() < this.#softDeadlineMs) return;
+    this.#softDeadlineMs = Number.POSITIVE_INFINITY;
+    if (this.abortReason === undefined) this.abort(new SoftTimeLimitExceeded(this.#request.softTimeLimit));
+  }
+
+  /** Python raises in the midst of the body. Here the next call of one that never asked for its signal throws, once. */
+  #throwSoftLimit(): void {
+    if (this.#softDeadlineMs !== Number.POSITIVE_INFINITY) this.#noticeSoftLimit();
+    const reason = this.abortReason;
+    if (this.#sawSignal || !(reason instanceof SoftTimeLimitExceeded)) return;
+    this.#sawSignal = true;
+    throw reason;
   }
 
   get log(): Log {
@@ -181,6 +209,7 @@ export class RunningContext implements TaskContext {
   }
 
   async updateState(state: string, meta: unknown = null): Promise<void> {
+    this.#throwSoftLimit();
     if (typeof state !== "string" || state === "") {
       throw mismatch(`${this.name}: the state`, "a text that is not empty", state);
     }
@@ -205,6 +234,7 @@ export class RunningContext implements TaskContext {
 
   /** wire: celery/app/task.py `add_to_chord`: the counter first, so that the chord cannot end before the new part. */
   async addToChord(signature: SignatureLike): Promise<ResultTuple | null> {
+    this.#throwSoftLimit();
     const { group, embed } = this.#request.message;
     if (embed.chord === null || group === null) throw new NotInChord("Current task is not member of any chord");
     if (this.#host.chords === null) throw new ChordsNotSupported("Backend does not support add_to_chord");
@@ -240,11 +270,15 @@ export class RunningContext implements TaskContext {
     this.#request.children.push(child);
   }
 
-  readonly send: ContextSend = async (task, args, options = {}) =>
-    this.#remember(await this.#host.outbox.send(task, args, this.#inherit(options)));
+  readonly send: ContextSend = async (task, args, options = {}) => {
+    this.#throwSoftLimit();
+    return this.#remember(await this.#host.outbox.send(task, args, this.#inherit(options)));
+  };
 
-  readonly sendTask: ContextSendTask = async (name, args = [], kwargs = {}, options = {}) =>
-    this.#remember(await this.#host.outbox.sendTask(name, args, kwargs, this.#inherit(options)));
+  readonly sendTask: ContextSendTask = async (name, args = [], kwargs = {}, options = {}) => {
+    this.#throwSoftLimit();
+    return this.#remember(await this.#host.outbox.sendTask(name, args, kwargs, this.#inherit(options)));
+  };
 
   /** wire: celery/app/base.py `send_task`: a task sent from a task has it as parent, its root and, if set, its priority. */
   #inherit(options: Record<string, unknown>): Record<string, unknown> {

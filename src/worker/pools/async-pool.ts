@@ -54,7 +54,13 @@ export class AsyncPool implements Pool {
   }
 
   stats(): Record<string, unknown> {
-    return { "max-concurrency": this.#size, processes: [process.pid] };
+    return {
+      "max-concurrency": this.#size,
+      processes: [process.pid],
+      "max-tasks-per-child": "N/A",
+      "put-guarded-by-semaphore": true,
+      writes: "N/A",
+    };
   }
 
   async close(): Promise<void> {

@@ -169,12 +169,15 @@ export class ChildPool implements Pool {
   stats(): Record<string, unknown> {
     const common = { "max-concurrency": this.#size };
     const living = [...this.#slots].filter((slot) => slot.state !== "leaving");
-    if (this.name === "threads") return { ...common, threads: living.length };
+    // Threads are all in one process, which Celery's own thread pool does not name.
+    const pids = new Set(living.map((slot) => slot.child.pid));
     return {
       ...common,
-      processes: living.map((slot) => slot.child.pid),
+      ...(this.name === "threads" ? { threads: living.length } : {}),
+      processes: [...pids],
       "max-tasks-per-child": this.#options.maxTasks ?? "N/A",
       "put-guarded-by-semaphore": true,
+      writes: "N/A",
     };
   }
 

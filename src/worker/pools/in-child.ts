@@ -128,6 +128,7 @@ export class InChild {
     }
     const context = new RunningContext(request, this.#hostOf(request));
     this.#current = { request, context };
+    context.startSoftLimit();
     run(request, context, this.#init.validate, this.#onEnd);
   }
 
