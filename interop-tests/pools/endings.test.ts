@@ -65,7 +65,7 @@ describe.each(["async", "threads", "processes"] as const)("in the pool %s", (poo
   });
 
   test("what is over its hard limit fails once: one result, one errback, one event", async () => {
-    await using stage = await openStage({ kind: "redis", pool, args: ["-c", "2", "-E"] });
+    await using stage = await openStage({ kind: "redis", pool, settings: { worker_send_task_events: true } });
     await stage.python.startEvents();
     const link_error = [{ task: "pool.errback", args: [], options: { queue: "pooled" } }];
     const id = await stage.send("pool.deaf", [], { ms: 3_000 }, { time_limit: 0.3, link_error });
