@@ -328,6 +328,7 @@ export class WorkerCore {
     }
     for (const request of [...this.#held]) this.#dropHeld(request, "handedBack");
     await Promise.race([this.#runner.idle(), left]);
+    this.revocations.close();
     await this.#pool.close();
     this.#stateDb?.save();
     this.#timers.close();

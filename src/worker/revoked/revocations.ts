@@ -31,6 +31,7 @@ export class Revocations {
   /** Ids whose stored state is to be looked at; bounded like the ids themselves. */
   #due: string[] = [];
   #lanes = 0;
+  #passedOver = 0;
   #whenStored: (() => void)[] = [];
 
   constructor(parts: RevocationParts) {
@@ -60,11 +61,11 @@ export class Revocations {
     const excess = this.#due.length - this.#limits.max;
     if (excess > 0) {
       this.#due.splice(0, excess);
-      this.#parts.log.warn(
-        { count: excess },
-        "too many revoked tasks to store REVOKED for: the oldest are passed over",
-      );
+      if (this.#passedOver === 0)
+        this.#parts.log.warn({}, "too many revoked tasks: REVOKED is stored for the latest only");
+      this.#passedOver += excess;
     }
+    if (this.#due.length === 0 && this.#lanes === 0) return Promise.resolve();
     const stored = new Promise<void>((resolve) => this.#whenStored.push(resolve));
     while (this.#lanes < LANES && this.#lanes < this.#due.length) {
       this.#lanes++;
@@ -73,10 +74,18 @@ export class Revocations {
     return stored;
   }
 
+  /** Looks at no more of them. */
+  close(): void {
+    this.#due = [];
+  }
+
   async #lane(): Promise<void> {
     for (let id = this.#due.pop(); id !== undefined; id = this.#due.pop()) await this.#storeRevoked(id);
     this.#lanes--;
     if (this.#lanes > 0) return;
+    const { log } = this.#parts;
+    if (this.#passedOver > 0) log.warn({ count: this.#passedOver }, "REVOKED was not stored for so many");
+    this.#passedOver = 0;
     const waiting = this.#whenStored;
     this.#whenStored = [];
     for (const resolve of waiting) resolve();
