@@ -2,17 +2,12 @@
 
 const NO_FORK = "children of a pool are started afresh (there is no fork), and take a task only when they are idle";
 const SUPERVISOR = "leave that to what supervises the process (systemd, a container, pm2)";
-const NO_EVENTS = "no events are sent in this version";
 const NO_BEAT = "there is no scheduler in this version: keep one `celery beat`, its tasks reach this worker";
 
 /** By flag: why there is no such thing. */
 const FLAGS: ReadonlyMap<string, string> = new Map([
   ["--loader", "Python loaders have no counterpart; name the app's module with -A"],
   ["--skip-checks", "it is Django's"],
-  ["-E", NO_EVENTS],
-  ["--task-events", NO_EVENTS],
-  ["--events", NO_EVENTS],
-  ["--heartbeat-interval", NO_EVENTS],
   ["-B", NO_BEAT],
   ["--beat", NO_BEAT],
   ["-s", NO_BEAT],
@@ -36,21 +31,7 @@ const FLAGS: ReadonlyMap<string, string> = new Map([
   ["--disable-prefetch", "use --prefetch-multiplier 1"],
 ]);
 
-const COMMANDS: ReadonlyMap<string, string> = new Map([
-  ["beat", NO_BEAT],
-  [
-    "status",
-    "remote control is not there in this version; `lovage doctor` and `lovage list queues` see the broker's side",
-  ],
-  [
-    "inspect",
-    "remote control is not there in this version; `lovage doctor` and `lovage list queues` see the broker's side",
-  ],
-  ["control", "remote control is not there in this version"],
-  ["events", "task events are not there in this version"],
-  ["multi", "start one process each, and leave that to what supervises them"],
-  ["report", "use `lovage doctor`"],
-]);
+const COMMANDS: ReadonlyMap<string, string> = new Map([["beat", NO_BEAT]]);
 
 /** A sentence about Celery's flag of that name, or undefined when Celery has none either. */
 export function celeryOnlyFlag(flag: string): string | undefined {

@@ -8,13 +8,36 @@ import { call } from "./call.ts";
 import { celeryOnlyCommand } from "./celery-only.ts";
 import { type Command, EXIT, helpOf, readFlags, UsageError } from "./command.ts";
 import { doctor } from "./doctor.ts";
+import { events } from "./events.ts";
+import { graph } from "./graph.ts";
 import { list } from "./list.ts";
+import { logtool } from "./logtool.ts";
+import { multi } from "./multi.ts";
 import { complain, print } from "./output.ts";
 import { purge } from "./purge.ts";
+import { control, inspect, status } from "./remote.ts";
+import { report } from "./report.ts";
 import { result } from "./result.ts";
+import { shell } from "./shell.ts";
 import { worker } from "./worker.ts";
 
-export const COMMANDS: readonly Command[] = [worker, call, result, purge, list, doctor];
+export const COMMANDS: readonly Command[] = [
+  worker,
+  call,
+  result,
+  status,
+  inspect,
+  control,
+  events,
+  purge,
+  list,
+  shell,
+  multi,
+  graph,
+  logtool,
+  report,
+  doctor,
+];
 
 /** Flags that Celery takes before the command, and whether they take a value; they are moved behind it. */
 const BEFORE = new Map([
@@ -85,7 +108,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
       print(helpOf(command).trimEnd());
       return EXIT.ok;
     }
-    return await command.run(readFlags(rest, command.flags));
+    return await (command.raw?.(rest) ?? command.run(readFlags(rest, command.flags)));
   } catch (error) {
     return explain(error, command);
   }

@@ -1,4 +1,5 @@
 /** `lovage worker`: runs the tasks of an app until it is told to stop. */
+import type { FleetOptions } from "../app/fleet-member.ts";
 import { Worker } from "../app/worker.ts";
 import type { Celery } from "../app.ts";
 import { maskUrl } from "../runtime/credentials.ts";
@@ -76,10 +77,12 @@ export const worker: Command = {
     "soft-time-limit": { type: "string", value: "SECONDS", help: "soft time limit of tasks" },
     purge: { type: "boolean", help: "first delete the messages that wait in its queues" },
     discard: { type: "boolean", help: null },
-    // What these switch off is not there.
-    "without-gossip": { type: "boolean", help: null },
-    "without-mingle": { type: "boolean", help: null },
-    "without-heartbeat": { type: "boolean", help: null },
+    "task-events": { type: "boolean", short: "E", help: "send task events from the start, for monitors" },
+    events: { type: "boolean", help: null },
+    "without-gossip": { type: "boolean", help: "do not listen to the other workers" },
+    "without-mingle": { type: "boolean", help: "do not ask the other workers at the start what was revoked" },
+    "without-heartbeat": { type: "boolean", help: "do not send heartbeats; monitors do not see the worker then" },
+    "heartbeat-interval": { type: "string", value: "SECONDS", help: "seconds between heartbeats (default 2)" },
   },
   async run(given) {
     if (given.words.length > 0) throw new UsageError(`unexpected ${given.words.join(" ")}`);
@@ -127,6 +130,7 @@ async function serve(app: Celery, given: Given, serving: Serving): Promise<numbe
     ...(autoscale === undefined ? {} : { autoscale }),
     ...(concurrency === undefined ? {} : { concurrency }),
     ...(name === undefined ? {} : { name }),
+    ...fleetOf(given),
   });
   introduce(app, running, level, given.on("quiet"));
   let failed = false;
@@ -153,6 +157,17 @@ async function serve(app: Celery, given: Given, serving: Serving): Promise<numbe
   }
   app.log.info({ ...running.stats }, "stopped");
   return failed ? EXIT.failed : signals.exitCode;
+}
+
+function fleetOf(given: Given): FleetOptions {
+  const interval = given.number("heartbeat-interval");
+  return {
+    ...(given.on("task-events") || given.on("events") ? { events: true } : {}),
+    gossip: !given.on("without-gossip"),
+    mingle: !given.on("without-mingle"),
+    heartbeat: !given.on("without-heartbeat"),
+    ...(interval === undefined ? {} : { heartbeatInterval: interval }),
+  };
 }
 
 function concurrencyOf(given: Given): number | undefined {
