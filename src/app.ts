@@ -32,6 +32,7 @@ import "./runtime/bytes.ts";
 import { consoleLog, LOG_LEVELS, type LogLevel } from "./runtime/console-log.ts";
 import { maskUrl } from "./runtime/credentials.ts";
 import type { Log } from "./runtime/log.ts";
+import { inPoolChild } from "./runtime/pool-child.ts";
 import { parseSettings, type Settings, type SettingsInput } from "./settings/settings.ts";
 import { type Zone, zoneOf } from "./settings/timezone.ts";
 import { pickBroker } from "./settings/urls.ts";
@@ -136,7 +137,8 @@ export class Celery {
     this.log = options.log ?? consoleLog({ level: logLevel(options.env ?? process.env) });
     this.notices = parsed.notices;
     this.givenSettings = new Set(parsed.given.keys());
-    for (const notice of parsed.notices) this.log.warn({}, notice);
+    // A child of a pool has the settings of its worker, which has said it.
+    if (!inPoolChild()) for (const notice of parsed.notices) this.log.warn({}, notice);
     this.#errors = new ErrorRegistry(options.errors);
     this.#broker = brokerState(this.settings);
     this.#context = { settings: this.settings, log: this.log, hub: name };

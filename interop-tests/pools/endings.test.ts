@@ -82,6 +82,18 @@ describe.each(["async", "threads", "processes"] as const)("in the pool %s", (poo
 });
 
 describe.each(["threads", "processes"] as const)("in the pool %s", (pool) => {
+  test("what a task leaves behind and nobody catches takes no other task with it", async () => {
+    await using stage = await openStage({ kind: "redis", pool, args: ["-c", "1"] });
+    await stage.call("pool.leaves", [], { what: "promise" });
+    await stage.worker.waitForLog(/"task":"pool\.leaves".*a promise was rejected that nobody waits for/);
+    const before = await stage.call("pool.where");
+    await stage.call("pool.leaves", [], { what: "timer" });
+    expect(await stage.call("pool.deaf", [], { ms: 1_000 })).toMatchObject({ value: "slept" });
+    await stage.worker.waitForLog(/"task":"pool\.leaves".*an error that no task caught ends a child/);
+    expect(await stage.call("pool.where")).not.toEqual(before);
+    await stage.endWell();
+  });
+
   test("a child is replaced after its share of tasks, and none is lost by it", async () => {
     await using stage = await openStage({ kind: "redis", pool, args: ["-c", "1", "--max-tasks-per-child", "3"] });
     const answers = [];

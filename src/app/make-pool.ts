@@ -20,7 +20,13 @@ export function makePool(app: Celery, options: WorkerOptions, hostname: string):
   const name = options.pool ?? settings.worker_pool;
   const usual = name === "async" ? DEFAULT_CONCURRENCY : availableParallelism();
   const size = options.autoscale?.min ?? options.concurrency ?? settings.worker_concurrency ?? usual;
-  if (name === "async") return () => new AsyncPool(size, settings.lovage_validate_params);
+  if (name === "async") {
+    for (const setting of ["worker_max_tasks_per_child", "worker_max_memory_per_child"] as const) {
+      if (settings[setting] !== null)
+        log.warn({ setting }, "the async pool has no children: the setting has no effect");
+    }
+    return () => new AsyncPool(size, settings.lovage_validate_params);
+  }
   const limits = limitsOf(settings);
   const init: ChildInit = {
     module: moduleOf(options, name),

@@ -5,6 +5,7 @@
 import { parentPort } from "node:worker_threads";
 import { ErrorRegistry } from "../client/remote-errors.ts";
 import { becomePoolChild } from "../runtime/pool-child.ts";
+import { currentTask } from "../tasks/context.ts";
 import { packError } from "../worker/pools/freight.ts";
 import { InChild, type LoadedTasks, type WorkerLine } from "../worker/pools/in-child.ts";
 import type { FromChild, ToChild } from "../worker/pools/messages.ts";
@@ -66,8 +67,17 @@ async function load(module: string): Promise<LoadedTasks> {
 
 function serve(line: Line): void {
   let inside: InChild | null = null;
-  const stray = (error: unknown) => line.end({ type: "stray", error: packError(error) }, 1);
-  process.on("uncaughtException", stray);
+  const strayOf = (error: unknown, ends: boolean): FromChild => {
+    const whose = currentTask();
+    return { type: "stray", error: packError(error), id: whose?.id ?? null, task: whose?.name ?? null, ends };
+  };
+  const stray = (error: unknown) => line.end(strayOf(error, true), 1);
+  process.on("uncaughtException", (error) => {
+    // Left behind by a task that has ended: the one that runs now may end too.
+    if (inside?.outlives(currentTask()?.id) === true) line.post(strayOf(error, true));
+    else stray(error);
+  });
+  process.on("unhandledRejection", (reason) => line.post(strayOf(reason, false)));
   line.listen((message) => {
     if (message.type !== "init") {
       inside?.onMessage(message);

@@ -50,7 +50,8 @@ class FakeChild implements Child {
   /** Ends the job that it has. */
   returns(json = "1", kib = 0): void {
     const job = this.got.filter((message) => message.type === "job").at(-1);
-    if (job?.type === "job") this.say({ type: "ended", job: job.job, event: "returned", json, children: null, kib });
+    if (job?.type === "job")
+      this.say({ type: "ended", job: job.job, event: "returned", json, children: null, kib, last: false });
   }
 }
 
@@ -253,7 +254,7 @@ test("messages of a job that is over are not answered and end nothing", async ()
   begin(pool);
   const [child] = children;
   child!.returns();
-  child!.say({ type: "ended", job: 99, event: "returned", json: "1", children: null, kib: 0 });
+  child!.say({ type: "ended", job: 99, event: "returned", json: "1", children: null, kib: 0, last: false });
   child!.say({ type: "call", job: 1, call: 5, method: "sendTask", json: "{}" });
   expect(ended).toHaveLength(1);
   expect(child!.types).not.toContain("answer");

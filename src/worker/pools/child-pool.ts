@@ -51,6 +51,8 @@ interface Slot {
 
 /** Between a signal that a child may look at and the one that it cannot. */
 const KILL_AFTER_MS = 100;
+/** All that is left is killed by then. */
+const CLOSE_WITHIN_MS = 7_000;
 /** A child without a job closes its connections and goes. */
 const LEAVE_WITHIN_MS = 5_000;
 
@@ -193,7 +195,14 @@ export class ChildPool implements Pool {
     }
     this.#idle.length = 0;
     if (this.#slots.size === 0) return;
-    await new Promise<void>((resolve) => this.#whenGone.push(resolve));
+    await new Promise<void>((resolve) => {
+      this.#whenGone.push(resolve);
+      // A thread in the midst of native code ends when that does; nobody waits for it.
+      this.#options.timers.at(Date.now() + CLOSE_WITHIN_MS, () => {
+        for (const slot of this.#slots) slot.child.unref();
+        resolve();
+      });
+    });
   }
 
   /** Slots that may get jobs. */
@@ -238,7 +247,7 @@ export class ChildPool implements Pool {
         const { request } = slot;
         if (message.job !== slot.job) return;
         slot.done++;
-        this.#release(slot, message.kib);
+        this.#release(slot, message.kib, message.last);
         if (request === null) return;
         if (message.children !== null) adoptChildren(request, message.children);
         let result: unknown;
@@ -274,10 +283,13 @@ export class ChildPool implements Pool {
         return;
       }
       case "stray": {
-        const id = slot.request?.id;
+        const { id, task, ends } = message;
+        const whose = id === null ? {} : { id, task };
         this.#options.log.error(
-          { err: unpackError(message.error, id ?? ""), pid: slot.child.pid, ...(id === undefined ? {} : { id }) },
-          "an error that no task caught ends a child of the pool",
+          { err: unpackError(message.error, id ?? ""), pid: slot.child.pid, ...whose },
+          ends
+            ? "an error that no task caught ends a child of the pool"
+            : "a promise was rejected that nobody waits for",
         );
         return;
       }
@@ -317,7 +329,7 @@ export class ChildPool implements Pool {
   }
 
   /** The body in it has ended, well or not. */
-  #release(slot: Slot, kib = 0): void {
+  #release(slot: Slot, kib = 0, last = false): void {
     if (slot.request !== null) this.#busy.delete(slot.request);
     slot.request = null;
     if (slot.state !== "busy") return;
@@ -326,7 +338,7 @@ export class ChildPool implements Pool {
     const large = maxKib !== null && kib > maxKib;
     if (large)
       log.info({ pid: slot.child.pid, kib, limit: maxKib }, "a child of the pool has grown too large and is replaced");
-    if (worn || large || slot.done === Number.POSITIVE_INFINITY || this.#living() > this.#size) {
+    if (last || worn || large || slot.done === Number.POSITIVE_INFINITY || this.#living() > this.#size) {
       this.#dismiss(slot);
       this.#fill();
       return;

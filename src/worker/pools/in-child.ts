@@ -75,6 +75,8 @@ export class InChild {
   #calls = 0;
   #current: { request: ChildRequest; context: RunningContext } | null = null;
   #leaving: (() => void) | null = null;
+  /** What a former body left behind has gone wrong here. */
+  #spoilt = false;
 
   constructor(line: WorkerLine, init: ChildInit, loaded: LoadedTasks, rules: ReadingRules) {
     this.#line = line;
@@ -94,6 +96,14 @@ export class InChild {
     return new Promise((resolve) => {
       this.#leaving = resolve;
     });
+  }
+
+  /** Something of the task `id` was thrown that nobody caught. False: it may be the body's own, which must not wait for ever. */
+  outlives(id: string | undefined): boolean {
+    const running = this.#current?.request.message.id;
+    if (running === undefined || id === undefined || id === running) return false;
+    this.#spoilt = true;
+    return true;
   }
 
   onMessage(message: ToChild): void {
@@ -139,7 +149,8 @@ export class InChild {
   };
 
   #say(job: number, ending: Ending, children: string | null): void {
-    this.#line.post({ type: "ended", job, ...ending, children, kib: this.#init.saysMemory ? usedKib() : 0 });
+    const kib = this.#init.saysMemory ? usedKib() : 0;
+    this.#line.post({ type: "ended", job, ...ending, children, kib, last: this.#spoilt });
   }
 
   #hostOf(request: ChildRequest): ContextHost {

@@ -59,7 +59,14 @@ export type FromChild =
   | { readonly type: "ready"; readonly tasks: readonly string[] }
   /** The tasks cannot be loaded. */
   | { readonly type: "unfit"; readonly error: PackedError }
-  | ({ readonly type: "ended"; readonly job: number; readonly children: string | null; readonly kib: number } & Ending)
+  | ({
+      readonly type: "ended";
+      readonly job: number;
+      readonly children: string | null;
+      readonly kib: number;
+      /** The child takes no other job: something else in it went wrong. */
+      readonly last: boolean;
+    } & Ending)
   | ({ readonly type: "call"; readonly job: number; readonly call: number } & Call)
   | {
       readonly type: "log";
@@ -68,8 +75,14 @@ export type FromChild =
       readonly fields: object;
       readonly message: string | undefined;
     }
-  /** Something that no task caught ends the child. */
-  | { readonly type: "stray"; readonly error: PackedError };
+  /** Something that no task caught; `id` and `task` say whose it was. A promise that was forgotten harms nobody. */
+  | {
+      readonly type: "stray";
+      readonly error: PackedError;
+      readonly id: string | null;
+      readonly task: string | null;
+      readonly ends: boolean;
+    };
 
 /** How a body ended. */
 export type Ending =
