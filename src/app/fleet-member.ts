@@ -52,7 +52,7 @@ export class FleetMember {
   #heart: Heart | null = null;
   #gossip: Gossip | null = null;
   #inbox: Inbox | null = null;
-  /** Asks the others; its own only where reading and writing are different brokers. */
+  /** Its own, only where reading and writing are different brokers; else the app's asks the others. */
   #mailbox: Mailbox | null = null;
   #listening = false;
   #stopped = false;
@@ -196,13 +196,13 @@ export class FleetMember {
     if (this.#parts.mingle === false || !TALKATIVE.has(transport.name)) return;
     const { clock, log, settings } = app;
     const control = this.#controlTransport();
-    this.#mailbox ??=
-      control === app.transport
-        ? app.control.mailbox
-        : new Mailbox({ settings: mailboxSettings(settings), transport: control, clock, log });
+    if (control !== app.transport) {
+      this.#mailbox ??= new Mailbox({ settings: mailboxSettings(settings), transport: control, clock, log });
+    }
+    const mailbox = this.#mailbox ?? app.control.mailbox;
     const { revokes } = worker;
     const { settled, done } = mingle({
-      mailbox: this.#mailbox,
+      mailbox,
       hostname,
       revokes,
       clock,

@@ -67,6 +67,10 @@ const CELERY_LINE = /^\[([^\]]+): (DEBUG|INFO|WARNING|ERROR|CRITICAL)\/[^\]]*\] 
 const CELERY_TASK =
   /Task ([\w.:<>-]+)\[([^\]]+)\] (received|succeeded|raised unexpected|raised expected|retry|ignored|rejected)/;
 const ENDS = new Set([
+  "terminated",
+  "revoked",
+  "workerLost",
+  "hardLimit",
   "succeeded",
   "failed",
   "raised expected",

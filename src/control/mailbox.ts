@@ -126,9 +126,11 @@ export class Mailbox {
   async close(): Promise<void> {
     for (const call of [...this.#calls.values()]) call.end();
     const { transport, log } = this.#options;
-    if (this.#listening === null || !transport.connected) return;
+    const listening = this.#listening;
+    this.#listening = null;
+    if (listening === null || !transport.connected) return;
     try {
-      await (await this.#listening).cancel();
+      await (await listening).cancel();
     } catch (error) {
       log.debug({ err: error }, "the reply queue of remote control could not be left in order");
     }

@@ -42,8 +42,15 @@ interface Election {
   readonly replies: Set<string>;
   /** Whether this node stands for election too; else it only acknowledges. */
   takesPart: boolean;
+  /** When it is decided at the latest. */
   timer: TimerEntry | null;
+  /** Acknowledgements that are not sent yet, and when they are at the latest. */
+  owedAcks: number;
+  acks: TimerEntry | null;
 }
+
+/** Milliseconds that acknowledgements wait for candidates. */
+const ACK_AFTER = 500;
 
 /** Milliseconds after which an election is decided among those who stood for it. */
 const DECIDE_AFTER = 2_000;
@@ -111,8 +118,23 @@ export class Gossip {
       this.#options.log.error({ fields: Object.keys(fields) }, "an election request misses fields");
       return;
     }
-    this.#election(id).candidates.push({ clock, node: `${hostname}.${pid ?? ""}`, topic, action });
-    this.#options.dispatcher.send("worker-elect-ack", { id });
+    const election = this.#election(id);
+    election.candidates.push({ clock, node: `${hostname}.${pid ?? ""}`, topic, action });
+    election.owedAcks++;
+    // Celery's worker ends when an acknowledgement reaches it while it knows one candidate only: ours wait for the others.
+    if (election.candidates.length >= this.#present) this.#acknowledge(id, election);
+    else election.acks ??= this.#options.timers.at(Date.now() + ACK_AFTER, () => this.#acknowledge(id, election));
+  }
+
+  #acknowledge(id: string, election: Election): void {
+    if (election.acks !== null) this.#options.timers.cancel(election.acks);
+    election.acks = null;
+    for (; election.owedAcks > 0; election.owedAcks--) this.#options.dispatcher.send("worker-elect-ack", { id });
+  }
+
+  /** Workers of the fleet, this one among them. */
+  get #present(): number {
+    return this.#state.aliveWorkers().length + 1;
   }
 
   #onElectAck({ fields, hostname }: ReceivedEvent): void {
@@ -121,7 +143,7 @@ export class Gossip {
     if (typeof id !== "string" || election === undefined) return;
     election.replies.add(hostname);
     // Celery decides with the first acknowledgement and fails when it knows one candidate only; we wait for those who are there.
-    const present = this.#state.aliveWorkers().length + 1;
+    const present = this.#present;
     if (election.replies.size >= present && election.candidates.length >= present) this.#decide(id);
   }
 
@@ -142,11 +164,11 @@ export class Gossip {
   #election(id: string): Election {
     let election = this.#elections.get(id);
     if (election !== undefined) return election;
-    election = { candidates: [], replies: new Set(), takesPart: false, timer: null };
+    election = { candidates: [], replies: new Set(), takesPart: false, timer: null, owedAcks: 0, acks: null };
     this.#elections.set(id, election);
-    for (const [oldest, { timer }] of this.#elections) {
+    for (const [oldest, { timer, acks }] of this.#elections) {
       if (this.#elections.size <= MOST_ELECTIONS) break;
-      if (timer !== null) this.#options.timers.cancel(timer);
+      for (const entry of [timer, acks]) if (entry !== null) this.#options.timers.cancel(entry);
       this.#elections.delete(oldest);
     }
     return election;

@@ -90,7 +90,7 @@ export function screenLines(state: State, place: Place, size: Size, info: TaskIn
           ["STATUS", 8],
           ["ACTIVE", 7],
           ["PROCESSED", 10],
-          ["LOAD", 16],
+          ["LOAD", 18],
         ]),
         size.columns,
       ),
@@ -144,7 +144,7 @@ function workerLine(worker: WorkerInfo, alive: boolean, width: number): string {
     [alive ? "online" : "silent", 8],
     [String(worker.active ?? "-"), 7],
     [String(worker.processed ?? "-"), 10],
-    [load, 16],
+    [load, 18],
   ]);
   return paint(alive ? "green" : "red", cut(text, width));
 }
