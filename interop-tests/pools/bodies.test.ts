@@ -34,6 +34,9 @@ describe.each(cells)("the pool $pool on $kind", (cell) => {
       module: "kombu.exceptions",
     });
 
+    expect(await raised("pool.expected", [])).toMatchObject({ type: "PaymentFailed" });
+    await stage.worker.waitForLog(/"level":30.*"task":"pool\.expected".*raised expected/);
+
     const failed = await stage.send("pool.fail", ["cause"]);
     await stage.python.get(failed, { timeout: 20_000 });
     const { traceback, info, raised: isError } = await stage.python.state(failed);

@@ -1,6 +1,7 @@
 /** Counts and logs how bodies end. */
 import type { RequestEvent } from "../../protocol/celery/request-machine.ts";
 import type { Log } from "../runtime/log.ts";
+import { ChildTaskError } from "./pools/freight.ts";
 import type { Request } from "./request.ts";
 
 /** Counts since the start of the worker. */
@@ -32,8 +33,7 @@ export function report(request: Request, event: RequestEvent, stats: WorkerStats
     case "workerLost":
     case "rejected": {
       stats.failed++;
-      const expected = request.plan.task.behaviour.throws?.some((type) => request.error instanceof type) === true;
-      if (expected) log.info({ ...about(request), reason }, "raised expected");
+      if (isExpected(request)) log.info({ ...about(request), reason }, "raised expected");
       else log.error({ ...about(request), err: request.error, runtime: runtime(request) }, "failed");
       return;
     }
@@ -44,6 +44,12 @@ export function report(request: Request, event: RequestEvent, stats: WorkerStats
     default:
       log.info({ ...about(request), reason }, event);
   }
+}
+
+/** The task's `throws` names its class; of a child of a pool the child says so. */
+function isExpected({ error, plan }: Request): boolean {
+  if (error instanceof ChildTaskError) return error.expected;
+  return plan.task.behaviour.throws?.some((type) => error instanceof type) === true;
 }
 
 function about(request: Request): { task: string; id: string } {
