@@ -456,7 +456,7 @@ export function testTransport(spec: TransportSpec): void {
         await rig.transport.declare([], [exchange]);
         await rig.transport.publish(text("nobody listens"), to);
         const other = await second(rig);
-        const queue = queueOf({ exchange, routingKey: "", durable: false, autoDelete: true });
+        const queue = queueOf({ exchange, routingKey: "#", durable: false, autoDelete: true });
         await other.declare([queue]);
         const inbox = await consuming(other, [queue.name]);
         inbox.onEach = (d) => d.ack();
