@@ -18,6 +18,7 @@ export {
 } from "./celery/canvas/replace.ts";
 export { type StampHow, type Stamps, stamped, type WireVisitor } from "./celery/canvas/stamp.ts";
 export { planChordUnlock, type UnlockRoute } from "./celery/canvas/unlock.ts";
+export * from "./celery/events.ts";
 export * from "./celery/exceptions.ts";
 export * from "./celery/result-codec.ts";
 export * from "./celery/result-keys.ts";
@@ -31,6 +32,8 @@ export * from "./iso-time.ts";
 export * from "./json.ts";
 export * from "./kombu/envelope.ts";
 export * from "./kombu/filesystem-names.ts";
+export * from "./kombu/lamport-clock.ts";
+export * from "./kombu/pidbox.ts";
 export * from "./kombu/redis-keys.ts";
 export * from "./message.ts";
 export * from "./mognet/index.ts";

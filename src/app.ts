@@ -4,20 +4,27 @@
  */
 import { cloned } from "../protocol/celery/canvas/compose.ts";
 import { canvasType } from "../protocol/celery/canvas/parts.ts";
+import type { RemoteException } from "../protocol/celery/exceptions.ts";
 import type { ResultMeta } from "../protocol/celery/result-meta.ts";
-import type { WireSignature } from "../protocol/celery/signature.ts";
+import { readSignature, type WireSignature } from "../protocol/celery/signature.ts";
 import { ImproperlyConfigured } from "../protocol/errors.ts";
+import { LamportClock } from "../protocol/kombu/lamport-clock.ts";
+import type { Message } from "../protocol/message.ts";
 import type { Queue } from "../protocol/routing.ts";
+import { Control } from "./app/control.ts";
+import { Events } from "./app/events.ts";
 import { checkCeleryOptions, checkQueueNames, checkTaskId, definition, logLevel, notAName } from "./app/options.ts";
 import { makeBackend, makeTransport, type PartsContext } from "./app/parts.ts";
 import { type AnyResult, type AsyncResult, type ResultOptions, resultFromTuple } from "./client/async-result.ts";
 import { checkCalls } from "./client/check-calls.ts";
 import { type Client, createClient } from "./client/client.ts";
 import { GroupResult } from "./client/group-result.ts";
-import type { BrokerState } from "./client/publisher.ts";
+import type { BrokerState, PublishTarget } from "./client/publisher.ts";
 import { Queues } from "./client/queues.ts";
 import { ErrorRegistry, type MappedErrorClass } from "./client/remote-errors.ts";
 import { returnsOf } from "./client/returns.ts";
+import { sentEvent } from "./client/sent-event.ts";
+import type { Command } from "./control/command.ts";
 import type { ResultBackend } from "./result-backends/result-backend.ts";
 import { type ApplyAsyncOptions, checkOptions } from "./tasks/call-options.ts";
 import { childSent, currentTask } from "./tasks/context.ts";
@@ -25,6 +32,7 @@ import "./runtime/bytes.ts";
 import { consoleLog } from "./runtime/console-log.ts";
 import { maskUrl } from "./runtime/credentials.ts";
 import type { Log } from "./runtime/log.ts";
+import { inPoolChild } from "./runtime/pool-child.ts";
 import { parseSettings, type Settings, type SettingsInput } from "./settings/settings.ts";
 import { type Zone, zoneOf } from "./settings/timezone.ts";
 import { pickBroker } from "./settings/urls.ts";
@@ -48,6 +56,8 @@ export interface CeleryOptions {
   settingsFile?: string;
   /** Error classes that stand for Python's (`static python = "module.Type"`), thrown by `get()` in place of `RemoteTaskError`. */
   errors?: Iterable<MappedErrorClass>;
+  /** Control commands that workers of this app answer besides Celery's, made with `controlCommand()`. */
+  controlCommands?: readonly Command[];
   /** @default standard error: readable on a terminal, JSON lines otherwise, from level `LOVAGE_LOG_LEVEL` or `info` */
   log?: Log;
   /** @default process.env */
@@ -92,6 +102,12 @@ export class Celery {
   readonly #context: PartsContext;
   readonly queues: Queues;
   readonly zone: Zone;
+  /** The logical clock of this app: every event and control message moves it. */
+  readonly clock = new LamportClock();
+  /** Names of the settings that are not left to their defaults. @internal */
+  readonly givenSettings: ReadonlySet<string>;
+  #control: Control | null = null;
+  #events: Events | null = null;
   #transport: Transport | null = null;
   #backend: ResultBackend<ResultMeta> | null | undefined;
   /** Who else wants to know of the publishing connection: the rpc result backend. */
@@ -120,13 +136,16 @@ export class Celery {
     this.settings = parsed.settings;
     this.log = options.log ?? consoleLog({ level: logLevel(options.env ?? process.env) });
     this.notices = parsed.notices;
-    for (const notice of parsed.notices) this.log.warn({}, notice);
+    this.givenSettings = new Set(parsed.given.keys());
+    // A child of a pool has the settings of its worker, which has said it.
+    if (!inPoolChild()) for (const notice of parsed.notices) this.log.warn({}, notice);
     this.#errors = new ErrorRegistry(options.errors);
     this.#broker = brokerState(this.settings);
     this.#context = { settings: this.settings, log: this.log, hub: name };
     this.queues = new Queues(this.settings);
     this.zone = zoneOf(this.settings);
     this.register(...(options.tasks ?? []));
+    if (options.controlCommands !== undefined) this.control.register(...options.controlCommands);
   }
 
   /** Every registered task by name. */
@@ -267,8 +286,22 @@ export class Celery {
       errors: this.#errors,
       taskOf: (name) => this.#taskOf(name),
       broker: this.#broker,
+      revoke: (ids, { wait = false, ...options }) => this.control.revoke(ids, { ...options, reply: wait }),
+      ...(this.settings.task_send_sent_event ? { onSent: (message, target) => this.#tellSent(message, target) } : {}),
     });
     return this.#client;
+  }
+
+  /** Looks into the workers of the fleet and steers them, whatever language they are written in. */
+  get control(): Control {
+    this.#control ??= new Control(this);
+    return this.#control;
+  }
+
+  /** What workers tell of themselves and of their tasks. */
+  get events(): Events {
+    this.#events ??= new Events(this);
+    return this.#events;
   }
 
   /** The connection that tasks are published on. */
@@ -307,6 +340,12 @@ export class Celery {
     return this.#backend;
   }
 
+  /** The error for an exception that came back from afar: one of `errors`, of Celery's own, or `RemoteTaskError`. @internal */
+  remoteError(taskId: string, exception: RemoteException, traceback: string): Error {
+    const bare = { status: "FAILURE", result: null, children: null, dateDone: null };
+    return this.#errors.errorOf(taskId, { ...bare, exception, traceback, taskId });
+  }
+
   /** Workers of this app that run: it closes after them, or their results would be lost. @internal */
   readonly running = new Set<{ stop(): Promise<void> }>();
 
@@ -323,6 +362,11 @@ export class Celery {
         },
       },
     });
+  }
+
+  /** Sends a signature as it travels. @internal */
+  applyWire(signature: unknown): Promise<unknown> {
+    return this.client.apply(readSignature(signature), { parent: null });
   }
 
   /** The queues of these names, or all configured ones. */
@@ -346,9 +390,17 @@ export class Celery {
   async #close(): Promise<void> {
     await Promise.all([...this.running].map((worker) => worker.stop()));
     this.#closed = true;
+    await this.#control?.close();
+    await this.#events?.close();
     this.#client?.close();
     await this.#backend?.close();
     await this.#transport?.close();
+  }
+
+  #tellSent(message: Message, target: PublishTarget): void {
+    const fields = sentEvent(message, target);
+    const sends = typeof fields?.name === "string" && this.#tasks.get(fields.name)?.behaviour.sendEvents !== false;
+    if (fields !== null && sends) this.events.dispatcher.send("task-sent", fields);
   }
 
   #taskOf(name: string): AnyTask | null {

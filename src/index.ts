@@ -8,6 +8,9 @@ export {
   ProtocolError,
 } from "../protocol/errors.ts";
 export { PyDate, PyDateTime, PyDecimal, PyFloat, PyTime, PyUuid, registerJsonType } from "../protocol/values.ts";
+export type { AddConsumerOptions, BroadcastOptions, Control, ControlOptions, RevokeOptions } from "./app/control.ts";
+export type { Events, ReceiveOptions } from "./app/events.ts";
+export type { Answers, Inspect, TaskDescription } from "./app/inspect.ts";
 export { type Applied, type BoundTask, type CallArguments, Celery, type CeleryOptions } from "./app.ts";
 export { chain } from "./canvas/chain.ts";
 export { chord } from "./canvas/chord.ts";
@@ -19,6 +22,22 @@ export { type AnyResult, AsyncResult, type GetOptions } from "./client/async-res
 export { type Finished, GroupResult } from "./client/group-result.ts";
 export type { MappedErrorClass } from "./client/remote-errors.ts";
 export { type ResultEntry, resultGraph } from "./client/result-tree.ts";
+export {
+  type Command as ControlCommand,
+  type CommandArguments,
+  type CommandHandler,
+  type ControlCommandOptions,
+  controlCommand,
+} from "./control/command.ts";
+export { CommandError, InvalidBroadcast } from "./control/errors.ts";
+export type { Reply } from "./control/mailbox.ts";
+export type { ControlState } from "./control/state.ts";
+export type { PoolView, RequestView, TaskView, WorkerView } from "./control/worker-view.ts";
+export { Camera, type CameraOptions } from "./events/camera.ts";
+export { InvalidEvent } from "./events/errors.ts";
+export type { ReceivedEvent } from "./events/receiver.ts";
+export { State, type StateChange, type StateOptions, type TaskInfo, type WorkerInfo } from "./events/state.ts";
+export type { EventStream } from "./events/stream.ts";
 export { ChordsNotSupported } from "./result-backends/chord-counter.ts";
 export { BackendError, BackendGetMetaError, BackendStoreError, ResultLost } from "./result-backends/errors.ts";
 export { type ConsoleLogOptions, consoleLog, type LogLevel } from "./runtime/console-log.ts";

@@ -99,9 +99,9 @@ describe("usage", () => {
   test("a wrong value in a flag is reported as the flag, without the password in it", async () => {
     const { code, stderr } = await project.lovage(["list", "queues", "-b", "reddis://:hunter2@h/0"]);
     expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining("reddis://; did you mean") });
-    const pool = await project.lovage(["worker", "-A", "app", "-P", "prefork"]);
+    const pool = await project.lovage(["worker", "-A", "app", "-P", "gevent"]);
     expect(pool.stderr).toContain(
-      'setting worker_pool (--pool): pool "prefork" is not available in Lovage; use "async"',
+      'setting worker_pool (--pool): pool "gevent" is not available in Lovage; use "async", "threads" or "processes"',
     );
     expect(stderr).not.toContain("hunter2");
   });

@@ -121,7 +121,8 @@ describe.skipIf(!kinds.includes("amqp"))("RabbitMQ", () => {
       await sending;
       await expectResults(app, part);
       // What had nothing left to send or settle may be late to come back.
-      await waitFor(() => there.connections === 2, { describe: "both to be connected there" });
+      // The client, and the worker to consume and to send its heartbeat.
+      await waitFor(() => there.connections === 3, { describe: "all to be connected there" });
     };
     await turn(0, one, two);
     await turn(200, two, one);

@@ -20,52 +20,57 @@ const workflow: RequestPolicy = { ...late, hasCallbacks: true, hasChain: true, h
 
 /** One row of Celery's order: what happens to a running task under a policy, and the acts due, in order. */
 const rows: [name: string, event: RequestEvent, policy: RequestPolicy, effects: EffectKind[]][] = [
-  ["stores an early-acked success", "returned", plain, ["store-success"]],
-  ["stores before the late ack", "returned", late, ["store-success", "ack"]],
+  ["stores an early-acked success", "returned", plain, ["store-success", "emit-succeeded"]],
+  ["stores before the late ack", "returned", late, ["store-success", "ack", "emit-succeeded"]],
   [
     "sends callbacks and the next link before the result is visible",
     "returned",
     workflow,
-    ["publish-callbacks", "publish-chain", "store-success", "ack"],
+    ["publish-callbacks", "publish-chain", "store-success", "ack", "emit-succeeded"],
   ],
   [
     "returns its chord part after it is stored, also when the result is ignored",
     "returned",
     { ...late, storesResult: false, hasChord: true },
-    ["return-chord-part", "ack"],
+    ["return-chord-part", "ack", "emit-succeeded"],
   ],
-  ["does not store an ignored success", "returned", { ...late, storesResult: false }, ["ack"]],
+  ["does not store an ignored success", "returned", { ...late, storesResult: false }, ["ack", "emit-succeeded"]],
   [
     "stores a failure, fails what follows, tells errbacks, acks",
     "threw",
     workflow,
-    ["store-failure", "fail-chain", "publish-errbacks", "ack"],
+    ["store-failure", "fail-chain", "publish-errbacks", "ack", "emit-failed"],
   ],
-  ["stores an ignored task's error when asked to", "threw", { ...plain, storesResult: false }, ["store-failure"]],
+  [
+    "stores an ignored task's error when asked to",
+    "threw",
+    { ...plain, storesResult: false },
+    ["store-failure", "emit-failed"],
+  ],
   [
     "rejects a late-acked failure without requeue when acks_on_failure is off",
     "threw",
     { ...late, acksOnFailure: false },
-    ["store-failure", "reject"],
+    ["store-failure", "reject", "emit-rejected", "emit-failed"],
   ],
   [
     "returns a failed chord part between the stored failure and what follows",
     "threw",
     { ...workflow, hasChord: true, failsStranded: true },
-    ["store-failure", "fail-chord-part", "fail-chain", "publish-errbacks", "ack"],
+    ["store-failure", "fail-chord-part", "fail-chain", "publish-errbacks", "ack", "emit-failed"],
   ],
-  ["acks a hard limit", "hardLimit", late, ["store-failure", "ack"]],
+  ["acks a hard limit", "hardLimit", late, ["store-failure", "ack", "emit-failed"]],
   [
     "requeues a hard limit when acks_on_timeout is off",
     "hardLimit",
     { ...late, acksOnTimeout: false },
-    ["store-failure", "requeue"],
+    ["store-failure", "requeue", "emit-requeued", "emit-failed"],
   ],
   [
     "publishes the next attempt before it stores RETRY and acks",
     "retryAsked",
     late,
-    ["publish-retry", "store-retry", "ack"],
+    ["publish-retry", "store-retry", "ack", "emit-retried"],
   ],
   ["stores nothing for Ignore", "ignored", late, ["ack"]],
   ["leaves a chord hanging for Ignore as Celery does", "ignored", { ...late, hasChord: true }, ["ack"]],
@@ -82,8 +87,8 @@ const rows: [name: string, event: RequestEvent, policy: RequestPolicy, effects: 
     { ...plain, hasChord: true, hasChain: true, failsStranded: true },
     ["publish-replacement"],
   ],
-  ["fails and rejects for Reject", "rejected", late, ["store-failure", "reject"]],
-  ["gives the message back for Reject with requeue", "requeueAsked", late, ["requeue"]],
+  ["fails and rejects for Reject", "rejected", late, ["store-failure", "emit-failed", "reject", "emit-rejected"]],
+  ["gives the message back for Reject with requeue", "requeueAsked", late, ["requeue", "emit-requeued"]],
   ["has nothing to reject after an early ack", "requeueAsked", plain, []],
   [
     "fails the chord of a part that can no longer go back to its queue",
@@ -103,10 +108,15 @@ const rows: [name: string, event: RequestEvent, policy: RequestPolicy, effects: 
     { ...late, failsStranded: true },
     ["ack"],
   ],
-  ["fails a late-acked task whose worker died", "workerLost", late, ["store-failure", "ack"]],
-  ["requeues it when reject_on_worker_lost is on", "workerLost", { ...late, requeuesOnWorkerLost: true }, ["requeue"]],
-  ["hands late-acked work back on cold shutdown", "cancelled", late, ["requeue"]],
-  ["reports early-acked work as RETRY on cold shutdown", "cancelled", plain, ["store-retry"]],
+  ["fails a late-acked task whose worker died", "workerLost", late, ["store-failure", "ack", "emit-failed"]],
+  [
+    "requeues it when reject_on_worker_lost is on",
+    "workerLost",
+    { ...late, requeuesOnWorkerLost: true },
+    ["requeue", "emit-requeued"],
+  ],
+  ["hands late-acked work back on cold shutdown", "cancelled", late, ["emit-cancelled", "requeue"]],
+  ["reports early-acked work as RETRY on cold shutdown", "cancelled", plain, ["emit-cancelled", "store-retry"]],
 ];
 
 describe("the order of acts", () => {
@@ -117,16 +127,19 @@ describe("the order of acts", () => {
   test("acks at acceptance, then announces the start", () => {
     expect(step("reserved", "accepted", policyBits({ ...plain, trackStarted: true })).effects).toEqual([
       "ack",
+      "emit-started",
       "store-started",
     ]);
     expect(step("reserved", "accepted", policyBits({ ...late, trackStarted: true })).effects).toEqual([
+      "emit-started",
       "store-started",
     ]);
   });
 
-  test("stores REVOKED, then acks, whatever the ack mode", () => {
-    expect(step("received", "revoked", policyBits(plain)).effects).toEqual(["store-revoked", "ack"]);
+  test("announces the revocation, stores REVOKED, then acks, whatever the ack mode", () => {
+    expect(step("received", "revoked", policyBits(plain)).effects).toEqual(["emit-revoked", "store-revoked", "ack"]);
     expect(step("received", "revoked", policyBits({ ...late, hasChord: true })).effects).toEqual([
+      "emit-revoked",
       "store-revoked",
       "revoke-chord-part",
       "ack",
@@ -136,11 +149,13 @@ describe("the order of acts", () => {
   test("leaves what follows a revoked task pending as Celery does, or fails it", () => {
     const follows = { ...plain, hasChain: true, hasChord: true };
     expect(step("received", "revoked", policyBits(follows)).effects).toEqual([
+      "emit-revoked",
       "store-revoked",
       "revoke-chord-part",
       "ack",
     ]);
     expect(step("received", "revoked", policyBits({ ...follows, failsStranded: true })).effects).toEqual([
+      "emit-revoked",
       "store-revoked",
       "revoke-chord-part",
       "fail-chain",
@@ -149,8 +164,17 @@ describe("the order of acts", () => {
   });
 
   test("a failed publish of a good end becomes a failure of the task", () => {
-    expect(step("finishing", "publishFailed", policyBits(late)).effects).toEqual(["store-failure", "ack"]);
-    expect(step("finishing", "retryFailed", policyBits(late)).effects).toEqual(["store-failure", "reject"]);
+    expect(step("finishing", "publishFailed", policyBits(late)).effects).toEqual([
+      "store-failure",
+      "ack",
+      "emit-failed",
+    ]);
+    expect(step("finishing", "retryFailed", policyBits(late)).effects).toEqual([
+      "store-failure",
+      "emit-failed",
+      "reject",
+      "emit-rejected",
+    ]);
   });
 });
 
@@ -183,7 +207,7 @@ test("no task settles its message twice, under any policy", () => {
 test("no late-acked task is settled before its result is stored", () => {
   for (let bits = 1; bits < 4096; bits += 2) {
     for (const event of ["returned", "threw", "retryAsked", "rejected", "hardLimit"] as const) {
-      const { effects } = step("running", event, bits);
+      const effects = step("running", event, bits).effects.filter((effect) => !effect.startsWith("emit-"));
       const settle = effects.findIndex((effect) => effect === "ack" || effect === "reject" || effect === "requeue");
       expect(settle).toBe(effects.length - 1);
     }

@@ -24,7 +24,15 @@ export type EffectKind =
   | "store-failure"
   | "fail-chain"
   | "publish-errbacks"
-  | "store-revoked";
+  | "store-revoked"
+  | "emit-started"
+  | "emit-succeeded"
+  | "emit-failed"
+  | "emit-retried"
+  | "emit-rejected"
+  | "emit-requeued"
+  | "emit-revoked"
+  | "emit-cancelled";
 
 export type RequestState = "received" | "held" | "reserved" | "running" | "finishing" | "settled";
 
@@ -49,9 +57,15 @@ const TRANSITIONS = {
     replaced: "finishing",
     hardLimit: "finishing",
     cancelled: "finishing",
+    terminated: "finishing",
     workerLost: "finishing",
   },
-  finishing: { publishFailed: "finishing", retryFailed: "finishing", unencodable: "finishing" },
+  finishing: {
+    workerLost: "finishing",
+    publishFailed: "finishing",
+    retryFailed: "finishing",
+    unencodable: "finishing",
+  },
   settled: {},
 } as const satisfies Record<RequestState, Partial<Record<string, RequestState>>>;
 
@@ -69,6 +83,7 @@ export type RequestEvent =
   | "replaced"
   | "hardLimit"
   | "cancelled"
+  | "terminated"
   | "workerLost"
   | "revoked"
   | "unregistered"
@@ -122,6 +137,7 @@ const EVENTS: readonly RequestEvent[] = [
   "replaced",
   "hardLimit",
   "cancelled",
+  "terminated",
   "workerLost",
   "revoked",
   "unregistered",
@@ -194,17 +210,22 @@ function due(...entries: readonly (EffectKind | false)[]): EffectKind[] {
 function effectsOf(event: RequestEvent, policy: RequestPolicy): EffectKind[] {
   const { acksLate, storesResult, storesErrors, hasCallbacks, hasChain, hasErrbacks, hasChord, failsStranded } = policy;
   const stranded: EffectKind[] = failsStranded && (hasChord || hasChain) ? ["fail-stranded"] : [];
-  const failure = (settle: EffectKind): EffectKind[] =>
+  const failure = (...end: readonly EffectKind[]): EffectKind[] =>
     due(
       storesErrors && "store-failure",
       hasChord && "fail-chord-part",
       hasChain && "fail-chain",
       hasErrbacks && "publish-errbacks",
-      acksLate && settle,
+      ...end,
     );
+  /** request.py `on_failure`: what is rejected says so before it says that it failed. */
+  const settled = (settle: "ack" | "reject" | "requeue"): EffectKind[] => {
+    if (!acksLate || settle === "ack") return due(acksLate && "ack", "emit-failed");
+    return [settle, settle === "reject" ? "emit-rejected" : "emit-requeued", "emit-failed"];
+  };
   switch (event) {
     case "accepted":
-      return due(!acksLate && "ack", policy.trackStarted && storesResult && "store-started");
+      return due(!acksLate && "ack", "emit-started", policy.trackStarted && storesResult && "store-started");
     case "returned":
       // trace.py: callbacks and the next link are sent before mark_as_done; request.py acks after it.
       return due(
@@ -213,25 +234,28 @@ function effectsOf(event: RequestEvent, policy: RequestPolicy): EffectKind[] {
         storesResult && "store-success",
         hasChord && "return-chord-part",
         acksLate && "ack",
+        "emit-succeeded",
       );
     case "threw":
     case "publishFailed":
     case "unencodable":
-      return failure(policy.acksOnFailure ? "ack" : "reject");
+      return failure(...settled(policy.acksOnFailure ? "ack" : "reject"));
     case "hardLimit":
-      return failure(policy.acksOnTimeout ? "ack" : "requeue");
+      return failure(...settled(policy.acksOnTimeout ? "ack" : "requeue"));
     case "workerLost":
-      if (acksLate && policy.requeuesOnWorkerLost) return ["requeue"];
-      return failure(policy.acksOnFailure ? "ack" : "reject");
+      if (acksLate && policy.requeuesOnWorkerLost) return ["requeue", "emit-requeued"];
+      return failure(...settled(policy.acksOnFailure ? "ack" : "reject"));
     case "rejected":
     case "retryFailed":
       // Since 5.7 a Reject without requeue is a failure whose message is rejected.
-      return failure("reject");
+      return failure("emit-failed", ...due(acksLate && "reject", acksLate && "emit-rejected"));
     case "requeueAsked":
       // Acked before it started, it will not come back.
-      return acksLate ? ["requeue"] : due(failsStranded && storesErrors && "store-failure", ...stranded);
+      return acksLate
+        ? ["requeue", "emit-requeued"]
+        : due(failsStranded && storesErrors && "store-failure", ...stranded);
     case "retryAsked":
-      return due("publish-retry", storesResult && "store-retry", acksLate && "ack");
+      return due("publish-retry", storesResult && "store-retry", acksLate && "ack", "emit-retried");
     case "ignored":
       return due(...stranded, acksLate && "ack");
     case "replaced":
@@ -239,13 +263,25 @@ function effectsOf(event: RequestEvent, policy: RequestPolicy): EffectKind[] {
       return due("publish-replacement", acksLate && "ack");
     case "cancelled":
       // Cold shutdown: late-acked work goes back to its queue, early-acked work is reported as RETRY (behaviour 1.15).
-      return acksLate ? ["requeue"] : due(storesResult && "store-retry", ...stranded);
+      return acksLate
+        ? ["emit-cancelled", "requeue"]
+        : due("emit-cancelled", storesResult && "store-retry", ...stranded);
     case "revoked":
       return due(
+        "emit-revoked",
         (storesResult || storesErrors) && "store-revoked",
         hasChord && "revoke-chord-part",
         hasChain && failsStranded && "fail-chain",
         "ack",
+      );
+    case "terminated":
+      // The same, of what was running: without late acks the message was acked when it started.
+      return due(
+        "emit-revoked",
+        (storesResult || storesErrors) && "store-revoked",
+        hasChord && "revoke-chord-part",
+        hasChain && failsStranded && "fail-chain",
+        acksLate && "ack",
       );
     case "unregistered":
       return ["reject", "store-failure"];

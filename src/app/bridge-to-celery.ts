@@ -1,6 +1,8 @@
 /** A Mognet task that Celery carries out. */
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import type { Celery } from "../app.ts";
+import { backoffMs, pause } from "../runtime/backoff.ts";
+import type { Log } from "../runtime/log.ts";
 import { dict, mismatch, text } from "../settings/kinds.ts";
 import { checkOptionObject, type OptionKinds } from "../settings/option-object.ts";
 import { type ApplyAsyncOptions, checkOptions } from "../tasks/call-options.ts";
@@ -8,9 +10,9 @@ import { type AnyTask, task as defineTask, isTaskDefinition, type TaskType } fro
 import { TaskRevokedError } from "../tasks/errors.ts";
 import { type MognetContext, mognetContext } from "../tasks/mognet-context.ts";
 import { Revoked } from "../tasks/mognet-errors.ts";
+import { ConnectionLost } from "../transports/errors.ts";
 import { HandedBack } from "../worker/mognet/runner.ts";
 import { celeryPriority } from "./bridge-priority.ts";
-import { revokeCeleryTask } from "./bridge-revoke.ts";
 import { Mognet } from "./mognet.ts";
 
 export interface ViaCeleryOptions {
@@ -59,13 +61,27 @@ async function carryOut(
     return await result.get({ signal });
   } catch (error) {
     if (signal.aborted) {
-      if (!(signal.reason instanceof HandedBack)) await revokeCeleryTask(celery, id);
+      if (!(signal.reason instanceof HandedBack)) await terminate(celery, id, log);
       throw signal.reason;
     }
     if (!(error instanceof TaskRevokedError)) throw error;
     log.info({ reason: error.reason }, "the Celery task was revoked, and so is its request");
     if (ctx.app instanceof Mognet) await ctx.app.revoke(id);
     throw new Revoked(id, error.reason, { cause: error });
+  }
+}
+
+/** As long as the broker is away the task runs on: it is told as soon as it can be. */
+async function terminate(celery: Celery, id: string, log: Log): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      await celery.control.terminate(id);
+      return;
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) throw error;
+      log.warn({ id, err: error }, "the Celery task could not be revoked yet");
+      await pause(backoffMs(attempt));
+    }
   }
 }
 

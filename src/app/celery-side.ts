@@ -12,6 +12,8 @@ import type { Outbox } from "../worker/outbox.ts";
 import type { WorkerStats } from "../worker/report.ts";
 import { type StopMode, WorkerCore } from "../worker/worker.ts";
 import { ConnectionPatience } from "./connection-patience.ts";
+import { FleetMember } from "./fleet-member.ts";
+import { makePool } from "./make-pool.ts";
 import { definition } from "./options.ts";
 import { limitsOf } from "./parts.ts";
 import type { Served, ServedOptions } from "./served.ts";
@@ -21,19 +23,27 @@ export class CelerySide implements Served {
   readonly hostname: string;
   readonly #core: WorkerCore;
   readonly #transport: Transport;
+  readonly #member: FleetMember;
+  #connections = 0;
 
-  constructor(app: Celery, { queues, concurrency, name, slots, onGiveUp }: ServedOptions) {
+  constructor(app: Celery, options: ServedOptions) {
     this.app = app;
+    const { queues, slots, onGiveUp, onEnough } = options;
     const { settings, log } = app;
+    const hostname = nodeName(options.name);
     const patience = new ConnectionPatience(settings);
     this.#transport = app.consumerTransport({
-      onConnected: () => patience.connected(),
+      onConnected: () => {
+        patience.connected();
+        if (++this.#connections > 1) this.#member.reconnected();
+      },
       onLost: () => this.#core.connectionLost(),
       onRetry: (error) => {
         const end = patience.failed(error);
         if (end !== null) onGiveUp(end);
       },
     });
+    this.#member = new FleetMember({ ...options, app, transport: this.#transport, hostname, shutdown: onEnough });
     this.#core = new WorkerCore({
       settings,
       transport: this.#transport,
@@ -44,17 +54,24 @@ export class CelerySide implements Served {
       decode: limitsOf(settings),
       outbox: outboxOf(app),
       log,
+      events: this.#member.dispatcher,
+      zone: app.zone,
       isoNow: () => app.zone.iso(Date.now()),
       naiveToEpoch: (wallMs) => app.zone.fromWall(wallMs),
-      nodename: nodeName(name),
-      concurrency: concurrency ?? celeryConcurrency(app),
+      nodename: hostname,
+      clock: app.clock,
+      pool: makePool(app, options, hostname),
       slots,
+      autoscale: options.autoscale ?? null,
     });
-    this.hostname = this.#core.hostname;
+    this.hostname = hostname;
   }
 
   get stats(): Readonly<WorkerStats> {
     return this.#core.stats;
+  }
+  get concurrency(): number {
+    return this.#core.concurrency;
   }
   get active(): number {
     return this.#core.active;
@@ -69,22 +86,19 @@ export class CelerySide implements Served {
     return this.#core.queues.map((queue) => queue.name);
   }
 
-  start(signal: AbortSignal): Promise<void> {
-    return this.#core.start(signal);
+  async start(signal: AbortSignal): Promise<void> {
+    await this.#core.prepare();
+    await this.#transport.connect(signal);
+    await this.#member.start(this.#core.view);
+    await this.#core.start(signal);
   }
   stop(mode: StopMode): Promise<void> {
     return this.#core.stop(mode);
   }
-  close(): Promise<void> {
-    return this.#transport.close();
+  async close(): Promise<void> {
+    await this.#member.stop();
+    await this.#transport.close();
   }
-}
-
-/** Tasks in flight on the event loop when nobody says. */
-const DEFAULT_CONCURRENCY = 16;
-
-export function celeryConcurrency(app: Celery): number {
-  return app.settings.worker_concurrency ?? DEFAULT_CONCURRENCY;
 }
 
 /** What the worker sends goes through the app's client, with the parentage that the worker gives it. */

@@ -64,6 +64,9 @@ export class MognetSide implements Served {
     const { received, succeeded, failed, revoked, refused, paused } = this.#core.stats;
     return { received, succeeded, failed, retried: paused, revoked, refused };
   }
+  get concurrency(): number {
+    return Number.POSITIVE_INFINITY;
+  }
   get active(): number {
     return this.#core.active;
   }

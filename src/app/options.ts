@@ -1,7 +1,18 @@
 /** What `new Celery`, `new Worker` and their methods accept: looked at once, so that a mistake is named where it was made. */
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { LOG_LEVELS, type LogLevel } from "../runtime/console-log.ts";
-import { bool, count, type Kind, mismatch, nullable, oneOf, structured, text, texts } from "../settings/kinds.ts";
+import {
+  bool,
+  count,
+  type Kind,
+  mismatch,
+  nullable,
+  oneOf,
+  seconds,
+  structured,
+  text,
+  texts,
+} from "../settings/kinds.ts";
 import { checkOptionObject, type OptionKinds } from "../settings/option-object.ts";
 import { type AnyTask, isTaskDefinition } from "../tasks/definition.ts";
 
@@ -38,6 +49,9 @@ const CELERY_OPTIONS: OptionKinds = {
   settings: anyObject,
   settingsFile: text,
   errors: errorClasses,
+  controlCommands: structured("an array of commands that controlCommand() made", (value, at) => {
+    if (!Array.isArray(value)) throw mismatch(at, "an array of commands that controlCommand() made", value);
+  }),
   log: logger,
   env: anyObject,
 };
@@ -47,6 +61,22 @@ const WORKER_OPTIONS: OptionKinds = {
   concurrency: nullable(count({ min: 1 })),
   name: text,
   handleSignals: bool,
+  events: bool,
+  heartbeat: bool,
+  heartbeatInterval: seconds({ min: 0.1 }),
+  gossip: bool,
+  mingle: bool,
+  pool: oneOf(["async", "threads", "processes"]),
+  module: structured("the path or URL of a module", (value, at) => {
+    const right = value instanceof URL || typeof value === "string";
+    if (!right) throw mismatch(at, "the path or URL of a module", value);
+  }),
+  autoscale: structured("{ max, min }", (value, at) => {
+    checkOptionObject(value, { max: count({ min: 1 }), min: count() }, at);
+    const { max, min } = value as { max?: number; min?: number };
+    if (max === undefined || min === undefined || min > max)
+      throw mismatch(at, "{ max, min } with min up to max", value);
+  }),
 };
 
 const stopMode = oneOf(["warm", "cold"]);

@@ -11,6 +11,7 @@ import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { createRpcBackend } from "../result-backends/rpc.ts";
 import { compress, decompress } from "../runtime/compression.ts";
 import type { Log } from "../runtime/log.ts";
+import { inPoolChild } from "../runtime/pool-child.ts";
 import type { Settings } from "../settings/settings.ts";
 import { embeddedFolders, makeEmbeddedFolders, type PickedBroker, pickBackend, pickBroker } from "../settings/urls.ts";
 import { createAmqpTransport } from "../transports/amqp.ts";
@@ -80,6 +81,8 @@ export function makeTransport(context: PartsContext, wants: TransportWants): Tra
         maxMessageBytes: wireBytes(settings),
       });
     case "memory":
+      // What is sent to a queue of its own memory is taken by nobody.
+      if (inPoolChild()) throw new ImproperlyConfigured(NO_SHARED_MEMORY);
       return createMemoryTransport({ log, hub: context.hub });
   }
 }
@@ -113,6 +116,9 @@ function folderOptions(picked: PickedBroker) {
     ...(typeof options.polling_interval === "number" ? { pollingInterval: options.polling_interval } : {}),
   };
 }
+
+const NO_SHARED_MEMORY =
+  "the memory:// broker is the worker's own, and a thread or process of its pool does not reach it: send with ctx.send or ctx.sendTask";
 
 const hubs = new Map<string, ResultHub>();
 

@@ -1,17 +1,17 @@
 /** What a worker serves: one side for each app, whichever protocol it speaks. The sides share slots and a shutdown. */
 import type { WorkerStats } from "../worker/report.ts";
 import type { Slots } from "../worker/slots.ts";
+import type { FleetOptions } from "./fleet-member.ts";
+import type { PoolOptions } from "./make-pool.ts";
 
-export interface ServedOptions {
+export interface ServedOptions extends FleetOptions, PoolOptions {
   /** Names of the queues to consume, as the app knows them. */
   readonly queues?: readonly string[];
-  /** Tasks in flight; null: nobody said. */
-  readonly concurrency: number | null;
   readonly name?: string;
   readonly slots: Slots;
   /** The broker is given up. */
   onGiveUp(error: Error): void;
-  /** It has done what it is to do in one life (`max_tasks`). */
+  /** It has done what it is to do in one life (`max_tasks`), or was told from afar to stop. */
   onEnough(): void;
 }
 
@@ -22,6 +22,8 @@ export interface Served {
   readonly queueNames: readonly string[];
   readonly taskNames: readonly string[];
   readonly stats: Readonly<WorkerStats>;
+  /** Tasks of its own that may run at a time; `Infinity`: as many as there are slots. */
+  readonly concurrency: number;
   /** Task bodies running now. */
   readonly active: number;
   /** Messages held for their time. */

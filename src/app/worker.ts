@@ -2,27 +2,25 @@
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { Celery } from "../app.ts";
 import type { Log } from "../runtime/log.ts";
+import { inPoolChild } from "../runtime/pool-child.ts";
 import { mismatch } from "../settings/kinds.ts";
 import type { WorkerStats } from "../worker/report.ts";
 import { Slots } from "../worker/slots.ts";
 import type { StopMode } from "../worker/worker.ts";
-import { CelerySide, celeryConcurrency } from "./celery-side.ts";
+import { CelerySide } from "./celery-side.ts";
+import type { FleetOptions } from "./fleet-member.ts";
+import { type PoolOptions, poolSize } from "./make-pool.ts";
 import type { Mognet } from "./mognet.ts";
 import { MognetSide } from "./mognet-side.ts";
 import { checkStopMode, checkWorkerOptions } from "./options.ts";
 import { type Served, type ServedOptions, sumOfStats } from "./served.ts";
 
-export interface WorkerOptions {
+export interface WorkerOptions extends FleetOptions, PoolOptions {
   /**
    * Names of the queues to consume. With several apps, of all of them: each is consumed for the apps that know its
    * name, else for the Celery app; an app that has none of them is not served. @default all of `task_queues`, else `task_default_queue`; of a Mognet app all that its routes name
    */
   queues?: readonly string[];
-  /**
-   * Tasks in flight, of all apps together. @default `worker_concurrency`, else 16: tasks of an event loop mostly wait (Celery: the
-   * number of CPUs). A worker of Mognet apps alone: each app's `minimum_concurrency`
-   */
-  concurrency?: number;
   /** Node name, with `%h` for the host name; a Mognet app's is its `node_id`. @default "celery@%h" */
   name?: string;
   /** Stop warm on SIGTERM and SIGINT, cold on the second or on SIGQUIT. @default false */
@@ -31,15 +29,17 @@ export interface WorkerOptions {
 
 export type WorkerApp = Celery | Mognet;
 
+const WORKER_IN_CHILD =
+  "this module makes a Worker while a thread or process of a pool loads it for its tasks: keep the app and the tasks in a module of their own, and name that one as the worker's module";
+
 /** Serves an app's tasks, or those of several apps with one concurrency and one shutdown. */
 export class Worker<App extends WorkerApp = WorkerApp> {
   /** The first of them. */
   readonly app: App;
   readonly apps: readonly WorkerApp[];
   readonly hostname: string;
-  /** Tasks in flight, of all apps together; `Infinity`: each app's own. */
-  readonly concurrency: number;
   readonly #log: Log;
+  readonly #slots: Slots;
   readonly #sides: readonly Served[];
   #stopping: Promise<void> | null = null;
   #removeSignals: () => void = () => undefined;
@@ -59,7 +59,9 @@ export class Worker<App extends WorkerApp = WorkerApp> {
       throw new ImproperlyConfigured(`${message}; a Mognet app, or an array of apps, will do as well`);
     }
     if (new Set(apps).size < apps.length) throw new ImproperlyConfigured("new Worker(): an app is given twice");
+    if (inPoolChild()) throw new ImproperlyConfigured(WORKER_IN_CHILD);
     checkWorkerOptions(options);
+    if (!apps.some((one) => one instanceof Celery)) demandNoCeleryOptions(options);
     this.app = apps[0]!;
     this.apps = apps;
     this.#log = this.app.log;
@@ -69,12 +71,17 @@ export class Worker<App extends WorkerApp = WorkerApp> {
     });
     // Whoever does not look at `finished` hears of it from `start` or from the log.
     this.finished.catch((error: unknown) => this.#log.error({ err: error }, "the worker gives up"));
-    this.concurrency = concurrencyOf(apps, options.concurrency);
+    this.#slots = new Slots(slotsFor(apps, options));
     this.#sides = this.#makeSides(options);
     this.hostname = this.#sides[0]!.hostname;
     if (options.handleSignals === true) this.#handleSignals();
   }
 
+  /** Tasks in flight, of all apps together; `Infinity`: each app's own. Remote control and `autoscale` change it. */
+  get concurrency(): number {
+    const each = this.#sides.reduce((sum, side) => sum + side.concurrency, 0);
+    return Math.min(this.#slots.limit, each);
+  }
   get stats(): Readonly<WorkerStats> {
     return this.#sides.length === 1 ? this.#sides[0]!.stats : sumOfStats(this.#sides);
   }
@@ -147,11 +154,10 @@ export class Worker<App extends WorkerApp = WorkerApp> {
     return this.stop();
   }
 
-  #makeSides({ queues, concurrency = undefined, name }: WorkerOptions): readonly Served[] {
+  #makeSides({ queues, ...options }: WorkerOptions): readonly Served[] {
     const shared: ServedOptions = {
-      concurrency: concurrency ?? null,
-      slots: new Slots(this.concurrency),
-      ...(name === undefined ? {} : { name }),
+      ...options,
+      slots: this.#slots,
       onGiveUp: (error) => this.#abandon(error),
       onEnough: () => this.#stopQuietly("warm"),
     };
@@ -215,10 +221,30 @@ export class Worker<App extends WorkerApp = WorkerApp> {
 }
 
 /** What a Celery app says counts for all; Mognet's prefetch is its concurrency, and needs no slots beside it. */
-function concurrencyOf(apps: readonly WorkerApp[], given: number | undefined): number {
-  if (given !== undefined && given !== null) return given;
+function slotsFor(apps: readonly WorkerApp[], options: PoolOptions): number {
   const celery = apps.filter((app) => app instanceof Celery);
-  return celery.length === 0 ? Number.POSITIVE_INFINITY : Math.max(...celery.map(celeryConcurrency));
+  if (celery.length === 0) return options.concurrency ?? Number.POSITIVE_INFINITY;
+  return options.autoscale?.max ?? Math.max(...celery.map((app) => poolSize(app, options)));
+}
+
+/** Options that only a Celery app has a meaning for. */
+function demandNoCeleryOptions(options: WorkerOptions): void {
+  const { pool, autoscale, events, heartbeat, heartbeatInterval, gossip, mingle } = options;
+  const given = {
+    pool: pool === "async" ? undefined : pool,
+    autoscale,
+    events,
+    heartbeat,
+    heartbeatInterval,
+    gossip,
+    mingle,
+  };
+  for (const [name, value] of Object.entries(given)) {
+    if (value === undefined || value === false) continue;
+    throw new ImproperlyConfigured(
+      `new Worker(): ${name} is for Celery apps, and a worker of Mognet apps has no use for it`,
+    );
+  }
 }
 
 /** Which queues are whose, where there are several apps: of all that know the name; else of the Celery app, which may make any. */

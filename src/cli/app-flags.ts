@@ -1,9 +1,9 @@
 /** The flags that every command shares: which app, which broker, where results are. */
+import { loadApp, loadWorkerApps } from "../app/load-app.ts";
 import type { WorkerApp } from "../app/worker.ts";
 import { Celery } from "../app.ts";
 import { consoleLog, LOG_LEVELS, type LogLevel } from "../runtime/console-log.ts";
 import { type Flags, type Given, UsageError } from "./command.ts";
-import { loadApp, loadWorkerApps } from "./load-app.ts";
 
 export const APP_FLAGS: Flags = {
   app: {
@@ -38,6 +38,9 @@ const FLAG_OF: ReadonlyMap<string, string> = new Map([
   ["LOVAGE_BROKER_URL", "--broker"],
   ["LOVAGE_RESULT_BACKEND", "--result-backend"],
   ["LOVAGE_WORKER_POOL", "--pool"],
+  ["LOVAGE_WORKER_MAX_TASKS_PER_CHILD", "--max-tasks-per-child"],
+  ["LOVAGE_WORKER_MAX_MEMORY_PER_CHILD", "--max-memory-per-child"],
+  ["LOVAGE_WORKER_STATE_DB", "--statedb"],
   ["LOVAGE_WORKER_PREFETCH_MULTIPLIER", "--prefetch-multiplier"],
   ["LOVAGE_TASK_TIME_LIMIT", "--time-limit"],
   ["LOVAGE_TASK_SOFT_TIME_LIMIT", "--soft-time-limit"],

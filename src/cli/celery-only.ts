@@ -1,18 +1,13 @@
 /** Flags and commands of Celery's that Lovage does not have: whoever brings a Celery command line along is told so. */
 
-const NO_CHILDREN = "there are no child processes: tasks run on the event loop";
+const NO_FORK = "children of a pool are started afresh (there is no fork), and take a task only when they are idle";
 const SUPERVISOR = "leave that to what supervises the process (systemd, a container, pm2)";
-const NO_EVENTS = "no events are sent in this version";
 const NO_BEAT = "there is no scheduler in this version: keep one `celery beat`, its tasks reach this worker";
 
 /** By flag: why there is no such thing. */
 const FLAGS: ReadonlyMap<string, string> = new Map([
   ["--loader", "Python loaders have no counterpart; name the app's module with -A"],
   ["--skip-checks", "it is Django's"],
-  ["-E", NO_EVENTS],
-  ["--task-events", NO_EVENTS],
-  ["--events", NO_EVENTS],
-  ["--heartbeat-interval", NO_EVENTS],
   ["-B", NO_BEAT],
   ["--beat", NO_BEAT],
   ["-s", NO_BEAT],
@@ -28,34 +23,15 @@ const FLAGS: ReadonlyMap<string, string> = new Map([
   ["--executable", SUPERVISOR],
   ["-f", "the log goes to standard error: redirect it, as in 2>> worker.log"],
   ["--logfile", "the log goes to standard error: redirect it, as in 2>> worker.log"],
-  ["-S", "revoked tasks are not kept in this version"],
-  ["--statedb", "revoked tasks are not kept in this version"],
   ["-I", "import the modules of tasks in the app's module"],
   ["--include", "import the modules of tasks in the app's module"],
-  ["--autoscale", "tasks share one event loop: -c is how many may be in flight, and costs nothing when idle"],
-  ["--max-tasks-per-child", NO_CHILDREN],
-  ["--max-memory-per-child", NO_CHILDREN],
-  ["--pool-start-method", NO_CHILDREN],
-  ["-O", NO_CHILDREN],
-  ["--optimization", NO_CHILDREN],
+  ["--pool-start-method", NO_FORK],
+  ["-O", NO_FORK],
+  ["--optimization", NO_FORK],
   ["--disable-prefetch", "use --prefetch-multiplier 1"],
 ]);
 
-const COMMANDS: ReadonlyMap<string, string> = new Map([
-  ["beat", NO_BEAT],
-  [
-    "status",
-    "remote control is not there in this version; `lovage doctor` and `lovage list queues` see the broker's side",
-  ],
-  [
-    "inspect",
-    "remote control is not there in this version; `lovage doctor` and `lovage list queues` see the broker's side",
-  ],
-  ["control", "remote control is not there in this version"],
-  ["events", "task events are not there in this version"],
-  ["multi", "start one process each, and leave that to what supervises them"],
-  ["report", "use `lovage doctor`"],
-]);
+const COMMANDS: ReadonlyMap<string, string> = new Map([["beat", NO_BEAT]]);
 
 /** A sentence about Celery's flag of that name, or undefined when Celery has none either. */
 export function celeryOnlyFlag(flag: string): string | undefined {

@@ -43,6 +43,8 @@ export interface Command {
   examples: readonly string[];
   flags: Flags;
   run(given: Given): Promise<number>;
+  /** Instead of `run`, for a command whose options are partly another's. */
+  raw?(args: readonly string[]): Promise<number>;
 }
 
 /** The command line cannot be understood; exit code 2. */

@@ -1,21 +1,45 @@
 /** Finds the command that a command line names, prints help, turns errors into exit codes. */
 import { LovageError } from "../../protocol/errors.ts";
 import { maskUrl } from "../runtime/credentials.ts";
+import { version } from "../runtime/version.ts";
 import { didYouMean } from "../settings/suggest.ts";
 import { inFlagNames } from "./app-flags.ts";
 import { call } from "./call.ts";
 import { celeryOnlyCommand } from "./celery-only.ts";
 import { type Command, EXIT, helpOf, readFlags, UsageError } from "./command.ts";
 import { doctor } from "./doctor.ts";
+import { events } from "./events.ts";
+import { graph } from "./graph.ts";
 import { list } from "./list.ts";
+import { logtool } from "./logtool.ts";
 import { mognet } from "./mognet.ts";
+import { multi } from "./multi.ts";
 import { complain, print } from "./output.ts";
 import { purge } from "./purge.ts";
+import { control, inspect, status } from "./remote.ts";
+import { report } from "./report.ts";
 import { result } from "./result.ts";
-import { version } from "./version.ts";
+import { shell } from "./shell.ts";
 import { worker } from "./worker.ts";
 
-export const COMMANDS: readonly Command[] = [worker, call, result, purge, list, mognet, doctor];
+export const COMMANDS: readonly Command[] = [
+  worker,
+  call,
+  result,
+  status,
+  inspect,
+  control,
+  events,
+  purge,
+  list,
+  mognet,
+  shell,
+  multi,
+  graph,
+  logtool,
+  report,
+  doctor,
+];
 
 /** Flags that Celery takes before the command, and whether they take a value; they are moved behind it. */
 const BEFORE = new Map([
@@ -86,7 +110,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
       print(helpOf(command).trimEnd());
       return EXIT.ok;
     }
-    return await command.run(readFlags(rest, command.flags));
+    return await (command.raw?.(rest) ?? command.run(readFlags(rest, command.flags)));
   } catch (error) {
     return explain(error, command);
   }

@@ -3,13 +3,13 @@ import { acceptedTypes, builtinSerializers } from "../../protocol/serialization.
 import type { Celery } from "../app.ts";
 import { maskUrl } from "../runtime/credentials.ts";
 import { newId } from "../runtime/ids.ts";
+import { version } from "../runtime/version.ts";
 import { pickBackend, pickBroker } from "../settings/urls.ts";
 import type { ServerInfo, Transport } from "../transports/transport.ts";
 import { APP_FLAGS, applyAppFlags, openApp } from "./app-flags.ts";
 import { inTime, withBroker } from "./broker.ts";
 import { type Command, EXIT } from "./command.ts";
 import { print } from "./output.ts";
-import { version } from "./version.ts";
 
 type Verdict = "ok" | "warn" | "fail";
 

@@ -3,9 +3,9 @@ import type { Mognet } from "../app/mognet.ts";
 import type { Worker, WorkerApp } from "../app/worker.ts";
 import { Celery } from "../app.ts";
 import { maskUrl } from "../runtime/credentials.ts";
+import { version } from "../runtime/version.ts";
 import { pickBackend, pickBroker } from "../settings/urls.ts";
 import { complain } from "./output.ts";
-import { version } from "./version.ts";
 
 export function introduceWorker(apps: readonly WorkerApp[], running: Worker, level: string, quiet: boolean): void {
   const about = aboutWorker(apps, running);

@@ -1,4 +1,5 @@
 /** `lovage worker`: runs the tasks of an app until it is told to stop. */
+import type { FleetOptions } from "../app/fleet-member.ts";
 import type { Mognet } from "../app/mognet.ts";
 import { Worker, type WorkerApp } from "../app/worker.ts";
 import { Celery } from "../app.ts";
@@ -41,7 +42,7 @@ export const worker: Command = {
       type: "string",
       short: "c",
       value: "N",
-      help: "tasks in flight on the event loop (default, and auto: 16)",
+      help: "tasks in flight (default, and auto: 16 on the event loop, else the number of CPUs)",
     },
     hostname: {
       type: "string",
@@ -49,7 +50,24 @@ export const worker: Command = {
       value: "NAME",
       help: "node name; %h host, %n its first part, %d its domain (default celery@%h)",
     },
-    pool: { type: "string", short: "P", value: "POOL", help: "how tasks run: async, on the event loop" },
+    pool: {
+      type: "string",
+      short: "P",
+      value: "POOL",
+      help: "where tasks run: async (on the event loop), threads, or processes (Celery: prefork)",
+    },
+    autoscale: {
+      type: "string",
+      value: "MAX,MIN",
+      help: "let the pool follow the work between MIN (0 when left out) and MAX slots",
+    },
+    "max-tasks-per-child": { type: "string", value: "N", help: "replace a thread or process after N tasks" },
+    "max-memory-per-child": {
+      type: "string",
+      value: "KIB",
+      help: "replace a process that uses more KiB of memory after a task",
+    },
+    statedb: { type: "string", short: "S", value: "FILE", help: "keep revoked ids over restarts in this file" },
     "prefetch-multiplier": {
       type: "string",
       value: "N",
@@ -59,17 +77,23 @@ export const worker: Command = {
     "soft-time-limit": { type: "string", value: "SECONDS", help: "soft time limit of tasks" },
     purge: { type: "boolean", help: "first delete the messages that wait in its queues" },
     discard: { type: "boolean", help: null },
-    // What these switch off is not there.
-    "without-gossip": { type: "boolean", help: null },
-    "without-mingle": { type: "boolean", help: null },
-    "without-heartbeat": { type: "boolean", help: null },
+    "task-events": { type: "boolean", short: "E", help: "send task events from the start, for monitors" },
+    events: { type: "boolean", help: null },
+    "without-gossip": { type: "boolean", help: "do not listen to the other workers" },
+    "without-mingle": { type: "boolean", help: "do not ask the other workers at the start what was revoked" },
+    "without-heartbeat": { type: "boolean", help: "do not send heartbeats; monitors do not see the worker then" },
+    "heartbeat-interval": { type: "string", value: "SECONDS", help: "seconds between heartbeats (default 2)" },
   },
   async run(given) {
     if (given.words.length > 0) throw new UsageError(`unexpected ${given.words.join(" ")}`);
     const concurrency = concurrencyOf(given);
-    for (const name of ["prefetch-multiplier", "time-limit", "soft-time-limit"]) given.number(name);
+    const autoscale = autoscaleOf(given);
+    for (const name of NUMBERS) given.number(name);
     const level = applyAppFlags(given, "info", {
-      WORKER_POOL: given.text("pool"),
+      WORKER_POOL: given.text("pool") === "prefork" ? "processes" : given.text("pool"),
+      WORKER_MAX_TASKS_PER_CHILD: given.text("max-tasks-per-child"),
+      WORKER_MAX_MEMORY_PER_CHILD: given.text("max-memory-per-child"),
+      WORKER_STATE_DB: given.text("statedb"),
       WORKER_PREFETCH_MULTIPLIER: given.text("prefetch-multiplier"),
       TASK_TIME_LIMIT: given.text("time-limit"),
       TASK_SOFT_TIME_LIMIT: given.text("soft-time-limit"),
@@ -80,13 +104,15 @@ export const worker: Command = {
     const signals = stopSignals.listen();
     const apps = await openWorkerApps(given);
     try {
-      return await serve(apps, given, { signals, concurrency, level });
+      return await serve(apps, given, { signals, concurrency, autoscale, level });
     } finally {
       for (const app of apps) await app.close();
       signals.close();
     }
   },
 };
+
+const NUMBERS = ["prefetch-multiplier", "time-limit", "soft-time-limit", "max-tasks-per-child", "max-memory-per-child"];
 
 /** A flag counts for every app of the module that can do with its value. */
 function forMognet(url: string | undefined, scheme: RegExp): string | undefined {
@@ -96,14 +122,12 @@ function forMognet(url: string | undefined, scheme: RegExp): string | undefined 
 interface Serving {
   signals: StopSignals;
   concurrency: number | undefined;
+  autoscale: { max: number; min: number } | undefined;
   level: string;
 }
 
-async function serve(
-  apps: readonly WorkerApp[],
-  given: Given,
-  { signals, concurrency, level }: Serving,
-): Promise<number> {
+async function serve(apps: readonly WorkerApp[], given: Given, serving: Serving): Promise<number> {
+  const { signals, concurrency, autoscale, level } = serving;
   const log = apps[0]!.log;
   const celery = apps.find((app) => app instanceof Celery);
   if (celery === undefined) onlyForCelery(given);
@@ -111,8 +135,12 @@ async function serve(
   const name = given.text("hostname");
   const running = new Worker(apps, {
     ...(queues === undefined ? {} : { queues }),
+    // What -A names is what children load, from wherever the app came.
+    module: given.text("app") ?? process.env.LOVAGE_APP ?? "",
+    ...(autoscale === undefined ? {} : { autoscale }),
     ...(concurrency === undefined ? {} : { concurrency }),
     ...(name === undefined ? {} : { name }),
+    ...fleetOf(given),
   });
   introduceWorker(apps, running, level, given.on("quiet"));
   let failed = false;
@@ -141,6 +169,17 @@ async function serve(
   return failed ? EXIT.failed : signals.exitCode;
 }
 
+function fleetOf(given: Given): FleetOptions {
+  const interval = given.number("heartbeat-interval");
+  return {
+    ...(given.on("task-events") || given.on("events") ? { events: true } : {}),
+    ...(given.on("without-gossip") ? { gossip: false } : {}),
+    ...(given.on("without-mingle") ? { mingle: false } : {}),
+    ...(given.on("without-heartbeat") ? { heartbeat: false } : {}),
+    ...(interval === undefined ? {} : { heartbeatInterval: interval }),
+  };
+}
+
 function concurrencyOf(given: Given): number | undefined {
   // 0 and auto mean the default to Celery too.
   if (given.text("concurrency") === "auto") return undefined;
@@ -152,10 +191,38 @@ function concurrencyOf(given: Given): number | undefined {
 
 /** Flags that a Mognet app has no meaning for. */
 function onlyForCelery(given: Given): void {
-  for (const flag of ["prefetch-multiplier", "time-limit", "soft-time-limit", "pool"]) {
-    if (given.text(flag) !== undefined)
+  for (const flag of ONLY_FOR_CELERY) {
+    if (given.text(flag) !== undefined || given.on(flag))
       throw new UsageError(`--${flag} is for Celery apps, and the module exports none`);
   }
+}
+
+const ONLY_FOR_CELERY = [
+  "prefetch-multiplier",
+  "time-limit",
+  "soft-time-limit",
+  "pool",
+  "autoscale",
+  "max-tasks-per-child",
+  "max-memory-per-child",
+  "statedb",
+  "task-events",
+  "events",
+  "heartbeat-interval",
+];
+
+/** `10,3`, in either order, or `10`: from 0. wire: celery/bin/worker.py `Autoscale`. */
+function autoscaleOf(given: Given): { max: number; min: number } | undefined {
+  const text = given.text("autoscale");
+  if (text === undefined) return undefined;
+  const [first = Number.NaN, second = 0, ...more] = text
+    .split(",")
+    .map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+  const [max, min] = [Math.max(first, second), Math.min(first, second)];
+  if (more.length > 0 || !Number.isInteger(max) || !Number.isInteger(min) || max < 1 || min < 0) {
+    throw new UsageError(`--autoscale is MAX,MIN in whole numbers, not ${text}`);
+  }
+  return { max, min };
 }
 
 /** Undefined: what each app consumes by itself. */

@@ -17,7 +17,7 @@ import { TaskValidationError } from "../tasks/errors.ts";
 import type { AnySchema, SchemaResult } from "../tasks/standard-schema.ts";
 import { GroupResult } from "./group-result.ts";
 import { collect, type ResultEntry } from "./result-tree.ts";
-import type { Results } from "./results.ts";
+import type { Results, RevokeResultOptions } from "./results.ts";
 import { isList, type Returns } from "./returns.ts";
 
 export interface GetOptions {
@@ -166,6 +166,14 @@ export class AsyncResult<T = unknown> {
     this.#final = null;
     await this.parent?.forget();
     await this.#results.backend.forget(this.id);
+  }
+
+  /**
+   * Tells all workers not to start this task; with `terminate` they end it where it runs. Resolves once the broker has the message,
+   * with `wait` when the workers have answered.
+   */
+  async revoke(options: RevokeResultOptions = {}): Promise<void> {
+    await this.#results.revoke([this.id], options);
   }
 
   /** The form in which results travel. */

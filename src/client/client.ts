@@ -32,10 +32,10 @@ import {
   type PlanHost,
 } from "./carry-out.ts";
 import { PlanMessages } from "./plan-messages.ts";
-import { type BrokerState, Publisher, type PublishHow, type PublishTarget } from "./publisher.ts";
+import { type BrokerState, Publisher, type PublisherParts, type PublishHow, type PublishTarget } from "./publisher.ts";
 import { Queues } from "./queues.ts";
 import { ErrorRegistry } from "./remote-errors.ts";
-import { Results } from "./results.ts";
+import { Results, type ResultsParts } from "./results.ts";
 import { type Destination, type Routed, Router } from "./router.ts";
 import { type CallBy, routeOptions, taskMessage, withTaskDefaults } from "./task-call.ts";
 
@@ -54,6 +54,10 @@ export interface ClientParts {
   readonly taskOf?: (name: string) => AnyTask | null;
   /** Named by the error of a publish that no broker took. */
   readonly broker?: BrokerState;
+  /** Tells workers to call tasks back. */
+  readonly revoke?: ResultsParts["revoke"];
+  /** Told of every message that the broker holds. */
+  readonly onSent?: PublisherParts["onSent"];
   /** Unix milliseconds. @default Date.now */
   readonly now?: () => number;
   /** Task ids. @default UUID version 4 */
@@ -140,6 +144,7 @@ class CeleryClient implements Client, PlanHost {
       errors: parts.errors ?? new ErrorRegistry(),
       validate: settings.lovage_validate_params,
       lostAfterMs: lostAfter === null ? null : lostAfter * 1000,
+      ...(parts.revoke === undefined ? {} : { revoke: parts.revoke }),
     });
     this.zone = zoneOf(settings);
     this.#serializers = parts.serializers ?? builtinSerializers;

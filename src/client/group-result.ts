@@ -4,7 +4,7 @@ import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import type { GroupStore } from "../result-backends/chord-counter.ts";
 import { type AnyResult, type GetOptions, tupleOf } from "./async-result.ts";
 import { collect, type ResultEntry } from "./result-tree.ts";
-import type { Results } from "./results.ts";
+import type { Results, RevokeResultOptions } from "./results.ts";
 
 export interface GroupResultParts {
   parent?: AnyResult | null;
@@ -147,6 +147,12 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
     await Promise.all(this.results.map((member) => member.forget()));
   }
 
+  /** Tells all workers not to start its members, those of groups within it too; with `terminate` they end what runs. */
+  async revoke(options: RevokeResultOptions = {}): Promise<void> {
+    if (this.#shared === null) throw new ImproperlyConfigured(`the group ${this.id} was made without a client`);
+    await this.#shared.revoke(idsOf(this), options);
+  }
+
   /** Keeps the group under its id, for `app.restoreGroup`. Throws `ImproperlyConfigured` where the backend keeps no groups. */
   async save(): Promise<void> {
     await this.#store.save(this.toTuple());
@@ -173,6 +179,10 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
   #states(of: "ready" | "successful" | "failed"): Promise<boolean[]> {
     return Promise.all(this.results.map((member) => member[of]()));
   }
+}
+
+function idsOf(result: AnyResult): string[] {
+  return result instanceof GroupResult ? result.results.flatMap(idsOf) : [result.id];
 }
 
 type Settled = Finished | { readonly error: unknown };

@@ -40,6 +40,8 @@ export interface PublisherParts {
   readonly settings: PublisherSettings;
   readonly log: Log;
   readonly broker?: BrokerState;
+  /** Told of every message that the broker holds. */
+  readonly onSent?: (message: Message, target: PublishTarget) => void;
 }
 
 export interface PublishTarget {
@@ -63,6 +65,8 @@ export interface PublishHow {
 const REMEMBERED = 10_000;
 const WATCH_MS = 250;
 
+const NO_BROKER: BrokerState = { url: "the broker", lastError: null };
+
 export class Publisher {
   readonly #transport: Transport;
   readonly #settings: PublisherSettings;
@@ -70,11 +74,13 @@ export class Publisher {
   /** Declared, or being declared, by queue name. */
   readonly #declared = new Map<string, true | Promise<void>>();
   readonly #outage: OutageWatch;
+  readonly #onSent: ((message: Message, target: PublishTarget) => void) | null;
   #connecting: Promise<void> | null = null;
   #connected = false;
   #closed = false;
 
-  constructor({ transport, settings, log, broker = { url: "the broker", lastError: null } }: PublisherParts) {
+  constructor({ transport, settings, log, broker = NO_BROKER, onSent }: PublisherParts) {
+    this.#onSent = onSent ?? null;
     this.#transport = transport;
     this.#settings = settings;
     this.#log = log;
@@ -86,7 +92,13 @@ export class Publisher {
   publish(message: Message, target: PublishTarget, how: PublishHow = {}): Promise<void> {
     const compression = how.compression ?? this.#settings.task_compression;
     const packed = compression === null ? message : compressed(message, compression);
-    return this.#retrying((signal) => this.#attempt(packed, target, how, signal), how, target.queue?.name ?? null);
+    const sent = this.#retrying(
+      (signal) => this.#attempt(packed, target, how, signal),
+      how,
+      target.queue?.name ?? null,
+    );
+    const onSent = this.#onSent;
+    return onSent === null ? sent : sent.then(() => onSent(message, target));
   }
 
   /**
@@ -98,12 +110,21 @@ export class Publisher {
     let left = compression === null ? messages : messages.map((message) => compressed(message, compression));
     const attempt = async (signal: AbortSignal) => {
       const failures = await this.#attemptAll(left, target, how, signal);
+      this.#tellSent(left, failures, target);
       const worst = failures.find(({ error }) => !isRetryable(error)) ?? failures[0];
       if (worst === undefined) return;
       left = pick(left, failures);
       throw worst.error;
     };
     return this.#retrying(attempt, how, target.queue?.name ?? null);
+  }
+
+  /** All but those that failed are sent. */
+  #tellSent(messages: readonly Message[], failures: readonly PublishFailure[], target: PublishTarget): void {
+    const onSent = this.#onSent;
+    if (onSent === null) return;
+    const failed = new Set(failures.map(({ index }) => index));
+    for (const [index, message] of messages.entries()) if (!failed.has(index)) onSent(message, target);
   }
 
   /** What must be done at the broker before a message can be made, under the same rules as the publish itself. */

@@ -21,6 +21,19 @@ export interface ResultsParts {
   readonly lostAfterMs: number | null;
   /** Ids of tasks that are sent without one. */
   readonly ids: () => string;
+  /** Tells workers to call tasks back; absent where there is no app. */
+  readonly revoke?: (ids: readonly string[], options: RevokeResultOptions) => Promise<unknown>;
+}
+
+export interface RevokeResultOptions {
+  /** Also end it where it runs. @default false */
+  terminate?: boolean;
+  /** The signal for that, by name. @default "SIGTERM" */
+  signalName?: string;
+  /** Wait for what the workers say. @default false */
+  wait?: boolean;
+  /** Seconds to wait for them. @default 1 */
+  timeout?: number;
 }
 
 export interface WaitLimits {
@@ -34,6 +47,7 @@ export class Results {
   readonly errors: ErrorRegistry;
   readonly validate: boolean;
   readonly #backend: ResultBackend<ResultMeta> | null;
+  readonly #revoke: ResultsParts["revoke"] | null;
   readonly #lostAfterMs: number | null;
   /** Listens early for the results of what is sent; null without a backend. */
   readonly anticipation: Anticipation | null;
@@ -45,6 +59,7 @@ export class Results {
     this.errors = parts.errors;
     this.validate = parts.validate;
     this.#lostAfterMs = parts.lostAfterMs;
+    this.#revoke = parts.revoke ?? null;
     this.anticipation = parts.backend === null ? null : new Anticipation({ ...parts, backend: parts.backend });
   }
 
@@ -61,6 +76,13 @@ export class Results {
     const { groups, name } = this.backend;
     if (groups === undefined) throw new ImproperlyConfigured(`the result backend ${name} does not keep groups`);
     return groups;
+  }
+
+  /** Throws `ImproperlyConfigured` for results that were made without an app. */
+  async revoke(ids: readonly string[], options: RevokeResultOptions): Promise<void> {
+    if (!this.#revoke)
+      throw new ImproperlyConfigured("these results were made without an app that could reach workers");
+    if (ids.length > 0) await this.#revoke(ids, options);
   }
 
   async read(id: string): Promise<ResultMeta> {

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { TimerHeap } from "./timer-heap.ts";
 
@@ -24,6 +26,22 @@ test("holds 100,000 entries with one timer", () => {
   expect(vi.getTimerCount()).toBe(1);
   vi.advanceTimersByTime(200_000);
   expect(called).toBe(100_000);
+});
+
+test("100,000 entries cost less than a kilobyte each", () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const used = () => {
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+  const heap = new TimerHeap();
+  const before = used();
+  const start = Date.now();
+  let called = 0;
+  for (let index = 0; index < 100_000; index++) heap.at(start + 1000 + index, () => called++);
+  expect((used() - before) / heap.size).toBeLessThan(1024);
+  heap.close();
 });
 
 test("a cancelled entry never fires and its room is reclaimed", () => {

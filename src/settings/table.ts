@@ -20,6 +20,7 @@ import {
   urls,
 } from "./kinds.ts";
 import { deliveryMode, queues } from "./queues-setting.ts";
+import { rateLimit } from "./rate-limit-setting.ts";
 import { DEFAULT_RETRY_POLICY, retryPolicy } from "./retry-policy-setting.ts";
 import { routes } from "./routes-setting.ts";
 import { namedZone } from "./timezone.ts";
@@ -92,14 +93,16 @@ const protocol = structured<2, 2>("2", (value, at) => {
 
 const failover = nullable(oneOf(["round-robin", "shuffle"]));
 
-/** Celery's path or short name of a pool; Lovage has its own. */
-const pool: Kind<"async"> = {
-  what: '"async"',
+const POOLS = ["async", "threads", "processes"] as const;
+
+/** Celery's path or short name of a pool; what only Celery has is passed over in a file that both read. */
+const pool: Kind<(typeof POOLS)[number]> = {
+  what: '"async", "threads" or "processes"',
   parse(value, at) {
-    if (value === "async") return "async";
-    const known = ["prefork", "processes", "threads", "thread", "eventlet", "gevent", "solo", "custom"];
+    for (const name of POOLS) if (name === value) return name;
+    const known = ["prefork", "thread", "eventlet", "gevent", "solo", "custom"];
     if (typeof value === "string" && (known.includes(value) || value.includes(":"))) {
-      throw new UnsupportedValue(`${at}: pool ${JSON.stringify(value)} is not available in Lovage; use "async"`);
+      throw new UnsupportedValue(`${at}: pool ${JSON.stringify(value)} is not available in Lovage; use ${this.what}`);
     }
     throw mismatch(at, this.what, value);
   },
@@ -252,16 +255,40 @@ export const TABLE = {
     "The same for time limits; null: task_acks_on_failure_or_timeout.",
   ),
   task_reject_on_worker_lost: setting(nullable(bool), null, "With late acks, requeue what ran when its worker died."),
+  task_retry_on_worker_lost: setting(bool, false, "Try again, as retry() does, what ran when its worker died."),
+  task_default_rate_limit: setting(
+    nullable(rateLimit),
+    null,
+    "Starts per worker of tasks that set no rate_limit: 10/s, 5/m, 2/h, or a number per second; null: as many as there are.",
+  ),
   task_time_limit: setting(nullable(seconds()), null, "Hard time limit in seconds."),
   task_soft_time_limit: setting(nullable(seconds()), null, "Soft time limit in seconds."),
 
   // worker
-  worker_pool: setting(pool, "async", "How tasks run: on the event loop (Celery: prefork)."),
+  worker_pool: setting(
+    pool,
+    "async",
+    "Where tasks run: on the event loop (async), in threads, or in child processes (Celery's default: prefork).",
+  ),
+  worker_max_tasks_per_child: setting(nullable(positive), null, "A thread or process is replaced after so many tasks."),
+  worker_max_memory_per_child: setting(
+    nullable(positive),
+    null,
+    "KiB in use after a task above which a process is replaced; of a thread its own heap counts.",
+  ),
+  worker_proc_alive_timeout: setting(
+    timeLimit,
+    60,
+    "Seconds in which a thread or process must have loaded the tasks (Celery: 4).",
+  ),
   worker_concurrency: setting(
     concurrency,
     null,
-    "Tasks in flight; null: 16, as tasks of an event loop mostly wait (Celery: the number of CPUs).",
+    "Tasks in flight; null: 16 on the event loop, where tasks mostly wait, else the number of CPUs (Celery).",
   ),
+  worker_state_db: setting(nullable(text), null, "File that keeps revoked ids over restarts of the worker."),
+  worker_pool_restarts: setting(bool, false, "Remote control may restart the pool: pool_restart."),
+  worker_disable_rate_limits: setting(bool, false, "No rate limits, whatever tasks say."),
   worker_prefetch_multiplier: setting(count(), 4, "Messages taken ahead for each task in flight; 0: no limit."),
   worker_eta_task_limit: setting(
     nullable(positive),
@@ -279,6 +306,35 @@ export const TABLE = {
     false,
     "Skip a redelivered late-acked task whose result is SUCCESS.",
   ),
+
+  // remote control and events
+  worker_enable_remote_control: setting(bool, true, "Workers listen to control commands."),
+  worker_send_task_events: setting(
+    bool,
+    false,
+    "Workers send task events from the start (`-E`), not only when asked to.",
+  ),
+  task_send_sent_event: setting(bool, false, "Publishers send task-sent events."),
+  control_exchange: setting(text, "celery", "Namespace of the exchanges and queues of control messages."),
+  control_queue_ttl: setting(nullable(seconds()), 300, "Seconds a control message or reply may wait; null: for ever."),
+  control_queue_expires: setting(
+    nullable(seconds()),
+    10,
+    "Seconds without use after which the queues of control messages go; null: they stay.",
+  ),
+  control_queue_exclusive: setting(bool, true, "Queues of control messages belong to one connection."),
+  control_queue_durable: setting(bool, false, "Queues of control messages survive a restart of the broker."),
+  event_exchange: setting(text, "celeryev", "Exchange of events."),
+  event_serializer: setting(serializer, "json", "How events are written."),
+  event_queue_prefix: setting(text, "celeryev", "How the names of event receivers' queues begin."),
+  event_queue_ttl: setting(nullable(seconds()), 5, "Seconds an event may wait for its receiver; null: for ever."),
+  event_queue_expires: setting(
+    nullable(seconds()),
+    60,
+    "Seconds without use after which a receiver's queue goes; null: it stays.",
+  ),
+  event_queue_exclusive: setting(bool, true, "Receivers' queues belong to one connection."),
+  event_queue_durable: setting(bool, false, "Receivers' queues survive a restart of the broker."),
 
   // Lovage's own
   lovage_declare: setting(

@@ -1,6 +1,7 @@
 /** What a definition says besides parameters and result, and how that is checked. wire: celery/app/task.py `Task`. */
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { bool, count, dict, type Kind, mismatch, nullable, seconds, structured, text } from "../settings/kinds.ts";
+import { rateLimit } from "../settings/rate-limit-setting.ts";
 import { didYouMean } from "../settings/suggest.ts";
 
 type ErrorClass = abstract new (...args: never[]) => Error;
@@ -33,6 +34,10 @@ export interface TaskBehaviour {
   acksOnTimeout?: boolean;
   /** @default `task_reject_on_worker_lost` */
   rejectOnWorkerLost?: boolean;
+  /** Try again, as `retry()` does, when its process or thread died. @default `task_retry_on_worker_lost` */
+  retryOnWorkerLost?: boolean;
+  /** Starts per worker: `10/s`, `5/m`, `2/h`, or a number per second; null: no limit. @default `task_default_rate_limit` */
+  rateLimit?: string | number | null;
   /** Store STARTED when the task starts. @default `task_track_started` */
   trackStarted?: boolean;
   /** @default `task_ignore_result` */
@@ -43,6 +48,8 @@ export interface TaskBehaviour {
   timeLimit?: number;
   /** Soft limit in seconds. @default `task_soft_time_limit` */
   softTimeLimit?: number;
+  /** False: no events of this task are sent, whatever its worker sends of others. @default true */
+  sendEvents?: boolean;
   /** Errors that are part of the task's normal life: logged as information, without stack. */
   throws?: readonly ErrorClass[];
   /** Defaults of a call: each is overridden by the call's own option. */
@@ -98,11 +105,14 @@ const BEHAVIOUR: { readonly [K in keyof Required<TaskBehaviour>]: Kind<unknown> 
   acksOnFailure: bool,
   acksOnTimeout: bool,
   rejectOnWorkerLost: bool,
+  retryOnWorkerLost: bool,
+  rateLimit: nullable(rateLimit),
   trackStarted: bool,
   ignoreResult: bool,
   storeErrorsEvenIfIgnored: bool,
   timeLimit: limit,
   softTimeLimit: limit,
+  sendEvents: bool,
   throws: errorClasses,
   queue: text,
   exchange: text,

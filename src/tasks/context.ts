@@ -72,7 +72,10 @@ export interface TaskContext {
   readonly timeLimit: number | null;
   /** Seconds. */
   readonly softTimeLimit: number | null;
-  /** Aborts on the soft time limit, on revoke with terminate and on cold shutdown; the reason says which. */
+  /**
+   * Aborts on the soft time limit, on revoke with terminate and on cold shutdown; the reason says which. A body that never asks for it
+   * gets `SoftTimeLimitExceeded` from the next `progress`, `updateState`, `send`, `sendTask` or `addToChord`, once.
+   */
   readonly signal: AbortSignal;
   /** A logger bound to task name and id. */
   readonly log: Log;
@@ -92,6 +95,11 @@ export interface TaskContext {
   progress(meta: unknown): Promise<void>;
   /** Stores any custom state (Celery: `self.update_state`). */
   updateState(state: string, meta?: unknown): Promise<void>;
+  /**
+   * Tells monitors something of this task: `ctx.sendEvent("task-progress", { done: 5 })` (Celery: `self.send_event`). Sent also where
+   * task events are off. Throws `InvalidEvent`.
+   */
+  sendEvent(type: string, fields?: Readonly<Record<string, unknown>>): Promise<void>;
   /** Sends a task by definition or by name as a child of this one: it gets this task as parent and the same root. */
   send: ContextSend;
   sendTask: ContextSendTask;

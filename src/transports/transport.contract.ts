@@ -452,15 +452,16 @@ export function testTransport(spec: TransportSpec): void {
       async () => {
         const rig = await start();
         const exchange: Exchange = { name: unique("control"), type: "fanout", durable: false };
+        const to = { exchange: exchange.name, routingKey: "any.key" };
         await rig.transport.declare([], [exchange]);
-        await rig.transport.publish(text("nobody listens"), { exchange: exchange.name, routingKey: "" });
+        await rig.transport.publish(text("nobody listens"), to);
         const other = await second(rig);
-        const queue = queueOf({ exchange, routingKey: "", durable: false, autoDelete: true });
+        const queue = queueOf({ exchange, routingKey: "#", durable: false, autoDelete: true });
         await other.declare([queue]);
         const inbox = await consuming(other, [queue.name]);
         inbox.onEach = (d) => d.ack();
         await rig.transport.declare([], [exchange]);
-        await rig.transport.publish(text("all"), { exchange: exchange.name, routingKey: "" });
+        await rig.transport.publish(text("all"), to);
         expect((await inbox.waitFor(1)).map(bodyText)).toEqual(["all"]);
         await inbox.consumer.cancel();
       },

@@ -17,6 +17,7 @@ import type { ApplyGiven, Outbox } from "./outbox.ts";
 import type { Request } from "./request.ts";
 import { type RecordInput, type RecordOptions, resultRecord } from "./result-records.ts";
 import { retryCall } from "./retry-call.ts";
+import type { TaskEvents } from "./task-events.ts";
 import type { Chords } from "./workflow/chords.ts";
 import type { Errbacks } from "./workflow/errbacks.ts";
 import { failedPart, type Origin } from "./workflow/failures.ts";
@@ -28,9 +29,9 @@ export interface EffectsOptions {
   chords: Chords | null;
   errbacks: Errbacks;
   records: RecordOptions;
+  events: TaskEvents;
   inheritPriority: boolean;
   log: Log;
-  pid: number;
   /** The request's message with floats kept apart from integers, for what is sent on. */
   exactly: (request: Request) => TaskRequest;
 }
@@ -47,6 +48,7 @@ export class Effects {
     switch (kind) {
       case "ack":
         request.delivery.ack();
+        request.acknowledged = true;
         return undefined;
       case "reject":
         request.delivery.reject({ requeue: false });
@@ -59,7 +61,7 @@ export class Effects {
       case "store-started":
         return this.#store(request, {
           status: "STARTED",
-          result: { pid: this.#options.pid, hostname: this.#options.records.hostname },
+          result: { pid: request.workerPid, hostname: this.#options.records.hostname },
         });
       case "store-failure":
         return this.storeError(request, "FAILURE");
@@ -87,6 +89,38 @@ export class Effects {
         return this.#failChain(request);
       case "publish-errbacks":
         return this.#publishErrbacks(request);
+      case "emit-started":
+      case "emit-succeeded":
+      case "emit-failed":
+      case "emit-retried":
+      case "emit-rejected":
+      case "emit-requeued":
+      case "emit-revoked":
+      case "emit-cancelled":
+        this.#emit(request, kind);
+        return undefined;
+    }
+  }
+
+  #emit(request: Request, kind: EffectKind & `emit-${string}`): void {
+    const { events } = this.#options;
+    switch (kind) {
+      case "emit-started":
+        return events.started(request);
+      case "emit-succeeded":
+        return events.succeeded(request);
+      case "emit-failed":
+        return events.failed(request);
+      case "emit-retried":
+        return events.retried(request);
+      case "emit-rejected":
+        return events.rejected(request, false);
+      case "emit-requeued":
+        return events.rejected(request, true);
+      case "emit-revoked":
+        return events.revoked(request);
+      case "emit-cancelled":
+        return events.cancelled(request);
     }
   }
 

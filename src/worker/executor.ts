@@ -11,16 +11,20 @@ import { readableThrown } from "../tasks/python-errors.ts";
 import { autoretryOutcome } from "../tasks/retry-policy.ts";
 import { Ignore, Reject, Replace, Retry } from "../tasks/signals.ts";
 import type { AnySchema, SchemaResult } from "../tasks/standard-schema.ts";
-import type { Request } from "./request.ts";
-import type { RunningContext } from "./running-context.ts";
+import type { ContextRequest, RunningContext } from "./running-context.ts";
 
 export type OutcomeEvent = "returned" | "threw" | "retryAsked" | "ignored" | "rejected" | "requeueAsked" | "replaced";
 
 /** Called once, possibly before `run` returns. On `returned` the value, else the error. */
-export type OnOutcome = (request: Request, event: OutcomeEvent, result: unknown) => void;
+export type OnOutcome<R extends ContextRequest> = (request: R, event: OutcomeEvent, result: unknown) => void;
 
 /** Runs the body of `request`; `validate` says whether arguments and result are checked against their schemas. */
-export function run(request: Request, context: RunningContext, validate: boolean, done: OnOutcome): void {
+export function run<R extends ContextRequest>(
+  request: R,
+  context: RunningContext,
+  validate: boolean,
+  done: OnOutcome<R>,
+): void {
   let result: unknown;
   let promise: Promise<unknown> | null = null;
   try {
@@ -47,7 +51,12 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
 }
 
-function settleError(request: Request, context: RunningContext, given: unknown, done: OnOutcome): void {
+function settleError<R extends ContextRequest>(
+  request: R,
+  context: RunningContext,
+  given: unknown,
+  done: OnOutcome<R>,
+): void {
   const thrown = readableThrown(given);
   const reason = context.abortReason;
   // What a library throws for an aborted signal stands for the reason of the abort.
@@ -65,7 +74,7 @@ function settleError(request: Request, context: RunningContext, given: unknown, 
   else done(request, "threw", error);
 }
 
-function invoke(request: Request, context: RunningContext, validate: boolean): unknown {
+function invoke(request: ContextRequest, context: RunningContext, validate: boolean): unknown {
   const { args, kwargs } = request.message;
   return callTask(request.plan.task, args, kwargs, context, validate);
 }

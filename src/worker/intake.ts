@@ -31,6 +31,9 @@ export interface IntakeRules {
   decode: DecodeLimits;
 }
 
+/** What it takes to read a message. */
+export type ReadingRules = Pick<IntakeRules, "accept" | "limits" | "decode">;
+
 export type Decision =
   | { kind: "task"; task: TaskRequest; plan: TaskPlan; etaMs: number | null; expiresMs: number | null }
   /** Off the queue without a result: Celery acks what it cannot decode and rejects what is no task. */
@@ -133,7 +136,7 @@ function admitBody(message: Message, rules: IntakeRules): Decision {
   return schedule(task, plan, rules);
 }
 
-function payloadOf(message: Message, rules: IntakeRules, decode: DecodeLimits): unknown {
+function payloadOf(message: Message, rules: ReadingRules, decode: DecodeLimits): unknown {
   return decodePayload(message, {
     accept: rules.accept,
     limits: decode,
@@ -147,9 +150,15 @@ function payloadOf(message: Message, rules: IntakeRules, decode: DecodeLimits): 
  * The task read once more with `1.0` and `1` kept apart, for what of it is sent on: another attempt, callbacks, the chain.
  * Handlers get plain numbers, and a float that passes through us must not become an integer in Python.
  */
-export function readExactly(task: TaskRequest, message: Message, rules: IntakeRules): TaskRequest {
+export function readExactly(task: TaskRequest, message: Message, rules: ReadingRules): TaskRequest {
   const body = payloadOf(message, rules, { ...rules.decode, floats: "keep" });
   return readTask(message, body, task.protocol === 2 ? task : undefined);
+}
+
+/** The task as its handler gets it, of a message that was admitted before. Throws what `readTask` throws. */
+export function readPlainly(message: Message, rules: ReadingRules): TaskRequest {
+  const body = payloadOf(message, rules, rules.decode);
+  return readTask(message, body);
 }
 
 /** The whole of a task that will not run here; null when it cannot be read. */

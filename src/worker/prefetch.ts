@@ -8,7 +8,7 @@ import type { Consumer } from "../transports/transport.ts";
 const LARGEST = 65_535;
 
 export class Prefetch {
-  readonly #base: number;
+  #base: number;
   readonly #heldLimit: number;
   #held = 0;
   #consumer: Consumer | null = null;
@@ -33,6 +33,12 @@ export class Prefetch {
 
   attach(consumer: Consumer): void {
     this.#consumer = consumer;
+    this.#apply();
+  }
+
+  /** Another number of slots. */
+  rebase(base: number): void {
+    this.#base = base;
     this.#apply();
   }
 

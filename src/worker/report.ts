@@ -1,6 +1,7 @@
 /** Counts and logs how bodies end. */
 import type { RequestEvent } from "../../protocol/celery/request-machine.ts";
 import type { Log } from "../runtime/log.ts";
+import { ChildTaskError } from "./pools/freight.ts";
 import type { Request } from "./request.ts";
 
 /** Counts since the start of the worker. */
@@ -29,19 +30,26 @@ export function report(request: Request, event: RequestEvent, stats: WorkerStats
       return;
     case "threw":
     case "hardLimit":
+    case "workerLost":
     case "rejected": {
       stats.failed++;
-      const expected = request.plan.task.behaviour.throws?.some((type) => request.error instanceof type) === true;
-      if (expected) log.info({ ...about(request), reason }, "raised expected");
+      if (isExpected(request)) log.info({ ...about(request), reason }, "raised expected");
       else log.error({ ...about(request), err: request.error, runtime: runtime(request) }, "failed");
       return;
     }
     case "cancelled":
-      log.warn({ ...about(request), reason }, "cancelled");
+    case "terminated":
+      log.warn({ ...about(request), reason }, event);
       return;
     default:
       log.info({ ...about(request), reason }, event);
   }
+}
+
+/** The task's `throws` names its class; of a child of a pool the child says so. */
+function isExpected({ error, plan }: Request): boolean {
+  if (error instanceof ChildTaskError) return error.expected;
+  return plan.task.behaviour.throws?.some((type) => error instanceof type) === true;
 }
 
 function about(request: Request): { task: string; id: string } {

@@ -8,6 +8,9 @@ import type { AnyTask } from "../tasks/definition.ts";
 import type { Delivery } from "../transports/transport.ts";
 import type { RunningContext } from "./running-context.ts";
 
+/** Celery's `Task.default_retry_delay`. */
+const DEFAULT_RETRY_DELAY_S = 180;
+
 /** What a task and the settings decide, computed once per task. */
 export interface TaskPlan {
   readonly task: AnyTask;
@@ -19,13 +22,22 @@ export interface TaskPlan {
   readonly trackStarted: boolean;
   readonly ignoreResult: boolean;
   readonly storeErrorsEvenIfIgnored: boolean;
+  /** Seconds until it is tried again when its process or thread died; null: it is not (`task_retry_on_worker_lost`). */
+  readonly retryWhenLost: number | null;
   readonly failsUnreachable: boolean;
-  readonly timeLimit: number | null;
-  readonly softTimeLimit: number | null;
+  /** One of Celery's own tasks that belong to the worker: it runs on the event loop whatever the pool. */
+  readonly local: boolean;
+  /** Seconds. Remote control may change it for requests that start later, as the two below. */
+  timeLimit: number | null;
+  softTimeLimit: number | null;
+  /** A checked rate: starts per second as a number, or text such as `10/m`; null: none. */
+  rateLimit: string | number | null;
+  /** Requests that were accepted under the registered name. */
+  accepted: number;
 }
 
 /** Celery's precedence: the task's own attribute, else the setting. */
-export function planOf(task: AnyTask, settings: Settings): TaskPlan {
+export function planOf(task: AnyTask, settings: Settings, local = false): TaskPlan {
   const own = task.behaviour;
   const combined = own.acksOnFailureOrTimeout ?? settings.task_acks_on_failure_or_timeout;
   return {
@@ -37,9 +49,16 @@ export function planOf(task: AnyTask, settings: Settings): TaskPlan {
     trackStarted: own.trackStarted ?? settings.task_track_started,
     ignoreResult: own.ignoreResult ?? settings.task_ignore_result,
     storeErrorsEvenIfIgnored: own.storeErrorsEvenIfIgnored ?? settings.task_store_errors_even_if_ignored,
+    retryWhenLost:
+      (own.retryOnWorkerLost ?? settings.task_retry_on_worker_lost)
+        ? (own.defaultRetryDelay ?? DEFAULT_RETRY_DELAY_S)
+        : null,
     failsUnreachable: settings.lovage_fail_unreachable,
+    local,
     timeLimit: own.timeLimit ?? settings.task_time_limit,
     softTimeLimit: own.softTimeLimit ?? settings.task_soft_time_limit,
+    rateLimit: (own.rateLimit === undefined ? settings.task_default_rate_limit : own.rateLimit) || null,
+    accepted: 0,
   };
 }
 
@@ -54,6 +73,15 @@ function hasChain(embed: TaskRequest["embed"]): boolean {
   return embed.tail ? true : embed.chain !== null && embed.chain.length > 0;
 }
 
+/** What `task-revoked` says of a revoked request. */
+export interface Revocation {
+  /** It was running, or its termination was asked for. */
+  terminated: boolean;
+  /** The number of the signal that ended it. */
+  signum: number | null;
+  expired: boolean;
+}
+
 export class Request {
   readonly message: TaskRequest;
   readonly plan: TaskPlan;
@@ -66,11 +94,22 @@ export class Request {
   /** Tasks that this one has sent. */
   children: ResultTuple[] | null = null;
   startedMs = 0;
-  /** The entry of its ETA, or of its next time limit. */
+  /** When it is due, and when it is no longer worth starting, in Unix milliseconds. */
+  etaMs: number | null = null;
+  expiresMs: number | null = null;
+  /** The process that runs it; null before it started. */
+  workerPid: number | null = null;
+  /** Its message was acked here. */
+  acknowledged = false;
+  /** Set when it is revoked, for the event that tells of it. */
+  revocation: Revocation | null = null;
+  /** The entry of its ETA, of its rate limit, or of its next time limit. */
   timer: TimerEntry | null = null;
   /** How the body ended. */
   value: unknown = undefined;
   error: unknown = undefined;
+  /** Why it is tried again, when its process or thread died. */
+  lost: unknown = undefined;
 
   constructor(message: TaskRequest, plan: TaskPlan, delivery: Delivery, store: RequestStore) {
     this.message = message;

@@ -8,23 +8,26 @@ import { EncodeError } from "../../protocol/errors.ts";
 import { ResultLost } from "../result-backends/errors.ts";
 import type { Log } from "../runtime/log.ts";
 import type { TimerHeap } from "../runtime/timer-heap.ts";
-import { SoftTimeLimitExceeded, TimeLimitExceeded } from "../tasks/errors.ts";
-import { Reject } from "../tasks/signals.ts";
+import { SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded } from "../tasks/errors.ts";
+import { Reject, Retry } from "../tasks/signals.ts";
 import { TransportClosed } from "../transports/errors.ts";
 import { effectError, TaskCancelled } from "./effect-errors.ts";
 import type { Effects } from "./effects.ts";
-import { run } from "./executor.ts";
+import type { BodyEnd, Pool } from "./pools/pool.ts";
 import { RecentAttempts } from "./recent-attempts.ts";
 import { report, type WorkerStats } from "./report.ts";
-import type { Request } from "./request.ts";
+import type { Request, Revocation } from "./request.ts";
 import { type ContextHost, RunningContext } from "./running-context.ts";
 import type { Slots, SlotUser } from "./slots.ts";
 
 export interface RunnerParts {
+  pool: Pool;
+  /** Bodies at a time of all that this worker serves; the pool knows of its own alone. */
   slots: Slots;
-  /** Ended bodies that may wait for their acts. */
+  /** Ended bodies that may wait for their acts, at least; as many as the pool has slots always may. */
   finishingLimit: number;
-  validate: boolean;
+  /** Asked when a request is about to start: null, or why it must not. */
+  refusal: (request: Request) => Revocation | null;
   effects: Effects;
   contextHost: ContextHost;
   timers: TimerHeap;
@@ -41,6 +44,9 @@ const CHANGED_BY: Partial<Record<EffectKind, RequestEvent>> = {
   "store-success": "unencodable",
 };
 
+/** Celery's `Task.max_retries`. */
+const DEFAULT_MAX_RETRIES = 3;
+
 /** The acts that settle the message; an ack, a reject or a requeue on a lost connection settles nothing. */
 const SETTLING: ReadonlySet<EffectKind> = new Set(["ack", "reject", "requeue"]);
 
@@ -52,6 +58,8 @@ export class Runner implements SlotUser {
   #head = 0;
   /** From their start until their message is settled, or all is done. */
   readonly #begun = new Map<string, Request>();
+  /** The same of requests whose id runs here already: two messages under one id. */
+  readonly #twins = new Set<Request>();
   #active = 0;
   #finishing = 0;
   /** Acked here: when the connection was lost before the broker saw the ack, the copy that comes back is not run again. */
@@ -76,10 +84,70 @@ export class Runner implements SlotUser {
     return this.#finishing;
   }
 
+  /** Requests that wait for a slot. */
+  get waiting(): number {
+    return this.#ready.length - this.#head;
+  }
+
+  /** Makes the pool ready. */
+  start(): Promise<void> {
+    return this.#parts.pool.start({ ended: this.#onEnd, room: () => this.#pump() });
+  }
+
   /** Queues a request whose state is `reserved`. */
   submit(request: Request): void {
     this.#ready.push(request);
     this.#pump();
+  }
+
+  /** What waits for a slot, in its order. */
+  *reserved(): Generator<Request> {
+    for (let index = this.#head; index < this.#ready.length; index++) {
+      const request = this.#ready[index]!;
+      if (request.state === "reserved") yield request;
+    }
+  }
+
+  /** What runs. */
+  *running(): Generator<Request> {
+    for (const request of this.#begun.values()) if (request.state === "running") yield request;
+    for (const request of this.#twins) if (request.state === "running") yield request;
+  }
+
+  /** What runs under that id. */
+  findRunning(id: string): Request | null {
+    const request = this.#begun.get(id);
+    return request?.state === "running" ? request : null;
+  }
+
+  /** Whether a request of that id runs, or its end is being dealt with. */
+  hasBegun(id: string): boolean {
+    return this.#begun.has(id);
+  }
+
+  findReserved(id: string): Request | null {
+    for (const request of this.reserved()) if (request.id === id) return request;
+    return null;
+  }
+
+  /** Discards a request that has not started. */
+  revoke(request: Request, revocation: Revocation): void {
+    request.revocation = revocation;
+    const reason = revocation.expired ? "expired" : revocation.terminated ? "terminated" : "revoked";
+    request.error = new TaskRevokedError(request.id, reason);
+    this.#parts.stats.revoked++;
+    this.#log.info({ task: request.message.task, id: request.id, reason }, "discarding revoked task");
+    this.enter(request, "revoked");
+  }
+
+  /** Ends a running body with that signal, and reports it as terminated. */
+  terminate(request: Request, signal: NodeJS.Signals, signum: number): void {
+    if (request.state !== "running") return;
+    request.revocation = { terminated: true, signum, expired: false };
+    request.error = new TaskRevokedError(request.id, "terminated");
+    this.#parts.stats.revoked++;
+    this.#parts.pool.kill(request, request.error as Error, signal);
+    this.#end(request, "terminated");
   }
 
   /** Tells the machine what happened to a request and does what is due. */
@@ -158,10 +226,11 @@ export class Runner implements SlotUser {
 
   /** Aborts running bodies and settles them as cancelled. */
   cancel(reason: string, which: (request: Request) => boolean = () => true): void {
-    for (const request of [...this.#begun.values()]) {
-      if (request.state !== "running" || !which(request)) continue;
-      request.error = new TaskCancelled(reason);
-      request.context?.abort(request.error);
+    for (const request of [...this.running()]) {
+      if (!which(request)) continue;
+      const error = new TaskCancelled(reason);
+      request.error = error;
+      this.#parts.pool.kill(request, error, "SIGTERM");
       this.#end(request, "cancelled");
     }
   }
@@ -186,29 +255,44 @@ export class Runner implements SlotUser {
   }
 
   #startReady(): void {
-    const { slots, finishingLimit } = this.#parts;
+    const { pool, slots, finishingLimit, refusal } = this.#parts;
     while (
       this.#accepting &&
       this.#head < this.#ready.length &&
-      this.#finishing < finishingLimit &&
+      pool.hasRoom(this.#active) &&
+      this.#finishing < Math.max(finishingLimit, pool.size) &&
       slots.tryTake(this)
     ) {
       const request = this.#ready[this.#head++]!;
-      if (request.delivery.lost) {
-        slots.give();
-        request.state = step(request.state, "lost", request.policy).state;
-      } else this.#begin(request);
+      const refused = this.#isStill(request) ? refusal(request) : null;
+      if (request.state === "reserved" && refused === null) {
+        this.#begin(request);
+        continue;
+      }
+      if (refused !== null) this.revoke(request, refused);
+      slots.give();
     }
     if (this.#head < this.#ready.length && this.#head <= 1024) return;
     this.#ready = this.#ready.slice(this.#head);
     this.#head = 0;
   }
 
+  /** False: it was revoked while it waited, or its message has gone. */
+  #isStill(request: Request): boolean {
+    if (request.state !== "reserved") return false;
+    if (request.delivery.lost) request.state = step(request.state, "lost", request.policy).state;
+    return request.state === "reserved";
+  }
+
   #begin(request: Request): void {
+    const { pool } = this.#parts;
     const context = new RunningContext(request, this.#parts.contextHost);
     request.context = context;
     request.startedMs = performance.now();
-    this.#begun.set(request.id, request);
+    request.workerPid = pool.accept(request);
+    request.plan.accepted++;
+    if (this.#begun.has(request.id)) this.#twins.add(request);
+    else this.#begun.set(request.id, request);
     this.#active++;
     const { state, effects } = step(request.state, "accepted", request.policy);
     request.state = state;
@@ -218,16 +302,27 @@ export class Runner implements SlotUser {
       this.#parts.effects.perform(request, effect)?.catch((error: unknown) => this.#sayFailed(request, effect, error));
     }
     if (request.timeLimit !== null || request.softTimeLimit !== null) this.#startLimits(request);
-    run(request, context, this.#parts.validate, this.#onOutcome);
+    pool.run(request, context);
   }
 
-  readonly #onOutcome = (request: Request, event: RequestEvent, result: unknown): void => {
+  readonly #onEnd = (request: Request, event: BodyEnd, result: unknown): void => {
     // A body that was settled by its hard limit or a cold shutdown has no say any more.
     if (request.state !== "running") return;
     if (event === "returned") request.value = result;
     else request.error = result;
-    this.#end(request, event);
+    this.#end(request, event === "workerLost" ? this.#lostEvent(request) : event);
   };
+
+  /** wire: celery/worker/request.py `on_failure`: another attempt when the task asks for it, none once they are used up. */
+  #lostEvent(request: Request): RequestEvent {
+    const { plan, message } = request;
+    if (plan.retryWhenLost === null) return "workerLost";
+    const { maxRetries = DEFAULT_MAX_RETRIES } = plan.task.behaviour;
+    if (maxRetries !== null && message.retries >= maxRetries) return "threw";
+    request.lost = request.error;
+    request.error = new Retry(request.error, { countdown: plan.retryWhenLost });
+    return "retryAsked";
+  }
 
   #end(request: Request, event: RequestEvent): void {
     if (request.timer !== null) this.#parts.timers.cancel(request.timer);
@@ -270,6 +365,7 @@ export class Runner implements SlotUser {
 
   #forget(request: Request): void {
     if (this.#begun.get(request.id) === request) this.#begun.delete(request.id);
+    else if (this.#twins.size > 0) this.#twins.delete(request);
   }
 
   /**
@@ -295,6 +391,11 @@ export class Runner implements SlotUser {
     const noPart = effect === "return-chord-part" && error instanceof EncodeError;
     const change = noPart ? "unencodable" : CHANGED_BY[effect];
     if (change === undefined) return this.#perform(request, effects, index + 1);
+    if (effect === "publish-retry" && request.lost !== undefined) {
+      request.error = request.lost;
+      this.#finishing--;
+      return this.enter(request, "workerLost");
+    }
     request.error = change === "retryFailed" ? new Reject(error) : effectError(effect, error);
     this.#finishing--;
     this.enter(request, change);
@@ -315,6 +416,7 @@ export class Runner implements SlotUser {
     const { timers } = this.#parts;
     const { softTimeLimit: soft, timeLimit: hard } = request;
     const start = Date.now();
+    request.context?.startSoftLimit();
     const armHard = () => (hard === null ? null : timers.at(start + hard * 1000, () => this.#hardLimit(request, hard)));
     if (soft === null || (hard !== null && hard <= soft)) {
       request.timer = armHard();
@@ -323,16 +425,17 @@ export class Runner implements SlotUser {
     request.timer = timers.at(start + soft * 1000, () => {
       this.#log.warn({ task: request.message.task, id: request.id, seconds: soft }, "soft time limit exceeded");
       request.timer = armHard();
-      request.context?.abort(new SoftTimeLimitExceeded(soft));
+      this.#parts.pool.abort(request, new SoftTimeLimitExceeded(soft));
     });
   }
 
-  /** On the event loop a body cannot be killed: the task is settled, its signal aborted, and the log says so. */
+  /** The body is killed where the pool can; on the event loop its signal aborts, and what it still does changes nothing. */
   #hardLimit(request: Request, seconds: number): void {
     if (request.state !== "running") return;
     request.timer = null;
-    request.error = new TimeLimitExceeded(seconds);
-    request.context?.abort(request.error);
+    const error = new TimeLimitExceeded(seconds);
+    request.error = error;
+    this.#parts.pool.kill(request, error, "SIGKILL");
     this.#end(request, "hardLimit");
   }
 

@@ -1,15 +1,12 @@
 /** `ctx` of a running task. Everything costly (abort controller, logger, dates) is made when first asked for. */
 
-import { partCount } from "../../protocol/celery/canvas/chord-size.ts";
-import { cloned } from "../../protocol/celery/canvas/compose.ts";
 import { membersOf } from "../../protocol/celery/canvas/parts.ts";
 import type { ResultTuple } from "../../protocol/celery/result-tuple.ts";
 import { readSignature, type WireSignature } from "../../protocol/celery/signature.ts";
 import type { TaskRequest } from "../../protocol/celery/task-message.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { parseIso } from "../../protocol/iso-time.ts";
-import { type ChordCounter, ChordsNotSupported } from "../result-backends/chord-counter.ts";
-import { newId } from "../runtime/ids.ts";
+import { checkCustomEvent } from "../events/custom.ts";
 import type { Log } from "../runtime/log.ts";
 import { silentLog } from "../runtime/log.ts";
 import { mismatch } from "../settings/kinds.ts";
@@ -24,33 +21,52 @@ import {
   type TaskContext,
   type TaskDeliveryInfo,
 } from "../tasks/context.ts";
-import { TaskError } from "../tasks/errors.ts";
+import type { AnyTask } from "../tasks/definition.ts";
+import { SoftTimeLimitExceeded, TaskError } from "../tasks/errors.ts";
 import { retryOutcome } from "../tasks/retry-policy.ts";
 import { Replace } from "../tasks/signals.ts";
 import { Signature, wireOf as signatureJson } from "../tasks/signature.ts";
-import { PublishError } from "../transports/errors.ts";
-import type { ApplyGiven, Outbox } from "./outbox.ts";
-import type { Request } from "./request.ts";
+import type { DeliveryInfo } from "../transports/transport.ts";
+import type { Applied, ApplyGiven, Outbox } from "./outbox.ts";
+
+/** What a context needs of its request: in a child of a pool it is not the worker's own. */
+export interface ContextRequest {
+  readonly message: TaskRequest;
+  readonly delivery: { readonly info: DeliveryInfo };
+  readonly plan: { readonly task: AnyTask; readonly ignoreResult: boolean };
+  /** Seconds. */
+  readonly timeLimit: number | null;
+  readonly softTimeLimit: number | null;
+  /** Tasks that this one has sent. */
+  children: ResultTuple[] | null;
+}
 
 /** What a context needs of its worker. */
 export interface ContextHost {
   readonly hostname: string;
   readonly log: Log;
-  readonly outbox: Outbox;
+  readonly outbox: Pick<Outbox, "send" | "sendTask" | "apply" | "checkOptions">;
   readonly inheritPriority: boolean;
-  readonly chords: ChordCounter | null;
   /** The request's message with floats kept apart from integers, for what is sent on. */
-  exactly(request: Request): TaskRequest;
-  updateState(request: Request, state: string, meta: unknown): Promise<void>;
+  exactly(request: ContextRequest): TaskRequest;
+  updateState(request: ContextRequest, state: string, meta: unknown): Promise<void>;
+  /** Adds a part to the chord that the request is in. Throws `ChordsNotSupported` where the result store counts no parts. */
+  addPart(request: ContextRequest, member: WireSignature): Promise<Applied>;
+  /** An event of the task's own. */
+  sendEvent(request: ContextRequest, type: string, fields: Readonly<Record<string, unknown>>): Promise<void>;
 }
 
 export class RunningContext implements TaskContext {
-  readonly #request: Request;
+  readonly #request: ContextRequest;
   readonly #host: ContextHost;
   #controller: AbortController | null = null;
+  /** The body knows of its signal, or was told what it says. */
+  #sawSignal = false;
+  /** On the clock of `performance.now()`. */
+  #softDeadlineMs = Number.POSITIVE_INFINITY;
   #log: Log | null = null;
 
-  constructor(request: Request, host: ContextHost) {
+  constructor(request: ContextRequest, host: ContextHost) {
     this.#request = request;
     this.#host = host;
   }
@@ -130,8 +146,32 @@ export class RunningContext implements TaskContext {
   }
 
   get signal(): AbortSignal {
+    this.#noticeSoftLimit();
+    this.#sawSignal = true;
     this.#controller ??= new AbortController();
     return this.#controller.signal;
+  }
+
+  /** The body starts: its soft limit is counted from here. */
+  startSoftLimit(): void {
+    const { softTimeLimit: soft, timeLimit: hard } = this.#request;
+    if (soft !== null && (hard === null || soft < hard)) this.#softDeadlineMs = performance.now() + soft * 1000;
+  }
+
+  /** A body that keeps its event loop busy lets no timer fire, and sees its limit when it looks. */
+  #noticeSoftLimit(): void {
+    if (performance.now() < this.#softDeadlineMs) return;
+    this.#softDeadlineMs = Number.POSITIVE_INFINITY;
+    if (this.abortReason === undefined) this.abort(new SoftTimeLimitExceeded(this.#request.softTimeLimit));
+  }
+
+  /** Python raises in the midst of the body. Here the next call of one that never asked for its signal throws, once. */
+  #throwSoftLimit(): void {
+    if (this.#softDeadlineMs !== Number.POSITIVE_INFINITY) this.#noticeSoftLimit();
+    const reason = this.abortReason;
+    if (this.#sawSignal || !(reason instanceof SoftTimeLimitExceeded)) return;
+    this.#sawSignal = true;
+    throw reason;
   }
 
   get log(): Log {
@@ -170,10 +210,16 @@ export class RunningContext implements TaskContext {
   }
 
   async updateState(state: string, meta: unknown = null): Promise<void> {
+    this.#throwSoftLimit();
     if (typeof state !== "string" || state === "") {
       throw mismatch(`${this.name}: the state`, "a text that is not empty", state);
     }
     await this.#host.updateState(this.#request, state, meta);
+  }
+
+  async sendEvent(type: string, fields: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    checkCustomEvent(`${this.name}: ctx.sendEvent()`, type, fields);
+    await this.#host.sendEvent(this.#request, type, fields);
   }
 
   replace(signature: SignatureLike): never {
@@ -187,44 +233,16 @@ export class RunningContext implements TaskContext {
     throw new Replace(replacement);
   }
 
-  /**
-   * wire: celery/app/task.py `add_to_chord`: the counter first, so that the chord cannot end before the new part. Here it is not
-   * raised for what has no form, and lowered for what the broker has surely not taken: the chord would wait for it for ever.
-   */
   async addToChord(signature: SignatureLike): Promise<ResultTuple | null> {
+    this.#throwSoftLimit();
     const { group, embed } = this.#request.message;
     if (embed.chord === null || group === null) throw new NotInChord("Current task is not member of any chord");
-    if (this.#host.chords === null) throw new ChordsNotSupported("Backend does not support add_to_chord");
     const member = wireOf(signature, "ctx.addToChord(): the argument");
     const isEmpty = member.subtask_type !== null && member.subtask_type !== "chord" && membersOf(member).length === 0;
     if (isEmpty) throw new ImproperlyConfigured("Cannot add an empty chain or group to a chord");
-    return this.#addPart(this.#host.chords, group, member);
-  }
-
-  async #addPart(chords: ChordCounter, group: string, member: WireSignature): Promise<ResultTuple | null> {
-    const { failsUnreachable } = this.#request.plan;
-    if (failsUnreachable && member.subtask_type === "group") {
-      // Celery counts one part for all, and runs the body a second time with the group's results alone.
-      const { task_id, ...options } = member.options;
-      const added = membersOf(member).map((one) => this.#addPart(chords, group, cloned(one, [], {}, options)));
-      const results = (await Promise.all(added)).filter((result) => result !== null);
-      return [[typeof task_id === "string" ? task_id : newId(), null], results];
-    }
-    const parts = failsUnreachable ? partCount(member) : 1;
-    const addsTo = this.exactly();
-    let counted = false;
-    const beforeSending = async () => {
-      await chords.addParts(group, parts);
-      counted = true;
-    };
-    try {
-      const { result, children } = await this.#host.outbox.apply(member, { ...this.#given(), addsTo, beforeSending });
-      for (const child of children) this.#addChild(child);
-      return result;
-    } catch (error) {
-      if (counted && parts === 1 && isSurelyUnsent(error)) await chords.addParts(group, -1);
-      throw error;
-    }
+    const { result, children } = await this.#host.addPart(this.#request, member);
+    for (const child of children) this.#addChild(child);
+    return result;
   }
 
   /** The message with floats kept apart from integers. */
@@ -249,11 +267,15 @@ export class RunningContext implements TaskContext {
     this.#request.children.push(child);
   }
 
-  readonly send: ContextSend = async (task, args, options = {}) =>
-    this.#remember(await this.#host.outbox.send(task, args, this.#inherit(options)));
+  readonly send: ContextSend = async (task, args, options = {}) => {
+    this.#throwSoftLimit();
+    return this.#remember(await this.#host.outbox.send(task, args, this.#inherit(options)));
+  };
 
-  readonly sendTask: ContextSendTask = async (name, args = [], kwargs = {}, options = {}) =>
-    this.#remember(await this.#host.outbox.sendTask(name, args, kwargs, this.#inherit(options)));
+  readonly sendTask: ContextSendTask = async (name, args = [], kwargs = {}, options = {}) => {
+    this.#throwSoftLimit();
+    return this.#remember(await this.#host.outbox.sendTask(name, args, kwargs, this.#inherit(options)));
+  };
 
   /** wire: celery/app/base.py `send_task`: a task sent from a task has it as parent, its root and, if set, its priority. */
   #inherit(options: Record<string, unknown>): Record<string, unknown> {
@@ -280,13 +302,6 @@ class NotInChord extends TaskError {
     super("NOT_IN_CHORD", message);
   }
 }
-
-/** The broker has said that it has not taken the message. */
-function isSurelyUnsent(error: unknown): boolean {
-  return error instanceof PublishError && surelyUnsent.has(error.code);
-}
-
-const surelyUnsent: ReadonlySet<string> = new Set(["UNROUTABLE", "NACKED", "MESSAGE_TOO_LARGE"]);
 
 function wireOf(signature: SignatureLike, at: string): WireSignature {
   if (signature instanceof Signature) return signature.toJSON();

@@ -9,14 +9,18 @@ export interface SlotUser {
 }
 
 export class Slots {
-  /** `Infinity`: no limit of its own. */
-  readonly limit: number;
+  #limit: number;
   #taken = 0;
   readonly #waiting = new Set<SlotUser>();
   #waking = false;
 
   constructor(limit: number) {
-    this.limit = limit;
+    this.#limit = limit;
+  }
+
+  /** `Infinity`: no limit of its own. */
+  get limit(): number {
+    return this.#limit;
   }
 
   get taken(): number {
@@ -25,7 +29,7 @@ export class Slots {
 
   /** False: none is free, and `user` will hear of the next. */
   tryTake(user: SlotUser): boolean {
-    if (this.#taken < this.limit) {
+    if (this.#taken < this.#limit) {
       this.#taken++;
       return true;
     }
@@ -35,6 +39,12 @@ export class Slots {
 
   give(): void {
     this.#taken--;
+    if (this.#waiting.size > 0) this.#wake();
+  }
+
+  /** Those that are taken stay so; above a smaller limit none is given until enough are free. */
+  resize(limit: number): void {
+    this.#limit = limit;
     if (this.#waiting.size > 0) this.#wake();
   }
 
@@ -48,7 +58,7 @@ export class Slots {
     this.#waking = true;
     try {
       for (const user of this.#waiting) {
-        if (this.#taken >= this.limit) return;
+        if (this.#taken >= this.#limit) return;
         // It comes back to the end of the line when it wants more than there is.
         this.#waiting.delete(user);
         user.onSlotFree();

@@ -22,6 +22,8 @@ import { Ignore, Reject } from "../tasks/signals.ts";
 import { callOptionsOf } from "../tasks/signature-options.ts";
 import { createMemoryTransport, MemoryHub } from "../transports/memory.ts";
 import type { Delivery, Transport } from "../transports/transport.ts";
+import { AsyncPool } from "./pools/async-pool.ts";
+import { noEvents } from "./task-events.ts";
 import { WorkerCore } from "./worker.ts";
 
 const queue: Queue = { name: "work", exchange: { name: "work", type: "direct" }, routingKey: "work" };
@@ -102,7 +104,9 @@ async function fleet(tasks: AnyTask[], settings: SettingsInput = {}, concurrency
     log: silentLog,
     isoNow: () => UTC.iso(Date.now()),
     naiveToEpoch: (wall) => wall,
-    concurrency,
+    events: noEvents,
+    zone: UTC,
+    pool: () => new AsyncPool(concurrency, parsed.lovage_validate_params),
   });
   await worker.start();
   await other.connect();

@@ -5,31 +5,45 @@
  * Life: `start` consumes; `stop("warm")` takes nothing more and waits for what runs; `stop("cold")` hands back or reports
  * what runs and does not wait. A second `stop` can only make it colder. What was taken and not started is given back.
  */
+
+import { parseRate } from "../../protocol/celery/rate.ts";
 import { step } from "../../protocol/celery/request-machine.ts";
 import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
 import type { TaskHead } from "../../protocol/celery/task-message.ts";
 import type { Queue } from "../../protocol/routing.ts";
 import type { DecodeLimits } from "../../protocol/serialization.ts";
+import type { WorkerView } from "../control/worker-view.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { nodeName } from "../runtime/ids.ts";
 import type { Log } from "../runtime/log.ts";
 import { TimerHeap } from "../runtime/timer-heap.ts";
 import type { Settings } from "../settings/settings.ts";
+import type { Zone } from "../settings/timezone.ts";
 import type { AnyTask } from "../tasks/definition.ts";
-import { NotRegistered, TaskRevokedError } from "../tasks/errors.ts";
+import { NotRegistered } from "../tasks/errors.ts";
 import { toRemoteException } from "../tasks/python-errors.ts";
 import type { Consumer, Delivery, Transport } from "../transports/transport.ts";
+import { type AutoscaleRange, Autoscaler } from "./autoscaler.ts";
 import { builtinTasks } from "./builtin-tasks/index.ts";
 import { Effects } from "./effects.ts";
 import { admit, type Decision, type FailedHead, type IntakeRules, readExactly, readIfPossible } from "./intake.ts";
 import type { Outbox } from "./outbox.ts";
+import { Calls } from "./pools/calls.ts";
+import type { MakePool, Pool } from "./pools/pool.ts";
 import { Prefetch } from "./prefetch.ts";
+import { RateLimits } from "./rate-limits/rate-limits.ts";
 import type { WorkerStats } from "./report.ts";
 import { planOf, Request, type RequestStore, type TaskPlan } from "./request.ts";
+import { RequestIndex } from "./request-index.ts";
 import { type RecordOptions, resultRecord } from "./result-records.ts";
+import { Revocations } from "./revoked/revocations.ts";
+import { type KeptClock, StateDb } from "./revoked/state-db.ts";
 import { Runner } from "./runner.ts";
 import { Slots } from "./slots.ts";
+import { type EventSink, TaskEvents } from "./task-events.ts";
 import { UnknownTasks } from "./unknown-tasks.ts";
+import { viewOf } from "./view.ts";
+import { addToChord, type ChordAdder } from "./workflow/add-to-chord.ts";
 import { Chords } from "./workflow/chords.ts";
 import { Errbacks } from "./workflow/errbacks.ts";
 
@@ -42,26 +56,38 @@ export interface WorkerParts {
   accept: ReadonlySet<string>;
   decode: DecodeLimits;
   outbox: Outbox;
+  /** Where task events go. */
+  events: EventSink;
+  zone: Zone;
   log: Log;
   /** Now as Python's `isoformat` in the app's timezone. */
   isoNow: () => string;
   naiveToEpoch: (epochMsAsIfUtc: number) => number;
   /** @default `celery@<host>` */
   nodename?: string;
-  concurrency: number;
-  /** Shared with others that run tasks in this worker. @default slots of its own, as many as `concurrency` */
+  pool: MakePool;
+  /** Shared with others that run tasks in this worker. @default slots of its own, as many as the pool has */
   slots?: Slots;
+  /** The logical clock, kept with the revoked ids. */
+  clock?: KeptClock | null;
+  /** Bounds within which the pool follows the work. */
+  autoscale?: AutoscaleRange | null;
 }
 
 export type StopMode = "warm" | "cold";
+
+/** Celery's own tasks that call others, which have to run where those run. */
+const CALLS_OTHERS: ReadonlySet<string> = new Set(["celery.map", "celery.starmap"]);
 
 /** How long a cold shutdown waits for results that are being stored. */
 const COLD_GRACE_MS = 5_000;
 
 export class WorkerCore {
   readonly hostname: string;
-  readonly queues: readonly Queue[];
-  readonly concurrency: number;
+  readonly startedMs = Date.now();
+  /** What remote control sees of this worker and may ask of it. */
+  readonly view: WorkerView;
+  readonly revocations: Revocations;
   readonly stats: WorkerStats = { received: 0, succeeded: 0, failed: 0, retried: 0, revoked: 0, refused: 0 };
   readonly #parts: WorkerParts;
   readonly #log: Log;
@@ -72,11 +98,21 @@ export class WorkerCore {
   readonly #prefetch: Prefetch;
   readonly #timers = new TimerHeap();
   readonly #effects: Effects;
+  readonly #events: TaskEvents;
   readonly #runner: Runner;
   readonly #ownTasks: readonly string[];
   readonly #unknown: UnknownTasks;
   /** Waiting for their ETA. */
-  readonly #held = new Set<Request>();
+  readonly #held = new RequestIndex();
+  readonly #limits: RateLimits;
+  readonly #pool: Pool;
+  readonly #slots: Slots;
+  /** Bodies of its own that may run at a time. */
+  #most: number;
+  readonly #autoscaler: Autoscaler | null;
+  readonly #stateDb: StateDb | null;
+  readonly #queues: Map<string, Queue>;
+  #prepared: Promise<void> | null = null;
   #consumer: Consumer | null = null;
   #stopping: StopMode | null = null;
   #stopped: Promise<void> = Promise.resolve();
@@ -88,8 +124,7 @@ export class WorkerCore {
     this.#log = log;
     this.#saysEach = log.isLevelEnabled?.("info") !== false;
     this.hostname = parts.nodename ?? nodeName();
-    this.queues = parts.queues;
-    this.concurrency = parts.concurrency;
+    this.#queues = new Map(parts.queues.map((queue) => [queue.name, queue]));
     const plans = new Map<string, TaskPlan>();
     for (const task of parts.tasks) if (task.handler !== null) plans.set(task.name, planOf(task, settings));
     this.#ownTasks = [...plans.keys()];
@@ -103,13 +138,27 @@ export class WorkerCore {
       naiveToEpoch: parts.naiveToEpoch,
       decode: parts.decode,
     };
-    const window = settings.worker_prefetch_multiplier * parts.concurrency;
-    this.#prefetch = new Prefetch(window, settings.worker_eta_task_limit);
     const joins = backend !== null && backend.chords === undefined && backend.can.sharedReads;
     this.#store = backend === null ? "none" : joins && settings.lovage_fail_unreachable ? "joined" : "kept";
-    this.#records = { extended: settings.result_extended, hostname: this.hostname, isoNow: parts.isoNow };
     const inheritPriority = settings.task_inherit_parent_priority;
     const exactly = (request: Request) => readExactly(request.message, request.delivery.message, this.#rules);
+    const updateState = (request: Request, state: string, meta: unknown) =>
+      this.#runner.updateState(request, state, meta);
+    const sendEvent = async (request: { readonly message: { readonly id: string } }, type: string, fields: object) =>
+      parts.events.sendSingly(type, { uuid: request.message.id, ...fields });
+    const chordAdder: ChordAdder = { outbox, chords: backend?.chords ?? null, inheritPriority, exactly };
+    this.#pool = parts.pool({
+      timers: this.#timers,
+      calls: new Calls({ ...chordAdder, outbox, updateState, sendEvent }),
+      taskNames: () => this.#ownTasks,
+    });
+    const { worker_prefetch_multiplier: multiplier } = settings;
+    this.#most = parts.autoscale?.max ?? this.#pool.size;
+    this.#slots = parts.slots ?? new Slots(this.#most);
+    const window = multiplier * this.#most;
+    this.#prefetch = new Prefetch(window, settings.worker_eta_task_limit);
+    this.revocations = new Revocations({ backend, isoNow: parts.isoNow, log });
+    this.#records = { extended: settings.result_extended, hostname: this.hostname, isoNow: parts.isoNow };
     const validate = settings.lovage_validate_params;
     const thorough = settings.lovage_fail_unreachable;
     const errbacks = new Errbacks({ outbox, plans, validate, thorough, log });
@@ -118,9 +167,11 @@ export class WorkerCore {
         ? null
         : new Chords({ backend, outbox, errbacks, records: this.#records, thorough, settings, log });
     for (const task of builtinTasks({ settings, backend, chords, plans, log })) {
-      if (!plans.has(task.name)) plans.set(task.name, planOf(task, settings));
+      if (!plans.has(task.name)) plans.set(task.name, planOf(task, settings, !CALLS_OTHERS.has(task.name)));
     }
+    this.#events = new TaskEvents(parts.events, parts.zone);
     this.#effects = new Effects({
+      events: this.#events,
       backend,
       outbox,
       chords,
@@ -128,25 +179,70 @@ export class WorkerCore {
       records: this.#records,
       inheritPriority,
       log,
-      pid: process.pid,
       exactly,
     });
     this.#runner = new Runner({
-      slots: parts.slots ?? new Slots(parts.concurrency),
-      finishingLimit: Math.max(parts.concurrency, window === 0 ? 1000 : window),
-      validate,
+      pool: this.#pool,
+      slots: this.#slots,
+      finishingLimit: window === 0 ? 1000 : window,
+      refusal: (request) => this.revocations.refusal(request),
       effects: this.#effects,
       contextHost: {
         hostname: this.hostname,
         log,
         outbox,
         inheritPriority,
-        chords: backend?.chords ?? null,
+        addPart: (request: Request, member) => addToChord(chordAdder, request, member),
         exactly,
-        updateState: (request, state, meta) => this.#runner.updateState(request, state, meta),
+        updateState,
+        sendEvent,
       },
       timers: this.#timers,
       stats: this.stats,
+      log,
+    });
+    this.#limits = new RateLimits(this.#timers, (request) => this.#toPool(request));
+    if (!settings.worker_disable_rate_limits) {
+      for (const plan of plans.values()) this.#limits.set(plan.task.name, perSecond(plan.rateLimit));
+    }
+    const { worker_state_db: path } = settings;
+    const { ids } = this.revocations;
+    this.#stateDb =
+      path === null ? null : new StateDb({ path, ids, clock: parts.clock ?? null, timers: this.#timers, log });
+    if (this.#stateDb !== null) ids.onChange = () => this.#stateDb?.changed();
+    const range = parts.autoscale ?? null;
+    this.#autoscaler =
+      range === null
+        ? null
+        : new Autoscaler({
+            pool: this.#pool,
+            range,
+            timers: this.#timers,
+            wanted: () => this.#runner.active + this.#runner.waiting,
+            onMax: (max) => this.#mayRun(max),
+            log,
+          });
+    this.view = viewOf({
+      hostname: this.hostname,
+      startedMs: this.startedMs,
+      settings,
+      zone: parts.zone,
+      plans,
+      runner: this.#runner,
+      held: this.#held,
+      limits: this.#limits,
+      revocations: this.revocations,
+      pool: this.#pool,
+      autoscaler: this.#autoscaler,
+      prefetch: this.#prefetch,
+      resize: (size) => {
+        this.#pool.resize(size);
+        this.#mayRun(Math.max(size, this.#autoscaler?.stats().max ?? 0));
+      },
+      queues: () => this.queues,
+      addQueue: (queue) => this.#addQueue(queue),
+      cancelQueue: (name) => this.#cancelQueue(name),
+      dropHeld: (request) => this.#unhold(request),
       log,
     });
     this.#unknown = new UnknownTasks({
@@ -164,6 +260,16 @@ export class WorkerCore {
     return [...this.#ownTasks];
   }
 
+  /** Queues that are consumed. */
+  get queues(): readonly Queue[] {
+    return [...this.#queues.values()];
+  }
+
+  /** Slots for bodies. */
+  get concurrency(): number {
+    return this.#pool.size;
+  }
+
   /** Bodies running now. */
   get active(): number {
     return this.#runner.active;
@@ -174,9 +280,19 @@ export class WorkerCore {
     return this.#held.size;
   }
 
+  /** Reads what was kept over the last stop, and makes the pool ready. `start` does so too. Throws for a pool that cannot run. */
+  async prepare(): Promise<void> {
+    if (this.#prepared === null) {
+      this.#stateDb?.load();
+      this.#prepared = this.#runner.start();
+    }
+    await this.#prepared;
+  }
+
   /** Connects, declares the queues and begins to consume. */
   async start(signal?: AbortSignal): Promise<void> {
     const { transport } = this.#parts;
+    await this.prepare();
     await transport.connect(signal);
     await transport.declare(this.queues);
     const names = this.queues.map((queue) => queue.name);
@@ -185,9 +301,32 @@ export class WorkerCore {
     if (this.#stopping !== null) await this.#consumer.cancel();
   }
 
+  /** So many bodies at a time, at most: it takes as many messages, and as many of the slots that it shares. */
+  #mayRun(most: number): void {
+    this.#prefetch.rebase(this.#parts.settings.worker_prefetch_multiplier * most);
+    this.#slots.resize(this.#slots.limit + most - this.#most);
+    this.#most = most;
+  }
+
+  async #addQueue(queue: Queue): Promise<void> {
+    await this.#parts.transport.declare([queue]);
+    await this.#consumer?.addQueue(queue.name);
+    this.#queues.set(queue.name, queue);
+  }
+
+  async #cancelQueue(name: string): Promise<void> {
+    if (!this.#queues.delete(name)) return;
+    await this.#consumer?.cancelQueue(name);
+  }
+
   /** Tells the worker that its broker connection has gone: what waits here will be delivered again. */
   connectionLost(): void {
-    for (const request of this.#held) if (request.delivery.lost) this.#dropHeld(request, "lost");
+    for (const request of [...this.#held]) if (request.delivery.lost) this.#dropHeld(request, "lost");
+    for (const request of [...this.#limits.waiting]) {
+      if (!request.delivery.lost) continue;
+      this.#limits.waiting.delete(request);
+      this.#runner.enter(request, "lost");
+    }
     this.#runner.connectionLost(this.#parts.settings.worker_cancel_long_running_tasks_on_connection_loss);
   }
 
@@ -205,11 +344,16 @@ export class WorkerCore {
     const left = new Promise<void>((resolve) => {
       this.#leave = resolve;
     });
-    const waiting = this.#runner.drain();
+    const waiting = [...this.#runner.drain(), ...this.#limits.drain()];
     await this.#consumer?.cancel();
-    for (const request of [...waiting, ...this.#runner.drain()]) this.#runner.enter(request, "handedBack");
-    for (const request of this.#held) this.#dropHeld(request, "handedBack");
+    for (const request of [...waiting, ...this.#runner.drain(), ...this.#limits.drain()]) {
+      if (request.state === "reserved") this.#runner.enter(request, "handedBack");
+    }
+    for (const request of [...this.#held]) this.#dropHeld(request, "handedBack");
     await Promise.race([this.#runner.idle(), left]);
+    this.revocations.close();
+    await this.#pool.close();
+    this.#stateDb?.save();
     this.#timers.close();
     await this.#parts.transport.flush();
   }
@@ -253,11 +397,24 @@ export class WorkerCore {
     const request = new Request(task, plan, delivery, this.#store);
     if (this.#runner.adopt(request)) return;
     if (this.#saysEach) this.#log.info({ task: task.task, id: task.id }, "received");
-    if (expiresMs !== null && Date.now() > expiresMs) return this.#expire(request);
-    if (etaMs !== null && etaMs > Date.now()) return this.#hold(request, etaMs, expiresMs);
+    request.etaMs = etaMs;
+    request.expiresMs = expiresMs;
+    const refused = this.revocations.refusal(request);
+    if (refused !== null) return this.#runner.revoke(request, refused);
+    this.#events.received(request);
+    if (etaMs !== null && etaMs > Date.now()) return this.#hold(request, etaMs);
     request.state = step(request.state, "admitted", request.policy).state;
     if (this.#mayBeDone(request)) this.#runUnlessDone(request);
-    else this.#runner.submit(request);
+    else this.#submit(request);
+  }
+
+  #submit(request: Request): void {
+    if (!this.#limits.take(request)) this.#toPool(request);
+  }
+
+  #toPool(request: Request): void {
+    this.#runner.submit(request);
+    this.#autoscaler?.onTask();
   }
 
   /** `worker_deduplicate_successful_tasks`: a redelivered late-acked copy is compared with the stored result before it runs. */
@@ -270,7 +427,7 @@ export class WorkerCore {
   }
 
   #runUnlessDone(request: Request): void {
-    const go = () => this.#runner.submit(request);
+    const go = () => this.#submit(request);
     this.#parts.backend?.get(request.id).then((record) => {
       if (record?.status !== "SUCCESS") return go();
       this.#log.info({ task: request.message.task, id: request.id }, "task already completed successfully");
@@ -278,35 +435,29 @@ export class WorkerCore {
     }, go);
   }
 
-  #hold(request: Request, etaMs: number, expiresMs: number | null): void {
+  #hold(request: Request, etaMs: number): void {
     request.state = step(request.state, "heldForEta", request.policy).state;
     this.#held.add(request);
     this.#prefetch.hold();
     request.timer = this.#timers.at(etaMs, () => {
       this.#held.delete(request);
       request.timer = null;
-      if (expiresMs !== null && Date.now() > expiresMs) this.#expire(request);
-      else {
-        request.state = step(request.state, "due", request.policy).state;
-        this.#runner.submit(request);
-      }
+      request.state = step(request.state, "due", request.policy).state;
+      this.#submit(request);
       this.#prefetch.release();
     });
   }
 
   #dropHeld(request: Request, event: "lost" | "handedBack"): void {
+    this.#unhold(request);
+    this.#runner.enter(request, event);
+  }
+
+  #unhold(request: Request): void {
     this.#held.delete(request);
     if (request.timer !== null) this.#timers.cancel(request.timer);
     request.timer = null;
     this.#prefetch.release();
-    this.#runner.enter(request, event);
-  }
-
-  #expire(request: Request): void {
-    this.stats.revoked++;
-    request.error = new TaskRevokedError(request.id, "expired");
-    this.#log.info({ task: request.message.task, id: request.id }, "discarding expired task");
-    this.#runner.enter(request, "revoked");
   }
 
   #answerUnregistered(delivery: Delivery, head: TaskHead): void {
@@ -317,6 +468,7 @@ export class WorkerCore {
 
   /** Off the queue, with a FAILURE for whoever waits. It is stored first, so that a crash between leaves the message. */
   #failAndReject(delivery: Delivery, failed: FailedHead, error: unknown): void {
+    this.#events.refused(failed.id, error);
     const { backend, isoNow } = this.#parts;
     const done = this.#runner.hold();
     const settle = () => {
@@ -354,4 +506,10 @@ export class WorkerCore {
     const origin = { id, rootId, replyTo, priority, children: [], context: null };
     await this.#effects.failStranded(task, task.embed, error, origin);
   }
+}
+
+/** A rate that was checked when it was given. */
+function perSecond(rate: string | number | null): number {
+  const parsed = parseRate(rate);
+  return typeof parsed === "number" ? parsed : 0;
 }

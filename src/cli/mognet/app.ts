@@ -1,8 +1,9 @@
 /** The app that a `lovage mognet` command is about: a module's, or one of a configuration alone. */
+
+import { loadMognetApp } from "../../app/load-app.ts";
 import { Mognet } from "../../app/mognet.ts";
 import { consoleLog, LOG_LEVELS, type LogLevel } from "../../runtime/console-log.ts";
 import { type Flags, type Given, UsageError } from "../command.ts";
-import { loadMognetApp } from "../load-app.ts";
 
 export const MOGNET_APP_FLAGS: Flags = {
   app: {

@@ -2,11 +2,11 @@
 import type { Mognet } from "../../app/mognet.ts";
 import { Worker } from "../../app/worker.ts";
 import { maskUrl } from "../../runtime/credentials.ts";
+import { version } from "../../runtime/version.ts";
 import { EXIT } from "../command.ts";
 import { bearBrokenOutput, complain } from "../output.ts";
 import type { StopSignals } from "../stop-signals.ts";
 import { catchStrays } from "../strays.ts";
-import { version } from "../version.ts";
 
 export interface Running {
   signals: StopSignals;

@@ -37,7 +37,7 @@ export class Routes {
   /** Throws before anything was done: `ImproperlyConfigured` for unusable names, `QueueClash` for another exchange type. */
   async declare(queues: readonly Queue[], exchanges: readonly Exchange[] = []): Promise<void> {
     // One without bindings has no file; only its type is to be known.
-    for (const exchange of exchanges) this.#types.set(exchange.name, exchange.type);
+    for (const exchange of exchanges) this.#noteExchange(exchange);
     const found = queues.flatMap((queue) => this.#bindingsOf(queue));
     for (const queue of queues) this.#queues.set(queue.name, queue);
     if (this.mode === "never") return;
@@ -111,17 +111,22 @@ export class Routes {
     return type === undefined ? exchange.endsWith(".pidbox") && !exchange.startsWith("reply.") : type === "fanout";
   }
 
+  /** Throws `QueueClash` when it is known as one of another type. */
+  #noteExchange({ name, type }: Exchange, queue = ""): void {
+    if (type === "headers") throw new ImproperlyConfigured("exchanges of type headers exist only on AMQP brokers");
+    const known = this.#types.get(name);
+    if (known !== undefined && known !== type)
+      throw new QueueClash(queue, { type }, { type: known }, { exchange: name });
+    this.#types.set(name, type);
+  }
+
   #bindingsOf(queue: Queue): { exchange: string; binding: Binding }[] {
     checkQueueName(queue.name);
     const found: { exchange: string; binding: Binding }[] = [];
     for (const { exchange, routingKey } of [queue, ...(queue.bindings ?? [])]) {
       const { name, type } = exchange;
       if (name === "") continue;
-      if (type === "headers") throw new ImproperlyConfigured("exchanges of type headers exist only on AMQP brokers");
-      const known = this.#types.get(name);
-      if (known !== undefined && known !== type)
-        throw new QueueClash(queue.name, { type }, { type: known }, { exchange: name });
-      this.#types.set(name, type);
+      this.#noteExchange(exchange, queue.name);
       found.push({ exchange: name, binding: bindingOf(type, routingKey, queue.name) });
     }
     return found;

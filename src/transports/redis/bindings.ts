@@ -72,7 +72,7 @@ export class Bindings implements LinkMember {
   /** Binds queues and remembers them for the next connection. Throws `QueueClash` before anything was done. */
   async declare(queues: readonly Queue[], exchanges: readonly Exchange[] = []): Promise<void> {
     // An exchange is its table of bindings: one without them has no trace on the server, and only its type is to be known.
-    for (const exchange of exchanges) this.#types.set(exchange.name, exchange.type);
+    for (const exchange of exchanges) this.#noteExchange(exchange);
     const bound = queues.map((queue) => this.#boundQueue(queue));
     for (const queue of bound) this.#queues.set(queue.name, queue);
     this.#refreshedAt = Number.NEGATIVE_INFINITY;
@@ -152,15 +152,19 @@ export class Bindings implements LinkMember {
     }
   }
 
+  /** Throws `QueueClash` when it is known as one of another type. */
+  #noteExchange({ name, type }: Exchange, queue = ""): void {
+    const known = this.#types.get(name);
+    if (known !== undefined && known !== type)
+      throw new QueueClash(queue, { type }, { type: known }, { exchange: name });
+    this.#types.set(name, type);
+  }
+
   #boundQueue(queue: Queue): BoundQueue {
     const bindings: BoundQueue["bindings"][number][] = [];
     for (const { exchange, routingKey } of [queue, ...(queue.bindings ?? [])]) {
       if (exchange.name === "") continue;
-      const known = this.#types.get(exchange.name);
-      if (known !== undefined && known !== exchange.type) {
-        throw new QueueClash(queue.name, { type: exchange.type }, { type: known }, { exchange: exchange.name });
-      }
-      this.#types.set(exchange.name, exchange.type);
+      this.#noteExchange(exchange, queue.name);
       const member = encodeBinding(bindingOf(exchange.type, routingKey, queue.name), this.#keys.sep);
       bindings.push({ exchange: exchange.name, type: exchange.type, routingKey, member });
     }

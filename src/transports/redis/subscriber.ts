@@ -41,6 +41,8 @@ export class Subscriber implements LinkMember {
   #listener: InvalidationListener | null = null;
   #client: Redis | null = null;
   #endpoint = "";
+  /** Of the present connection. */
+  #id: Promise<string> | null = null;
 
   constructor(
     link: RedisLink,
@@ -131,6 +133,10 @@ export class Subscriber implements LinkMember {
   }
 
   async #connected(client: Redis): Promise<void> {
+    // Asked before any subscription: a connection that has one does not tell any more (RESP2).
+    const id = client.client("ID").then(String);
+    id.catch(() => undefined);
+    this.#id = id;
     try {
       if (this.#listener !== null) await this.#listen(client);
       if (this.#patterns.size > 0) await client.psubscribe(...this.#patterns.keys());
@@ -142,8 +148,7 @@ export class Subscriber implements LinkMember {
   async #listen(client: Redis): Promise<void> {
     let id: string | null = null;
     try {
-      // Not possible once subscribed (RESP2); then the connection is made anew.
-      id = String(await client.client("ID"));
+      id = await (this.#id ?? client.client("ID").then(String));
       await client.subscribe(INVALIDATIONS);
     } catch (error) {
       if (client !== this.#client || client.status !== "ready") return;
@@ -165,6 +170,7 @@ export class Subscriber implements LinkMember {
   #drop(): void {
     const client = this.#client;
     this.#client = null;
+    this.#id = null;
     if (client === null) return;
     client.removeAllListeners("pmessageBuffer").removeAllListeners("messageBuffer");
     endRedis(client);

@@ -8,13 +8,18 @@ import { NotRegistered, TaskArgumentError, TaskError } from "../../tasks/errors.
 import { Replace, Retry } from "../../tasks/signals.ts";
 import { callTask } from "../executor.ts";
 import { argument, workerContext } from "./arguments.ts";
-import type { BuiltinHost } from "./index.ts";
 
-export function mapTask(host: BuiltinHost): AnyTask {
+/** What they need of a worker, or of a child of its pool. */
+export interface MapHost {
+  readonly plans: { get(name: string): { readonly task: AnyTask } | undefined };
+  readonly settings: { readonly lovage_validate_params: boolean };
+}
+
+export function mapTask(host: MapHost): AnyTask {
   return task("celery.map", () => callEach(host, (item) => [item]));
 }
 
-export function starmapTask(host: BuiltinHost): AnyTask {
+export function starmapTask(host: MapHost): AnyTask {
   return task("celery.starmap", () =>
     callEach(host, (item) => {
       if (Array.isArray(item)) return item;
@@ -23,7 +28,7 @@ export function starmapTask(host: BuiltinHost): AnyTask {
   );
 }
 
-async function callEach({ plans, settings }: BuiltinHost, argsOf: (item: unknown) => unknown[]): Promise<unknown[]> {
+async function callEach({ plans, settings }: MapHost, argsOf: (item: unknown) => unknown[]): Promise<unknown[]> {
   const context = workerContext();
   const { args, kwargs } = context;
   const { task: name } = readSignature(argument("task", 0, args, kwargs));

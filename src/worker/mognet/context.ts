@@ -272,6 +272,10 @@ export class RunningMognetContext implements MognetContext {
     throw new NotWithThisProtocol("Mognet has no chords", "use ctx.gather()");
   }
 
+  sendEvent(): never {
+    throw new NotWithThisProtocol("Mognet has no events", "ctx.setMetadata() tells whoever looks at the result");
+  }
+
   [childSent](): void {
     // What an app of another protocol sends from here is no child in Mognet's sense.
   }

@@ -2,10 +2,11 @@
 import { statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
-import { Mognet } from "../app/mognet.ts";
 import { Celery } from "../app.ts";
+import { type AnyTask, isTaskDefinition } from "../tasks/definition.ts";
+import { Mognet } from "./mognet.ts";
 
 const ENDINGS = [".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"];
 
@@ -46,7 +47,7 @@ export function loadMognetApp(spec: string): Promise<Mognet> {
 
 /** What one worker is to serve: the Celery app of a module, its Mognet app, or both. */
 export async function loadWorkerApps(spec: string): Promise<readonly (Celery | Mognet)[]> {
-  const { path, exportName, exports } = await exportsOf(spec);
+  const { path, exportName, exports } = await loadModule(spec);
   if (exportName !== undefined) {
     const found = exports[exportName];
     if (found instanceof Mognet) return [found];
@@ -60,13 +61,8 @@ export async function loadWorkerApps(spec: string): Promise<readonly (Celery | M
 }
 
 async function loadOne<App>(spec: string, kind: AppKind<App>): Promise<App> {
-  const { path, exportName, exports } = await exportsOf(spec);
+  const { path, exportName, exports } = await loadModule(spec);
   return pick(exports, path, exportName, kind);
-}
-
-async function exportsOf(spec: string) {
-  const [, path = spec, exportName] = /^(.*?)(?::([A-Za-z_$][\w$]*))?$/.exec(spec) ?? [];
-  return { path, exportName, exports: unwrapped(await load(locate(path))) };
 }
 
 function pick<App>(
@@ -101,6 +97,30 @@ function otherKind(values: readonly unknown[]): string {
   if (values.some((value) => value instanceof Mognet))
     return "; the Mognet app there is for: lovage mognet, lovage worker";
   return "";
+}
+
+/** What a child of a pool runs: the app of a module, or the tasks that a module without an app exports. */
+export async function loadTasks(spec: string): Promise<{ app: Celery | null; tasks: AnyTask[] }> {
+  const { path, exportName, exports } = await loadModule(spec);
+  const values = Object.values(exports);
+  const tasks = values.flat().filter(isTaskDefinition);
+  const hasApp = values.some((value) => value instanceof Celery || notAnApp(value, CELERY) !== null);
+  if (!hasApp && tasks.length > 0) return { app: null, tasks };
+  const app = pick(exports, path, exportName, CELERY);
+  return { app, tasks: [...app.tasks.values()] };
+}
+
+interface LoadedModule {
+  path: string;
+  exportName: string | undefined;
+  exports: Record<string, unknown>;
+}
+
+async function loadModule(spec: string): Promise<LoadedModule> {
+  if (spec.startsWith("file:"))
+    return { path: spec, exportName: undefined, exports: unwrapped(await load(fileURLToPath(spec))) };
+  const [, path = spec, exportName] = /^(.*?)(?::([A-Za-z_$][\w$]*))?$/.exec(spec) ?? [];
+  return { path, exportName, exports: unwrapped(await load(locate(path))) };
 }
 
 /** `module.exports = { app }` of a CommonJS module arrives as its default export. */

@@ -1,0 +1,156 @@
+/** A fleet for the tests of remote control and events: one Python and one TypeScript worker on one broker, and a client of each. */
+import { Worker, type WorkerOptions } from "../../src/app/worker.ts";
+import { Celery, type CeleryOptions } from "../../src/app.ts";
+import type { Log } from "../../src/runtime/log.ts";
+import { task } from "../../src/tasks/definition.ts";
+import {
+  type PythonClient,
+  type PythonWorker,
+  type PythonWorkerOptions,
+  startPythonClient,
+  startPythonWorker,
+} from "../../src/testing/index.ts";
+import { type Kind, openSite, type Site } from "../faults/support.ts";
+
+export const TS_QUEUE = "ts";
+export const PY_QUEUE = "py";
+
+/** Gates that bodies wait at, by name. */
+const gates = new Map<string, { promise: Promise<void>; open: () => void }>();
+
+export function gate(name: string) {
+  let found = gates.get(name);
+  if (found === undefined) {
+    let open: () => void = () => undefined;
+    const promise = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    found = { promise, open };
+    gates.set(name, found);
+  }
+  return found;
+}
+
+export const tasks = [
+  task("fleet.add", {}, (x: number, y: number) => x + y),
+  task("fleet.wait", {}, async (name: string) => {
+    await gate(name).promise;
+    return name;
+  }),
+  task("fleet.late", { acksLate: true }, async (name: string) => {
+    await gate(name).promise;
+    return name;
+  }),
+  task("fleet.fail", { rateLimit: "1000/s" }, () => {
+    throw new RangeError("boom");
+  }),
+];
+
+/** Every line that a log took, for promises about what is said. */
+export class Lines {
+  readonly all: { level: string; fields: object; message: string }[] = [];
+  readonly log: Log;
+
+  constructor() {
+    const at = (level: string) => (fields: object, message?: string) => {
+      this.all.push({ level, fields, message: message ?? "" });
+    };
+    this.log = {
+      trace: () => undefined,
+      debug: at("debug"),
+      info: at("info"),
+      warn: at("warn"),
+      error: at("error"),
+      fatal: at("fatal"),
+    };
+  }
+
+  said(words: string): boolean {
+    return this.all.some((line) => line.message.includes(words));
+  }
+
+  get errors() {
+    return this.all.filter((line) => line.level === "error" || line.level === "fatal");
+  }
+}
+
+export interface Fleet extends AsyncDisposable {
+  readonly site: Site;
+  readonly app: Celery;
+  readonly worker: Worker;
+  readonly python: PythonWorker;
+  readonly client: PythonClient;
+  readonly lines: Lines;
+  /** Node names. */
+  readonly ts: string;
+  readonly py: string;
+}
+
+export interface FleetChoice {
+  kind: Kind;
+  app?: Omit<CeleryOptions, "log" | "tasks">;
+  worker?: WorkerOptions;
+  python?: PythonWorkerOptions;
+}
+
+export async function openFleet({
+  kind,
+  app: options = {},
+  worker: choice = {},
+  python = {},
+}: FleetChoice): Promise<Fleet> {
+  const site = await openSite(kind, { persist: false });
+  const lines = new Lines();
+  const settings = { ...site.settings, ...options.settings };
+  const app = new Celery("fleet", { ...options, settings, tasks, log: lines.log, env: {} });
+  const worker = new Worker(app, { name: "ts@fleet", queues: [TS_QUEUE], concurrency: 2, ...choice });
+  const [peer, client] = await Promise.all([
+    startPythonWorker({
+      settings: site.settings,
+      queues: [PY_QUEUE],
+      name: "py",
+      pool: "prefork",
+      concurrency: 2,
+      gossip: true,
+      mingle: true,
+      ...python,
+    }),
+    startPythonClient({ broker: site.broker, backend: site.backend }),
+    worker.start(),
+  ]);
+  return {
+    site,
+    app,
+    worker,
+    python: peer,
+    client,
+    lines,
+    ts: worker.hostname,
+    py: peer.node,
+    async [Symbol.asyncDispose]() {
+      for (const { open } of gates.values()) open();
+      gates.clear();
+      await worker.stop("cold");
+      await app.close();
+      await client[Symbol.asyncDispose]();
+      await peer[Symbol.asyncDispose]();
+      await site[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/**
+ * The shape of an answer: names and kinds of values, not the values. Lists have the shapes of their members, each once.
+ * `"number"` is Python's int, `"float"` what it writes with a point; both are numbers here, so they are told apart by Python.
+ */
+export function shapeOf(value: unknown, free: ReadonlySet<string> = new Set(), path = ""): unknown {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return [...new Set(value.map((item) => JSON.stringify(shapeOf(item, free, `${path}[]`))))];
+  if (typeof value !== "object") return typeof value;
+  const shape: Record<string, unknown> = {};
+  for (const key of Object.keys(value).sort()) {
+    const at = path === "" ? key : `${path}.${key}`;
+    shape[key] = free.has(at) ? "free" : shapeOf(Reflect.get(value, key), free, at);
+  }
+  return shape;
+}

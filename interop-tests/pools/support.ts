@@ -1,0 +1,99 @@
+/** A worker with a pool, a Python client beside it, and what the bodies noted. */
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { SettingsInput } from "../../src/settings/settings.ts";
+import {
+  HarnessError,
+  type PeerProcess,
+  type PythonClient,
+  type PythonResult,
+  startNodeWorker,
+  startPythonClient,
+  waitFor,
+} from "../../src/testing/index.ts";
+import { type Kind, openSite, type Site } from "../faults/support.ts";
+
+export type PoolName = "async" | "threads" | "processes";
+
+export const QUEUE = "pooled";
+export const NODE = "pooled@test";
+
+export interface Stage extends AsyncDisposable {
+  readonly site: Site;
+  readonly worker: PeerProcess;
+  readonly python: PythonClient;
+  /** Python sends, waits, and says what it got. */
+  call(task: string, args?: readonly unknown[], kwargs?: object, options?: object): Promise<PythonResult>;
+  send(task: string, args?: readonly unknown[], kwargs?: object, options?: object): Promise<string>;
+  /** Resolves when a body noted that line. */
+  noted(line: string): Promise<void>;
+  notes(): string[];
+  /** A control command to the worker, and its reply. */
+  control(command: string, given?: object): Promise<unknown>;
+  /** The worker still runs tasks, and ends in order with nothing left behind. */
+  endWell(): Promise<void>;
+}
+
+export interface StageOptions {
+  kind: Kind;
+  pool: PoolName;
+  args?: readonly string[];
+  settings?: SettingsInput;
+  env?: Record<string, string>;
+  execArgv?: readonly string[];
+}
+
+const module = fileURLToPath(new URL("./fixtures/app.mjs", import.meta.url));
+
+export async function openStage(options: StageOptions): Promise<Stage> {
+  const { kind, pool, args = ["-c", "2"], settings = {}, env = {}, execArgv = [] } = options;
+  const site = await openSite(kind);
+  const notesFile = site.folder.join("notes");
+  const shared = { ...site.settings, ...settings };
+  const [worker, python] = await Promise.all([
+    startNodeWorker({
+      module,
+      args: ["-Q", QUEUE, "-P", pool, "-q", "-n", NODE, ...args],
+      execArgv,
+      env: { POOL_SETTINGS: JSON.stringify(shared), POOL_NOTES: notesFile, ...env },
+      ready: /"ready"|\bready\b/,
+      timeout: 60_000,
+    }),
+    startPythonClient({ broker: site.broker, backend: site.backend }),
+  ]);
+  const notes = () => (existsSync(notesFile) ? readFileSync(notesFile, "utf8").split("\n").slice(0, -1) : []);
+  const stage: Stage = {
+    site,
+    worker,
+    python,
+    send: (task, given = [], kwargs = {}, more = {}) => python.send(task, given, kwargs, { queue: QUEUE, ...more }),
+    async call(task, given = [], kwargs = {}, more = {}) {
+      return python.get(await stage.send(task, given, kwargs, more), { timeout: 30_000 });
+    },
+    noted: async (line) => {
+      await waitFor(() => notes().includes(line), { timeout: 30_000, describe: `the note ${line}` });
+    },
+    notes,
+    async control(command, given = {}) {
+      const replies = await python.broadcast(command, {
+        arguments: given,
+        destination: [NODE],
+        reply: true,
+        timeout: 10_000,
+      });
+      return replies?.[0]?.[NODE];
+    },
+    async endWell() {
+      const sum = await stage.call("pool.add", [20, 22]);
+      if (sum.raised !== undefined || sum.value !== 42)
+        throw new HarnessError("NOT_WELL", `the worker is not well: ${JSON.stringify(sum)}`);
+      await site.endDrained([worker], QUEUE);
+    },
+    async [Symbol.asyncDispose]() {
+      await python[Symbol.asyncDispose]();
+      await worker[Symbol.asyncDispose]();
+      await site[Symbol.asyncDispose]();
+    },
+  };
+  return stage;
+}

@@ -1,0 +1,97 @@
+/** Builds the pool that the options and settings ask for. */
+import { availableParallelism } from "node:os";
+import { ImproperlyConfigured } from "../../protocol/errors.ts";
+import { acceptedTypes } from "../../protocol/serialization.ts";
+import type { Celery } from "../app.ts";
+import type { AutoscaleRange } from "../worker/autoscaler.ts";
+import { AsyncPool } from "../worker/pools/async-pool.ts";
+import type { Spawn } from "../worker/pools/child.ts";
+import { LOG_LEVEL_NAMES } from "../worker/pools/child-log.ts";
+import { ChildPool } from "../worker/pools/child-pool.ts";
+import type { ChildInit } from "../worker/pools/messages.ts";
+import type { MakePool, PoolName } from "../worker/pools/pool.ts";
+import { limitsOf } from "./parts.ts";
+
+export interface PoolOptions {
+  /**
+   * Tasks in flight, of all apps together. @default `worker_concurrency`, else on the event loop 16, as its tasks mostly wait, and in
+   * threads and processes the number of CPUs. A worker of Mognet apps alone: each app's `minimum_concurrency`
+   */
+  concurrency?: number | null;
+  /** Where tasks run: `async` on the event loop, `threads`, or `processes`. @default `worker_pool` */
+  pool?: PoolName;
+  /** The module that exports the app or its tasks: what every thread and process of those pools loads. */
+  module?: string | URL;
+  /** Lets the pool follow the work between these numbers of slots; wins over `concurrency`. */
+  autoscale?: AutoscaleRange;
+}
+
+/** Tasks in flight on the event loop when nobody says. */
+const DEFAULT_CONCURRENCY = 16;
+
+/** Tasks in flight at the start. */
+export function poolSize({ settings }: Celery, options: PoolOptions): number {
+  const name = options.pool ?? settings.worker_pool;
+  const usual = name === "async" ? DEFAULT_CONCURRENCY : availableParallelism();
+  return options.autoscale?.min ?? options.concurrency ?? settings.worker_concurrency ?? usual;
+}
+
+export function makePool(app: Celery, options: PoolOptions, hostname: string): MakePool {
+  const { settings, log } = app;
+  const name = options.pool ?? settings.worker_pool;
+  const size = poolSize(app, options);
+  if (name === "async") {
+    for (const setting of ["worker_max_tasks_per_child", "worker_max_memory_per_child"] as const) {
+      if (settings[setting] !== null)
+        log.warn({ setting }, "the async pool has no children: the setting has no effect");
+    }
+    return () => new AsyncPool(size, settings.lovage_validate_params);
+  }
+  const limits = limitsOf(settings);
+  const init: ChildInit = {
+    module: moduleOf(options, name),
+    hostname,
+    validate: settings.lovage_validate_params,
+    accept: [...acceptedTypes(settings.accept_content)],
+    maxBytes: settings.lovage_max_message_bytes,
+    maxDecompressedBytes: settings.lovage_max_decompressed_bytes,
+    maxDepth: limits.maxDepth,
+    keepFloats: limits.floats === "keep",
+    inheritPriority: settings.task_inherit_parent_priority,
+    countsChords: app.backend?.chords !== undefined,
+    logLevels: LOG_LEVEL_NAMES.filter((level) => log.isLevelEnabled?.(level) !== false),
+    saysMemory: settings.worker_max_memory_per_child !== null,
+  };
+  return (host) =>
+    new ChildPool({
+      name,
+      size,
+      // What starts threads or processes is loaded when such a pool starts.
+      spawner: () => spawnerOf(name, hostname),
+      init,
+      taskNames: host.taskNames,
+      maxTasks: settings.worker_max_tasks_per_child,
+      maxKib: settings.worker_max_memory_per_child,
+      aliveTimeoutMs: settings.worker_proc_alive_timeout * 1000,
+      validate: settings.lovage_validate_params,
+      timers: host.timers,
+      calls: host.calls,
+      log,
+    });
+}
+
+async function spawnerOf(name: "threads" | "processes", hostname: string): Promise<Spawn> {
+  // Beside this file, as it is: compiled or not.
+  const entry = new URL(`./pool-child${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
+  if (name === "threads") return (await import("../worker/pools/thread-child.ts")).spawnThread(entry, hostname);
+  return (await import("../worker/pools/process-child.ts")).spawnProcess(entry);
+}
+
+function moduleOf({ module }: PoolOptions, pool: string): string {
+  if (module === undefined || module === "") {
+    throw new ImproperlyConfigured(
+      `pool ${JSON.stringify(pool)} needs the option module: the file that exports the app or its tasks, which every child loads, as in { pool: "${pool}", module: new URL("./tasks.js", import.meta.url) }`,
+    );
+  }
+  return module instanceof URL ? module.href : module;
+}

@@ -1,0 +1,123 @@
+/** `lovage events`: what the fleet does, as lines or as a live view. wire: celery/bin/events.py, celery/events/dumper.py. */
+import { encodeJson } from "../../protocol/json.ts";
+import type { Celery } from "../app.ts";
+import type { ReceivedEvent } from "../events/receiver.ts";
+import { APP_FLAGS, applyAppFlags, openApp } from "./app-flags.ts";
+import { type Command, EXIT, UsageError } from "./command.ts";
+import { liveView } from "./live/live-view.ts";
+import { print } from "./output.ts";
+import { stopSignals } from "./stop-signals.ts";
+
+export const events: Command = {
+  name: "events",
+  summary: "watch the fleet: workers, and tasks as they run",
+  usage: "[--dump | --json] [--filter TYPE]",
+  about: [
+    "On a terminal a live view of workers and tasks, in which tasks are revoked and rate limited from the keyboard (? shows the",
+    "keys). With --dump one line an event, with --json one JSON object an event; both also where the output is no terminal.",
+    "Workers send task events when they were started with -E, or after: lovage control enable_events.",
+  ].join("\n"),
+  examples: [
+    "lovage events -A ./app.js",
+    "lovage events --dump -b redis://localhost:6379/0",
+    "lovage events --json --filter task-",
+  ],
+  flags: {
+    ...APP_FLAGS,
+    dump: { type: "boolean", short: "d", help: "one line an event" },
+    json: { type: "boolean", short: "j", help: "one JSON object an event" },
+    filter: { type: "string", value: "TYPE", help: "only events whose type begins so, such as task- or worker-online" },
+    limit: { type: "string", value: "N", help: "end after so many events" },
+    enable: { type: "boolean", help: "tell workers to send task events" },
+  },
+  async run(given) {
+    if (given.words.length > 0) throw new UsageError(`unexpected ${given.words.join(" ")}`);
+    const limit = given.number("limit") ?? Number.POSITIVE_INFINITY;
+    if (!(limit >= 1)) throw new UsageError("--limit is a number of events, at least 1");
+    const level = applyAppFlags(given, "warn");
+    const signals = stopSignals.listen();
+    const stop = new AbortController();
+    signals.attach({ stop: () => stop.abort() });
+    await using app = await openApp(given, level);
+    try {
+      if (given.on("enable")) await app.control.enableEvents();
+      const live =
+        !given.on("dump") && !given.on("json") && process.stdout.isTTY === true && process.stdin.isTTY === true;
+      if (live) await liveView(app, stop);
+      else await dump(app, { json: given.on("json"), filter: given.text("filter") ?? "", limit, signal: stop.signal });
+    } finally {
+      signals.close();
+    }
+    return EXIT.ok;
+  },
+};
+
+interface DumpOptions {
+  json: boolean;
+  filter: string;
+  limit: number;
+  signal: AbortSignal;
+}
+
+async function dump(app: Celery, { json, filter, limit, signal }: DumpOptions): Promise<void> {
+  const names = new Map<string, string>();
+  let seen = 0;
+  const stream = await app.events.receive({ signal }).start();
+  if (!json) print("-> evdump: starting capture...");
+  for await (const event of stream) {
+    const line = json ? jsonLine(event) : dumpLine(event, names);
+    if (!event.type.startsWith(filter)) continue;
+    print(line);
+    if (++seen >= limit) return;
+  }
+}
+
+function jsonLine({ fields, localReceived, ...envelope }: ReceivedEvent): string {
+  return encodeJson({ ...envelope, ...fields, local_received: localReceived });
+}
+
+const HUMAN: Readonly<Record<string, string>> = {
+  "worker-offline": "shutdown",
+  "worker-online": "started",
+  "worker-heartbeat": "heartbeat",
+};
+/** Tasks whose names are remembered for their later events. */
+const MOST_NAMES = 4_095;
+
+/** Celery's line. `names` remembers what a task is from its first event on. */
+export function dumpLine(event: ReceivedEvent, names: Map<string, string>): string {
+  const { type, hostname, timestamp, fields } = event;
+  const when = new Date(timestamp * 1000).toISOString().replace("T", " ").replace("Z", "+00:00");
+  const known = HUMAN[type] ?? type.toLowerCase().replaceAll("-", " ");
+  const rest = new Map<string, unknown>([
+    ["clock", event.clock],
+    ["pid", event.pid],
+    ["utcoffset", event.utcoffset],
+    ["local_received", event.localReceived],
+    ...Object.entries(fields),
+  ]);
+  let task = "";
+  const { uuid } = fields;
+  if (type.startsWith("task-") && typeof uuid === "string") {
+    rest.delete("uuid");
+    if (type === "task-received" || type === "task-sent") {
+      task = `${fields.name}(${uuid}) args=${fields.args} kwargs=${fields.kwargs}`;
+      for (const name of ["name", "args", "kwargs"]) rest.delete(name);
+      names.set(uuid, task);
+      for (const oldest of names.keys()) {
+        if (names.size <= MOST_NAMES) break;
+        names.delete(oldest);
+      }
+    } else task = names.get(uuid) ?? uuid;
+  }
+  const shown = [...rest.keys()]
+    .sort()
+    .map((name) => `${name}=${shownValue(rest.get(name))}`)
+    .join(", ");
+  return `${hostname} [${when}] ${known}: ${task === "" ? "" : `${task} `}${shown}`;
+}
+
+function shownValue(value: unknown): string {
+  if (value === null || value === undefined) return "None";
+  return typeof value === "object" ? encodeJson(value) : String(value);
+}

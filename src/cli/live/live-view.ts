@@ -1,0 +1,178 @@
+/** The live view of `lovage events`: draws the fleet as it changes, and does what the keys say. */
+import { emitKeypressEvents, type Key } from "node:readline";
+import type { Celery } from "../../app.ts";
+import { State } from "../../events/state.ts";
+import { HELP, type Place, screenLines, shownTasks } from "./screen.ts";
+
+const ENTER = "\u001b[?1049h\u001b[?25l";
+const LEAVE = "\u001b[?25h\u001b[?1049l";
+const HOME = "\u001b[H";
+const TO_END_OF_LINE = "\u001b[K";
+/** Milliseconds between drawings; heartbeats age also where nothing comes in. */
+const DRAW_EVERY = 250;
+
+/** Resolves when the person leaves, or `stop` aborts. */
+export async function liveView(app: Celery, stop: AbortController): Promise<void> {
+  const view = new LiveView(app, stop);
+  await view.run();
+}
+
+class LiveView {
+  readonly #app: Celery;
+  readonly #stop: AbortController;
+  readonly #state = new State();
+  readonly #place: Place = { chosen: null, filter: "", prompt: null, notice: "", help: false };
+  #showsInfo = false;
+  #answer: ((text: string) => void) | null = null;
+  #last = "";
+
+  constructor(app: Celery, stop: AbortController) {
+    this.#app = app;
+    this.#stop = stop;
+  }
+
+  async run(): Promise<void> {
+    const { stdin, stdout } = process;
+    const { signal } = this.#stop;
+    const stream = await this.#app.events.receive({ signal }).start();
+    const onKey = (text: string | undefined, key: Key) => this.#onKey(text ?? "", key);
+    const onResize = () => {
+      this.#last = "";
+      this.#draw();
+    };
+    emitKeypressEvents(stdin);
+    stdin.setRawMode(true);
+    stdin.resume();
+    stdin.on("keypress", onKey);
+    stdout.on("resize", onResize);
+    stdout.write(ENTER);
+    const timer = setInterval(() => this.#draw(), DRAW_EVERY);
+    try {
+      this.#draw();
+      for await (const event of stream) this.#state.event(event);
+    } finally {
+      clearInterval(timer);
+      stdin.off("keypress", onKey);
+      stdout.off("resize", onResize);
+      stdin.setRawMode(false);
+      stdin.pause();
+      stdout.write(LEAVE);
+    }
+  }
+
+  #draw(): void {
+    const { columns = 80, rows = 24 } = process.stdout;
+    const info =
+      this.#showsInfo && this.#place.chosen !== null ? (this.#state.tasks.get(this.#place.chosen) ?? null) : null;
+    const text = screenLines(this.#state, this.#place, { columns, rows }, info)
+      .map((line) => line + TO_END_OF_LINE)
+      .join("\r\n");
+    if (text === this.#last) return;
+    this.#last = text;
+    process.stdout.write(HOME + text);
+  }
+
+  #onKey(text: string, key: Key): void {
+    if (key.ctrl === true && key.name === "c") return this.#stop.abort();
+    if (this.#place.prompt !== null) this.#type(text, key);
+    else this.#command(text, key);
+    this.#draw();
+  }
+
+  #type(text: string, key: Key): void {
+    const { prompt } = this.#place;
+    if (prompt === null) return;
+    if (key.name === "return" || key.name === "enter") {
+      this.#place.prompt = null;
+      this.#answer?.(prompt.text);
+    } else if (key.name === "escape") this.#place.prompt = null;
+    else if (key.name === "backspace") prompt.text = prompt.text.slice(0, -1);
+    else if (key.ctrl !== true && /^[\x20-\x7e]$/.test(text)) prompt.text += text;
+  }
+
+  #command(text: string, key: Key): void {
+    if (key.name === "up") return this.#move(-1);
+    if (key.name === "down") return this.#move(1);
+    switch (text) {
+      case "q":
+        return this.#stop.abort();
+      case "?":
+        this.#place.help = !this.#place.help;
+        return;
+      case "k":
+        return this.#move(-1);
+      case "j":
+        return this.#move(1);
+      case "i":
+        this.#showsInfo = !this.#showsInfo && this.#place.chosen !== null;
+        return;
+      case "/":
+        return this.#ask("filter", this.#place.filter, (filter) => {
+          this.#place.filter = filter;
+        });
+      case "e":
+        return this.#do("task events enabled", this.#app.control.enableEvents());
+      case "r":
+      case "t":
+        return this.#revoke(text === "t");
+      case "l":
+        return this.#limit();
+      default:
+        this.#place.notice = text.trim() === "" ? "" : `no such key; ? shows the ${HELP.length} there are`;
+    }
+  }
+
+  #move(by: number): void {
+    const tasks = shownTasks(this.#state, this.#place.filter, 1_000);
+    const at = tasks.findIndex(({ uuid }) => uuid === this.#place.chosen);
+    const next = at < 0 ? 0 : Math.min(tasks.length - 1, Math.max(0, at + by));
+    this.#place.chosen = tasks[next]?.uuid ?? null;
+  }
+
+  #revoke(terminate: boolean): void {
+    const { chosen } = this.#place;
+    if (chosen === null) {
+      this.#place.notice = "choose a task first (up, down)";
+      return;
+    }
+    this.#do(`${terminate ? "terminated" : "revoked"} ${chosen}`, this.#app.control.revoke(chosen, { terminate }));
+  }
+
+  #limit(): void {
+    const { chosen } = this.#place;
+    const name = chosen === null ? null : this.#state.tasks.get(chosen)?.name;
+    if (!name) {
+      this.#place.notice = "choose a task first (up, down)";
+      return;
+    }
+    this.#ask(`rate limit of ${name}, such as 10/m (0: none)`, "", (rate) => {
+      this.#place.notice = `rate limit of ${name}: …`;
+      this.#app.control.rateLimit(name, rate, { reply: true }).then(
+        (replies) => {
+          const answers = (replies ?? []).flatMap((reply) => Object.entries(reply));
+          const said = answers.map(([node, answer]) => `${node}: ${Object.values(Object(answer)).join(" ")}`);
+          this.#place.notice = said.length === 0 ? "no worker answered" : said.join("; ");
+        },
+        (error: unknown) => this.#failed(error),
+      );
+    });
+  }
+
+  #ask(label: string, text: string, answer: (text: string) => void): void {
+    this.#place.prompt = { label, text };
+    this.#answer = answer;
+  }
+
+  #do(done: string, act: Promise<unknown>): void {
+    act.then(
+      () => {
+        this.#place.notice = done;
+      },
+      (error: unknown) => this.#failed(error),
+    );
+  }
+
+  #failed(error: unknown): void {
+    this.#place.notice = error instanceof Error ? error.message : String(error);
+  }
+}

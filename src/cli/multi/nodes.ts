@@ -1,0 +1,132 @@
+/**
+ * What `lovage multi` is told: names of nodes, and options for all, for some, for one. wire: celery/apps/multi.py
+ * `NamespacedOptionParser`, `MultiParser`.
+ */
+import { hostname } from "node:os";
+import { nodeName } from "../../runtime/ids.ts";
+import { type Flags, UsageError } from "../command.ts";
+
+export interface Node {
+  /** `celery1@host`. */
+  readonly name: string;
+  /** What stands before the `@`. */
+  readonly short: string;
+  /** Arguments of its `lovage worker`. */
+  readonly args: readonly string[];
+  readonly pidfile: string;
+  readonly logfile: string;
+}
+
+export interface Told {
+  readonly nodes: readonly Node[];
+  readonly json: boolean;
+  readonly words: readonly string[];
+}
+
+interface Option {
+  /** As written: `-c`, `--concurrency`. */
+  readonly flag: string;
+  readonly value: string | null;
+  /** `1-3`, `1,2`, `image`; null: for all. */
+  readonly only: string | null;
+}
+
+/** Options of multi's own. */
+const OWN: Readonly<Record<string, boolean>> = {
+  "--pidfile": true,
+  "--logfile": true,
+  "--range-prefix": true,
+  "--hostname": true,
+  "-H": true,
+  "--json": false,
+  "-j": false,
+};
+
+const MOST_NODES = 1_000;
+
+export function readNodes(args: readonly string[], workerFlags: Flags): Told {
+  const { words, options } = split(args, workerFlags);
+  const own = (names: readonly string[], node?: { short: string; index: number }): string | null => {
+    let found: string | null = null;
+    for (const option of options) {
+      if (names.includes(option.flag) && (option.only === null || (node !== undefined && isFor(option.only, node)))) {
+        found = option.value ?? "";
+      }
+    }
+    return found;
+  };
+  const prefix = own(["--range-prefix"]) ?? "celery";
+  const host = own(["--hostname", "-H"]) ?? hostname();
+  const [first = "1"] = words;
+  const isCount = words.length <= 1 && /^\d+$/.test(first);
+  if (isCount && Number(first) > MOST_NODES) throw new UsageError(`more than ${MOST_NODES} nodes`);
+  const names = isCount ? Array.from({ length: Number(first) }, (_, index) => `${prefix}${index + 1}`) : words;
+  const nodes = names.map((given, index): Node => {
+    const name = nodeName(given.includes("@") ? given : `${given}@${host}`);
+    const short = name.split("@", 1)[0] ?? name;
+    const self = { short: given, index: index + 1 };
+    const expanded = (path: string) =>
+      path
+        .replaceAll("%n", short)
+        .replaceAll("%N", short)
+        .replaceAll("%h", name)
+        .replaceAll("%d", host.split(".").slice(1).join("."))
+        .replaceAll("%p", name)
+        .replaceAll(/%[iI]/g, "");
+    const mine = new Map<string, string[]>();
+    for (const { flag, value, only } of options) {
+      if (Object.hasOwn(OWN, flag) || (only !== null && !isFor(only, self))) continue;
+      mine.set(flag, value === null ? [flag] : [flag, expanded(value)]);
+    }
+    return {
+      name,
+      short,
+      args: [...mine.values()].flat(),
+      pidfile: expanded(own(["--pidfile"], self) ?? "%n.pid"),
+      logfile: expanded(own(["--logfile"], self) ?? "%n.log"),
+    };
+  });
+  return { nodes, words, json: own(["--json", "-j"]) !== null };
+}
+
+function split(args: readonly string[], workerFlags: Flags): { words: string[]; options: Option[] } {
+  const words: string[] = [];
+  const options: Option[] = [];
+  for (let index = 0; index < args.length; index++) {
+    const arg = args[index]!;
+    if (!arg.startsWith("-") || arg === "-") {
+      words.push(arg);
+      continue;
+    }
+    const equals = arg.indexOf("=");
+    const head = equals < 0 ? arg : arg.slice(0, equals);
+    const colon = head.indexOf(":");
+    const flag = colon < 0 ? head : head.slice(0, colon);
+    const only = colon < 0 ? null : head.slice(colon + 1);
+    if (only === "") throw new UsageError(`${arg}: which nodes?`);
+    const takesValue = valueOf(flag, workerFlags);
+    if (!takesValue) options.push({ flag, only, value: null });
+    else if (equals >= 0) options.push({ flag, only, value: arg.slice(equals + 1) });
+    else if (index + 1 < args.length) options.push({ flag, only, value: args[++index]! });
+    else throw new UsageError(`${flag} needs a value`);
+  }
+  return { words, options };
+}
+
+function valueOf(flag: string, workerFlags: Flags): boolean {
+  const own = Object.hasOwn(OWN, flag) ? OWN[flag] : undefined;
+  if (own !== undefined) return own;
+  for (const [name, { type, short }] of Object.entries(workerFlags)) {
+    if (flag === `--${name}` || (short !== undefined && flag === `-${short}`)) return type === "string";
+  }
+  throw new UsageError(`no such option of a worker: ${flag}`);
+}
+
+/** `1-3`, `1,4`, `image,video`, `image@host`. */
+function isFor(only: string, { short, index }: { short: string; index: number }): boolean {
+  return only.split(",").some((part) => {
+    const range = /^(\d+)-(\d+)$/.exec(part);
+    if (range !== null) return index >= Number(range[1]) && index <= Number(range[2]);
+    return /^\d+$/.test(part) ? Number(part) === index : part === short || part === short.split("@", 1)[0];
+  });
+}

@@ -1,0 +1,60 @@
+/**
+ * Settings as `inspect conf` shows them: no credential among them. wire: celery/app/utils.py `filter_hidden_settings`, `table`;
+ * behaviour 3.3.
+ */
+
+import { isRecord } from "../../protocol/records.ts";
+import { pyRepr } from "../../protocol/saferepr.ts";
+import type { Settings } from "../settings/settings.ts";
+import { SETTING_NAMES } from "../settings/table.ts";
+
+const MASK = "********";
+
+/** Names whose values nobody is shown; `task_default_routing_key` is one of them in Celery too. */
+const HIDDEN = /API|TOKEN|KEY|SECRET|PASS|PROFANITIES_LIST|SIGNATURE|DATABASE/i;
+
+/** Settings that were set, or all of them. `given`: those that are not left to their defaults. */
+export function confTable(settings: Settings, withDefaults: boolean, given: ReadonlySet<string>): Map<string, unknown> {
+  const table = new Map<string, unknown>();
+  for (const name of SETTING_NAMES) {
+    if (withDefaults || given.has(name)) table.set(name, shown(name, settings[name]));
+  }
+  return table;
+}
+
+/** What JSON has a form for, with credentials hidden; everything else as text. */
+export function shown(name: string, value: unknown): unknown {
+  if (HIDDEN.test(name) && value !== null) return MASK;
+  // Python has several URLs as one text.
+  if (name.endsWith("_url") && Array.isArray(value)) return maskedUrl(value.join(";"));
+  return jsonOf(value, 0);
+}
+
+function jsonOf(value: unknown, depth: number): unknown {
+  if (typeof value === "string") return maskedUrl(value);
+  if (value === null || typeof value === "number" || typeof value === "boolean" || typeof value === "bigint")
+    return value;
+  if (value === undefined) return null;
+  if (depth > 20) return pyRepr(String(value));
+  if (Array.isArray(value)) return value.map((item) => jsonOf(item, depth + 1));
+  if (value instanceof Set) return [...value].map((item) => jsonOf(item, depth + 1));
+  if (value instanceof Map) return mapped(value, depth);
+  if (isRecord(value)) return mapped(Object.entries(value), depth);
+  return pyRepr(value);
+}
+
+function mapped(entries: Iterable<readonly [unknown, unknown]>, depth: number): Map<string, unknown> {
+  const table = new Map<string, unknown>();
+  for (const [key, value] of entries) {
+    const name = String(key);
+    table.set(name, HIDDEN.test(name) && value !== null ? MASK : jsonOf(value, depth + 1));
+  }
+  return table;
+}
+
+/** Kombu's `as_uri(mask="********")`, of every URL in the text. */
+export function maskedUrl(text: string): string {
+  return text
+    .replace(/([a-z][a-z0-9+.-]*:\/\/[^/?#@\s;]*?):[^/?#\s;]*@/gi, `$1:${MASK}@`)
+    .replace(/([?&](?:password|passphrase|secret|token)=)[^&#;\s]*/gi, `$1${MASK}`);
+}

@@ -1,0 +1,184 @@
+/**
+ * What workers hear of each other: who is there, whose heartbeat is missed, and who won an election. The clock follows the
+ * fleet's. wire: celery/worker/consumer/gossip.py; behaviour 4.9.
+ */
+import { type ClockEntry, earliest, type LamportClock } from "../../protocol/kombu/lamport-clock.ts";
+import { isRecord } from "../../protocol/records.ts";
+import type { Log } from "../runtime/log.ts";
+import type { TimerEntry, TimerHeap } from "../runtime/timer-heap.ts";
+import type { Transport } from "../transports/transport.ts";
+import type { EventDispatcher } from "./dispatcher.ts";
+import { EventReceiver, type ReceivedEvent } from "./receiver.ts";
+import type { EventSettings } from "./settings.ts";
+import { State } from "./state.ts";
+
+export interface GossipOptions {
+  readonly settings: EventSettings;
+  readonly transport: Transport;
+  readonly clock: LamportClock;
+  readonly dispatcher: EventDispatcher;
+  readonly timers: TimerHeap;
+  readonly hostname: string;
+  /** Seconds between heartbeats; events older than that are of no use here. */
+  readonly heartbeatInterval: number;
+  /** Sends the signature that an election of the topic `task` was about. */
+  readonly callTask: (signature: unknown) => Promise<unknown>;
+  readonly log: Log;
+}
+
+/** Seconds between looks at who has gone silent. */
+const LOOK_EVERY = 5;
+/** Elections that are under way at a time; the oldest is given up. */
+const MOST_ELECTIONS = 1_000;
+
+interface Candidate extends ClockEntry {
+  readonly topic: string;
+  readonly action: unknown;
+}
+
+interface Election {
+  readonly candidates: Candidate[];
+  /** Nodes that acknowledged. */
+  readonly replies: Set<string>;
+  /** Whether this node stands for election too; else it only acknowledges. */
+  takesPart: boolean;
+  /** When it is decided at the latest. */
+  timer: TimerEntry | null;
+  /** Acknowledgements that are not sent yet, and when they are at the latest. */
+  owedAcks: number;
+  acks: TimerEntry | null;
+}
+
+/** Milliseconds that acknowledgements wait for candidates. */
+const ACK_AFTER = 500;
+
+/** Milliseconds after which an election is decided among those who stood for it. */
+const DECIDE_AFTER = 2_000;
+
+export class Gossip {
+  readonly #options: GossipOptions;
+  readonly #receiver: EventReceiver;
+  readonly #state = new State({ maxTasks: 1 });
+  readonly #elections = new Map<string, Election>();
+  readonly #self: string;
+  #timer: TimerEntry | null = null;
+
+  constructor(options: GossipOptions) {
+    this.#options = options;
+    this.#self = `${options.hostname}.${process.pid}`;
+    const { settings, transport, clock, log } = options;
+    this.#receiver = new EventReceiver({
+      settings,
+      transport,
+      clock,
+      log,
+      routingKey: "worker.#",
+      ttl: options.heartbeatInterval,
+      localize: false,
+      onEvent: (event) => this.#onEvent(event),
+    });
+  }
+
+  /** Workers of the fleet that are known and not silent, this one not among them. */
+  get alive(): readonly string[] {
+    return this.#state.aliveWorkers().map(({ hostname }) => hostname);
+  }
+
+  async start(): Promise<void> {
+    await this.#receiver.start();
+    this.#look();
+  }
+
+  async stop(): Promise<void> {
+    if (this.#timer !== null) this.#options.timers.cancel(this.#timer);
+    this.#timer = null;
+    await this.#receiver.stop();
+  }
+
+  election(id: string, topic: string, action: unknown): void {
+    const election = this.#election(id);
+    election.takesPart = true;
+    election.timer ??= this.#options.timers.at(Date.now() + DECIDE_AFTER, () => this.#decide(id));
+    this.#options.dispatcher.send("worker-elect", { id, topic, action, cver: 1 });
+  }
+
+  #onEvent(event: ReceivedEvent): void {
+    if (event.type === "worker-elect") return this.#onElect(event);
+    if (event.type === "worker-elect-ack") return this.#onElectAck(event);
+    if (!event.type.startsWith("worker-") || event.hostname === this.#options.hostname) return;
+    const { joined, left } = this.#state.event(event);
+    const { log } = this.#options;
+    if (joined !== null) log.debug({ node: joined.hostname }, "joined the party");
+    if (left !== null) log.debug({ node: left.hostname }, "left");
+  }
+
+  #onElect({ fields, clock, hostname, pid }: ReceivedEvent): void {
+    const { id, topic, action } = fields;
+    if (typeof id !== "string" || typeof topic !== "string" || !Object.hasOwn(fields, "cver") || clock === null) {
+      this.#options.log.error({ fields: Object.keys(fields) }, "an election request misses fields");
+      return;
+    }
+    const election = this.#election(id);
+    election.candidates.push({ clock, node: `${hostname}.${pid ?? ""}`, topic, action });
+    election.owedAcks++;
+    // Celery's worker ends when an acknowledgement reaches it while it knows one candidate only: ours wait for the others.
+    if (election.candidates.length >= this.#present) this.#acknowledge(id, election);
+    else election.acks ??= this.#options.timers.at(Date.now() + ACK_AFTER, () => this.#acknowledge(id, election));
+  }
+
+  #acknowledge(id: string, election: Election): void {
+    if (election.acks !== null) this.#options.timers.cancel(election.acks);
+    election.acks = null;
+    for (; election.owedAcks > 0; election.owedAcks--) this.#options.dispatcher.send("worker-elect-ack", { id });
+  }
+
+  /** Workers of the fleet, this one among them. */
+  get #present(): number {
+    return this.#state.aliveWorkers().length + 1;
+  }
+
+  #onElectAck({ fields, hostname }: ReceivedEvent): void {
+    const { id } = fields;
+    const election = typeof id === "string" ? this.#elections.get(id) : undefined;
+    if (typeof id !== "string" || election === undefined) return;
+    election.replies.add(hostname);
+    // Celery decides with the first acknowledgement and fails when it knows one candidate only; we wait for those who are there.
+    const present = this.#present;
+    if (election.replies.size >= present && election.candidates.length >= present) this.#decide(id);
+  }
+
+  #decide(id: string): void {
+    const election = this.#elections.get(id);
+    const leader = election?.takesPart === true ? earliest(election.candidates) : undefined;
+    if (election === undefined || leader === undefined) return;
+    const { log, callTask, timers } = this.#options;
+    if (election.timer !== null) timers.cancel(election.timer);
+    this.#elections.delete(id);
+    if (leader.node !== this.#self) return log.info({ election: id, node: leader.node }, "another node was elected");
+    log.info({ election: id }, "this node won the election");
+    if (leader.topic !== "task") return log.error({ topic: leader.topic }, "unknown election topic");
+    if (!isRecord(leader.action)) return log.error({ election: id }, "the election was about no task");
+    callTask(leader.action).catch((error: unknown) => log.error({ err: error }, "the elected task could not be sent"));
+  }
+
+  #election(id: string): Election {
+    let election = this.#elections.get(id);
+    if (election !== undefined) return election;
+    election = { candidates: [], replies: new Set(), takesPart: false, timer: null, owedAcks: 0, acks: null };
+    this.#elections.set(id, election);
+    for (const [oldest, { timer, acks }] of this.#elections) {
+      if (this.#elections.size <= MOST_ELECTIONS) break;
+      for (const entry of [timer, acks]) if (entry !== null) this.#options.timers.cancel(entry);
+      this.#elections.delete(oldest);
+    }
+    return election;
+  }
+
+  #look(): void {
+    const { timers, log } = this.#options;
+    this.#timer = timers.at(Date.now() + LOOK_EVERY * 1000, () => {
+      for (const worker of this.#state.forgetSilent()) log.info({ node: worker.hostname }, "missed heartbeat");
+      this.#look();
+    });
+  }
+}

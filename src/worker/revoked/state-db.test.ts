@@ -1,0 +1,77 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { ImproperlyConfigured } from "../../../protocol/errors.ts";
+import { silentLog } from "../../runtime/log.ts";
+import { TimerHeap } from "../../runtime/timer-heap.ts";
+import { RevokedIds } from "./revoked-ids.ts";
+import { StateDb } from "./state-db.ts";
+
+let folder: string;
+let path: string;
+const timers = new TimerHeap();
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "lovage-state-"));
+  path = join(folder, "state");
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+function open(limits = { max: 10, maxAgeMs: 60_000 }) {
+  const ids = new RevokedIds(limits);
+  const clock = {
+    value: 0,
+    adjust(other: number) {
+      this.value = Math.max(this.value, other) + 1;
+      return this.value;
+    },
+  };
+  return { ids, clock, db: new StateDb({ path, ids, clock, timers, log: silentLog }) };
+}
+
+test("ids and clock are there again after a restart, in their order and with their age", () => {
+  const first = open();
+  first.db.load();
+  first.ids.add("old", Date.now() - 50_000);
+  first.ids.add("new");
+  first.clock.value = 41;
+  first.db.save();
+
+  const second = open();
+  second.db.load();
+  expect(second.ids.ids()).toEqual(["old", "new"]);
+  expect(second.clock.value).toBe(42);
+  const third = open({ max: 10, maxAgeMs: 40_000 });
+  third.db.load();
+  expect(third.ids.ids()).toEqual(["new"]);
+});
+
+test("without a file nothing is there, and one is made", () => {
+  const { db, ids } = open();
+  db.load();
+  expect(ids.size).toBe(0);
+  db.save();
+  expect(JSON.parse(readFileSync(path, "utf8"))).toMatchObject({ lovage: "worker state", revoked: [] });
+});
+
+test.each(["not JSON", "{}", "\u0013\u0057\u009a\u00ce a shelve of Python's"])(
+  "a file of something else is refused and left as it is: %j",
+  (content) => {
+    writeFileSync(path, content);
+    const { db } = open();
+    expect(() => db.load()).toThrow(ImproperlyConfigured);
+    db.save();
+    expect(readFileSync(path, "utf8")).toBe(content);
+  },
+);
+
+test("what is broken in the file is passed over, and an instant to come counts as now", () => {
+  const revoked = [["good", Date.now() + 1e9], ["no time"], 5, [7, 8], ["also", 1], null];
+  writeFileSync(path, JSON.stringify({ lovage: "worker state", revoked, clock: "x" }));
+  const { db, ids } = open();
+  db.load();
+  expect(ids.ids()).toEqual(["good"]);
+  const [[, at] = ["", 0]] = ids.entries();
+  expect(at).toBeLessThanOrEqual(Date.now());
+});

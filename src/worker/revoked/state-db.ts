@@ -1,0 +1,107 @@
+/**
+ * What a worker remembers over restarts (`--statedb`): the ids revoked, and its logical clock. Celery keeps the same in a shelve, which
+ * only Python reads; this is one JSON file, written anew beside the old one and put in its place. wire: celery/worker/state.py
+ * `Persistent`.
+ */
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { ImproperlyConfigured } from "../../../protocol/errors.ts";
+import { isRecord } from "../../../protocol/records.ts";
+import type { Log } from "../../runtime/log.ts";
+import type { TimerEntry, TimerHeap } from "../../runtime/timer-heap.ts";
+import type { RevokedIds } from "./revoked-ids.ts";
+
+/** The logical clock, as far as it is kept. */
+export interface KeptClock {
+  readonly value: number;
+  adjust(other: number): number;
+}
+
+export interface StateDbParts {
+  path: string;
+  ids: RevokedIds;
+  clock: KeptClock | null;
+  timers: TimerHeap;
+  log: Log;
+}
+
+/** A change is written so soon: a worker that is killed forgets little. */
+const SAVE_AFTER_MS = 1_000;
+
+export class StateDb {
+  readonly #parts: StateDbParts;
+  #due: TimerEntry | null = null;
+  /** A file that could not be read as ours is not written over. */
+  #loaded = false;
+
+  constructor(parts: StateDbParts) {
+    this.#parts = parts;
+  }
+
+  /** Merges what the file says, if there is one. Throws `ImproperlyConfigured` for a file of something else. */
+  load(): void {
+    const { path, ids, clock } = this.#parts;
+    let text: string;
+    try {
+      text = readFileSync(path, "utf8");
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "ENOENT") {
+        this.#loaded = true;
+        return;
+      }
+      throw new ImproperlyConfigured(`the state of the worker cannot be read from ${path}`, { cause: error });
+    }
+    const saved = parsed(text);
+    if (saved === null) {
+      throw new ImproperlyConfigured(
+        `${path} is no state of a lovage worker; Celery's own cannot be read here: name another file`,
+      );
+    }
+    this.#loaded = true;
+    const now = Date.now();
+    const revoked = saved.revoked.map(([id, atMs]) => [id, Math.min(atMs, now)] as const);
+    for (const [id, atMs] of revoked.sort((a, b) => a[1] - b[1])) ids.add(id, atMs);
+    ids.purge();
+    clock?.adjust(saved.clock);
+  }
+
+  /** Something is to be kept. */
+  changed(): void {
+    this.#due ??= this.#parts.timers.at(Date.now() + SAVE_AFTER_MS, () => {
+      this.#due = null;
+      this.save();
+    });
+  }
+
+  /** Writes now. A disk that does not take it is logged. */
+  save(): void {
+    const { path, ids, clock, log, timers } = this.#parts;
+    if (this.#due !== null) timers.cancel(this.#due);
+    this.#due = null;
+    if (!this.#loaded) return;
+    const state = { lovage: "worker state", version: 1, clock: clock?.value ?? 0, revoked: ids.entries() };
+    const fresh = `${path}.${process.pid}.new`;
+    try {
+      writeFileSync(fresh, `${JSON.stringify(state)}\n`);
+      renameSync(fresh, path);
+    } catch (error) {
+      log.error({ err: error, path }, "the state of the worker could not be saved");
+    }
+  }
+}
+
+function parsed(text: string): { clock: number; revoked: [string, number][] } | null {
+  let state: unknown;
+  try {
+    state = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  if (!isRecord(state) || state.lovage !== "worker state" || !Array.isArray(state.revoked)) return null;
+  const revoked: [string, number][] = [];
+  for (const entry of state.revoked as unknown[]) {
+    if (!Array.isArray(entry)) continue;
+    const [id, atMs]: unknown[] = entry;
+    if (typeof id === "string" && typeof atMs === "number") revoked.push([id, atMs]);
+  }
+  return { clock: typeof state.clock === "number" ? state.clock : 0, revoked };
+}

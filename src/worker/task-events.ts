@@ -1,0 +1,120 @@
+/**
+ * What the worker tells monitors of its tasks. Everything that describes a task goes into `task-received`; later events name it
+ * by its id alone. wire: celery/worker/strategy.py, celery/worker/request.py; behaviour 4.3.
+ */
+import { parseIso } from "../../protocol/iso-time.ts";
+import { reprException, saferepr } from "../../protocol/saferepr.ts";
+import { PyFloat } from "../../protocol/values.ts";
+import type { Zone } from "../settings/timezone.ts";
+import { toRemoteException, tracebackText } from "../tasks/python-errors.ts";
+import { Retry } from "../tasks/signals.ts";
+import type { Request } from "./request.ts";
+
+/** Where events go: the dispatcher of `src/events`. */
+export interface EventSink {
+  /** False: nothing is to be made of task events. */
+  readonly sendsTaskEvents: boolean;
+  send(type: string, fields: Readonly<Record<string, unknown>>): void;
+  /** Behind all events so far, by itself, and also where its group is switched off. */
+  sendSingly(type: string, fields: Readonly<Record<string, unknown>>): void;
+}
+
+/** Where nobody watches. */
+export const noEvents: EventSink = {
+  sendsTaskEvents: false,
+  send: () => undefined,
+  sendSingly: () => undefined,
+};
+
+export class TaskEvents {
+  readonly #sink: EventSink;
+  readonly #zone: Zone;
+
+  constructor(sink: EventSink, zone: Zone) {
+    this.#sink = sink;
+    this.#zone = zone;
+  }
+
+  received(request: Request): void {
+    if (!this.#on(request)) return;
+    const { message } = request;
+    this.#sink.send("task-received", {
+      uuid: message.id,
+      name: message.shadow || message.task,
+      args: message.argsRepr ?? saferepr(message.args, { asTuple: true }),
+      kwargs: message.kwargsRepr ?? saferepr(message.kwargs),
+      root_id: message.rootId,
+      parent_id: message.parentId,
+      retries: message.retries,
+      eta: this.#time(message.eta, request.etaMs),
+      expires: this.#time(message.expires, request.expiresMs),
+    });
+  }
+
+  started(request: Request): void {
+    if (this.#on(request)) this.#sink.send("task-started", { uuid: request.id });
+  }
+
+  succeeded(request: Request): void {
+    if (!this.#on(request)) return;
+    const runtime = new PyFloat(Math.max(0, (performance.now() - request.startedMs) / 1000));
+    this.#sink.send("task-succeeded", { uuid: request.id, result: saferepr(request.value), runtime });
+  }
+
+  failed(request: Request): void {
+    if (!this.#on(request)) return;
+    const { error } = request;
+    this.#sink.send("task-failed", {
+      uuid: request.id,
+      exception: exceptionText(error),
+      traceback: tracebackText(error),
+    });
+  }
+
+  retried(request: Request): void {
+    if (!this.#on(request)) return;
+    const { error } = request;
+    const cause: unknown = error instanceof Retry ? error.exc : error;
+    this.#sink.send("task-retried", {
+      uuid: request.id,
+      exception: cause === null || cause === undefined ? "None" : exceptionText(cause),
+      traceback: tracebackText(error),
+    });
+  }
+
+  rejected(request: Request, requeue: boolean): void {
+    if (this.#on(request)) this.#sink.send("task-rejected", { uuid: request.id, requeue });
+  }
+
+  revoked(request: Request): void {
+    if (!this.#on(request)) return;
+    const { terminated, signum, expired } = request.revocation ?? { terminated: false, signum: null, expired: false };
+    this.#sink.send("task-revoked", { uuid: request.id, terminated, signum, expired });
+  }
+
+  cancelled(request: Request): void {
+    if (this.#on(request)) this.#sink.send("task-cancelled", { uuid: request.id });
+  }
+
+  /** A message that never became a request: a name that is not registered, arguments that cannot be read. */
+  refused(id: string, error: unknown): void {
+    if (this.#sink.sendsTaskEvents) this.#sink.send("task-failed", { uuid: id, exception: exceptionText(error) });
+  }
+
+  #on(request: Request): boolean {
+    return this.#sink.sendsTaskEvents && request.plan.task.behaviour.sendEvents !== false;
+  }
+
+  /** As Python shows it: in the app's zone, to the microsecond. */
+  #time(text: string | null, epochMs: number | null): string | null {
+    if (text === null || epochMs === null) return null;
+    const parsed = parseIso(text);
+    return this.#zone.iso(epochMs, parsed === null || parsed === "overflow" ? 0 : parsed.micros);
+  }
+}
+
+/** `ValueError('boom')`, as Python's `repr` of the exception that it will see. */
+export function exceptionText(error: unknown): string {
+  const { type, args } = toRemoteException(error);
+  return reprException(type, args);
+}
