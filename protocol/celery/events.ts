@@ -90,10 +90,14 @@ export function timestampText(seconds: number): string {
   return Number.isInteger(seconds) ? `${seconds}.0` : `${seconds}`;
 }
 
-/** An event as JSON, `when` from `timestampText`; the order of the members is Celery's. Throws `EncodeError`. */
-export function eventText(head: string, type: string, fields: EventFields, clock: number, when: string): string {
-  const own = encodeJson(fields);
-  const middle = own === "{}" ? "" : `, ${own.slice(1, -1)}`;
+/** The members of an event beside the envelope's, without their braces. Throws `EncodeError`. */
+export function fieldsText(fields: EventFields): string {
+  return encodeJson(fields).slice(1, -1);
+}
+
+/** An event as JSON, `own` from `fieldsText` and `when` from `timestampText`; the order of the members is Celery's. */
+export function eventText(head: string, type: string, own: string, clock: number, when: string): string {
+  const middle = own === "" ? "" : `, ${own}`;
   return `${head}, "clock": ${clock}${middle}, "timestamp": ${when}, "type": "${type}"}`;
 }
 

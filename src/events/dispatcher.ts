@@ -1,6 +1,6 @@
 /**
- * Sends events. Task events of a worker are gathered and leave as lists on `task.multi`, at the end of the tick or when enough
- * are there; all others leave one by one. Nobody waits for an event: while the broker is away, or slower than we are, they wait
+ * Sends events. Task events of a worker are gathered and leave as lists on `task.multi`, a few milliseconds later or when
+ * enough are there; all others leave one by one. Nobody waits for an event: while the broker is away, or slower than we are, they wait
  * here, the newest of them, in a number and size that are bounded. wire: celery/events/dispatcher.py; behaviour 4.1 and 4.2.
  */
 
@@ -12,6 +12,7 @@ import {
   eventHead,
   eventRoutingKey,
   eventText,
+  fieldsText,
   timestampText,
 } from "../../protocol/celery/events.ts";
 import type { LamportClock } from "../../protocol/kombu/lamport-clock.ts";
@@ -46,6 +47,8 @@ export interface DispatcherOptions {
 
 /** Events of one list. Celery's limit is 24, for its every list is a write; a receiver takes lists of any length. */
 const BATCH = 200;
+/** Milliseconds that a list waits for more. */
+const GATHER_MS = 5;
 /** Messages on their way to the broker at a time. */
 const IN_FLIGHT = 256;
 
@@ -68,7 +71,7 @@ export class EventDispatcher {
   #whenText = "";
   /** Texts of events by group. */
   #batches = new Map<string, string[]>();
-  #flushTurn: NodeJS.Immediate | null = null;
+  #flushTimer: NodeJS.Timeout | null = null;
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
   #inFlight = 0;
@@ -127,8 +130,17 @@ export class EventDispatcher {
   send(type: string, fields: EventFields): void {
     const group = eventGroup(type);
     if (this.#closed || !this.sends(group)) return;
-    const text = this.#text(type, fields);
-    if (text === null) return;
+    const own = this.#own(type, fields);
+    if (own !== null) this.#gather(group, type, own);
+  }
+
+  /** The same of an event of a task whose members are written already (`fieldsText`): asked for three times a task. */
+  sendTaskText(type: string, own: string): void {
+    if (!this.#closed && this.#sendsTasks) this.#gather("task", type, own);
+  }
+
+  #gather(group: string, type: string, own: string): void {
+    const text = eventText(this.#head, type, own, this.#options.clock.forward(), this.#when());
     if (!this.#buffered.has(group)) return this.#put(text, eventRoutingKey(type));
     let batch = this.#batches.get(group);
     if (batch === undefined) {
@@ -137,15 +149,16 @@ export class EventDispatcher {
     }
     batch.push(text);
     if (batch.length >= BATCH) this.flush();
-    else this.#flushTurn ??= setImmediate(() => this.flush());
+    else this.#flushTimer ??= setTimeout(() => this.flush(), GATHER_MS);
   }
 
   /** Sends an event by itself behind all so far, also where its group is switched off: one of a task's own. */
   sendSingly(type: string, fields: EventFields): void {
     if (this.#closed) return;
     this.flush();
-    const text = this.#text(type, fields);
-    if (text !== null) this.#put(text, eventRoutingKey(type));
+    const own = this.#own(type, fields);
+    if (own === null) return;
+    this.#put(eventText(this.#head, type, own, this.#options.clock.forward(), this.#when()), eventRoutingKey(type));
   }
 
   /** The process may have moved to another offset since the start (daylight saving). */
@@ -155,8 +168,8 @@ export class EventDispatcher {
 
   /** Sends what is gathered, and what waited for the broker. */
   flush(): void {
-    if (this.#flushTurn !== null) clearImmediate(this.#flushTurn);
-    this.#flushTurn = null;
+    if (this.#flushTimer !== null) clearTimeout(this.#flushTimer);
+    this.#flushTimer = null;
     for (const [group, batch] of this.#batches) {
       if (batch.length === 0) continue;
       this.#batches.set(group, []);
@@ -182,13 +195,12 @@ export class EventDispatcher {
 
   readonly #whenIdle: (() => void)[] = [];
 
-  /** Written once, here; null: what somebody's own event holds has no form. */
-  #text(type: string, fields: EventFields): string | null {
-    const { clock, log } = this.#options;
+  /** Null: what somebody's own event holds has no form on the wire. */
+  #own(type: string, fields: EventFields): string | null {
     try {
-      return eventText(this.#head, type, fields, clock.forward(), this.#when());
+      return fieldsText(fields);
     } catch (error) {
-      log.warn({ err: error, type }, "an event has no form on the wire and was not sent");
+      this.#options.log.warn({ err: error, type }, "an event has no form on the wire and was not sent");
       return null;
     }
   }
