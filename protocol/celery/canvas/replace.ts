@@ -5,7 +5,7 @@
 import { ImproperlyConfigured } from "../../errors.ts";
 import { encodeSignature, type WireSignature } from "../signature.ts";
 import type { TaskRequest } from "../task-message.ts";
-import { planApply } from "./apply.ts";
+import { planPlaced } from "./apply.ts";
 import { chainOf, piped } from "./compose.ts";
 import { Draft, isEmptyChain, newChord, type Options, readDraft } from "./draft.ts";
 import { freeze } from "./freeze.ts";
@@ -42,7 +42,7 @@ export function planReplace(signature: WireSignature, request: Replaced, context
   if (draft.kind === "chain") for (const task of draft.members.tasks) Object.assign(task.options, nesting);
   const whole = withRest(toWire(draft), chain ?? [], nesting);
   const parent = { id: request.id, rootId: request.rootId };
-  return { signature: whole, plan: planApply(whole, {}, { ...context, own: true, parent: context.parent ?? parent }) };
+  return { signature: whole, plan: planPlaced(whole, { ...context, parent: context.parent ?? parent }) };
 }
 
 function collected(draft: Draft): Draft {
@@ -116,6 +116,6 @@ export function planAddToChord(signature: WireSignature, request: Replaced, cont
   const added = freeze(draft, {}, context).id;
   const frozen = toWire(draft);
   const parent = { id: request.id, rootId: request.rootId };
-  const plan = planApply(frozen, {}, { ...context, own: true, parent: context.parent ?? parent });
+  const plan = planPlaced(frozen, { ...context, parent: context.parent ?? parent });
   return { groupId: group, added, signature: frozen, plan };
 }
