@@ -270,6 +270,41 @@ describe("replace", () => {
     expect(await result.get(timeout)).toEqual(value);
   });
 
+  describe.each([
+    ["a chord", () => chord([add.s(1, 1), add.s(2, 2)], group([echo.s(), total.s()])), [[2, 4], 6]],
+    ["a chord in a chord", () => chord([add.s(1, 1)], chord([echo.s()], group([echo.s(), echo.s()]))), [[[2]], [[2]]]],
+    ["a chain", () => chain(echo.s(1), chord([echo.s()], group([echo.s(), echo.s()]))), [[1], [1]]],
+  ] as [string, () => AnySignature, unknown][])("by %s whose body is a group", (_what, made, values) => {
+    const ends = task("ends", (): unknown => currentTask()!.replace(signatureFrom(made())));
+
+    test("collects that group's results", async () => {
+      const { app } = await running([ends]);
+      expect(await (await app.apply(ends.s())).get(timeout)).toEqual(values);
+      expect(await (await app.apply(chain(ends.s(), echo.s()))).get(timeout)).toEqual(values);
+      const member = await app.apply(chord([ends.s(), add.s(1, 1)], echo.s()));
+      expect(await member.get(timeout)).toEqual([values, 2]);
+      const linked = await app.apply(chain(add.s(1, 1), ends.si().link(echo.si(1))));
+      expect(await linked.get(timeout)).toEqual(values);
+    });
+  });
+
+  test("by a chord whose body is a group leaves as Celery's where nothing unreachable is failed", async () => {
+    const ends = task("ends", (): unknown => currentTask()!.replace(chord([echo.s(1)], group([done.s(), done.s()]))));
+    let left = 2;
+    let allRan = () => {};
+    const ran = new Promise<void>((resolve) => {
+      allRan = resolve;
+    });
+    const done = task("done", (_values: readonly unknown[]) => {
+      if (--left === 0) allRan();
+    });
+    const { app, worker } = await running([ends, done], { lovage_fail_unreachable: false });
+    const result = await app.apply(ends.s());
+    await ran;
+    await worker.stop();
+    expect(await result.state()).toBe("PENDING");
+  });
+
   test("keeps the place in a chain and in a chord", async () => {
     const { app } = await running([twice, fan, steps]);
     const result = await app.apply(

@@ -28,6 +28,8 @@ export interface ApplyParts {
   readonly priority?: number | null;
   /** The running task whose place the signature takes (`Task.replace`). */
   readonly replaces?: Replaced;
+  /** A replacement's last group is collected wherever it stands. @default false */
+  readonly collectsGroups?: boolean;
   /** The running task whose chord it becomes a part of (`Task.add_to_chord`). */
   readonly addsTo?: Replaced;
   /** Done when all messages have their form, before the first is sent. */
@@ -82,6 +84,7 @@ export async function applyCanvas(signature: WireSignature, parts: ApplyParts, h
     replyTo,
     parent: parts.parent ?? null,
     own: parts.own ?? false,
+    collectsGroups: parts.collectsGroups ?? false,
     errbacksOnChordHeader: host.errbacksOnChordHeader,
   };
   const plan = planOf(signature, parts, context);
