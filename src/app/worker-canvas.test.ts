@@ -288,6 +288,18 @@ describe("replace", () => {
     });
   });
 
+  test.each([
+    ["a header that fails", () => chord([fail.s(), add.s(1, 1)], group([echo.s(), echo.s()]))],
+    ["a body of which a member fails", () => chord([add.s(1, 1)], group([echo.s(), fail.si()]))],
+  ])("by a chord with %s, and a group as body, fails", async (_what, made) => {
+    const ends = task("ends", (): unknown => currentTask()!.replace(signatureFrom(made())));
+    const { app } = await running([ends]);
+    for (const signature of [ends.s(), chain(ends.s(), echo.s()), chord([ends.s(), add.s(1, 1)], echo.s())]) {
+      const result = await app.apply(signature);
+      await expect(app.result(result.id).get(timeout)).rejects.toThrow(/raised/);
+    }
+  });
+
   test("by a chord whose body is a group leaves as Celery's where nothing unreachable is failed", async () => {
     const ends = task("ends", (): unknown => currentTask()!.replace(chord([echo.s(1)], group([done.s(), done.s()]))));
     let left = 2;
