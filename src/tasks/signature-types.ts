@@ -30,6 +30,9 @@ export type Endings<A extends readonly unknown[]> = A extends readonly []
       : A | (A extends readonly [unknown?, ...infer Rest] ? Endings<Rest> : never)
     : never;
 
+/** What may be put in front of a signature that takes `A`: of one that says nothing, anything. */
+export type Ending<A extends readonly unknown[]> = [A] extends [never] ? readonly unknown[] : Readonly<Endings<A>>;
+
 /** What completes a call of `A` from the front when it ends in `Given`. */
 export type Beginnings<A extends readonly unknown[], Given extends readonly unknown[]> = A extends readonly []
   ? Given extends readonly []

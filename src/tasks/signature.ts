@@ -12,7 +12,7 @@ import { checkOptionObject, type OptionKinds } from "../settings/option-object.t
 import { type ApplyAsyncOptions, checkOptions } from "./call-options.ts";
 import { ownData, ownRecord } from "./own-data.ts";
 import { wireOptionsOf } from "./signature-options.ts";
-import type { AnySignature, Beginnings, MustFollow, PassedOn, Piped, Shape } from "./signature-types.ts";
+import type { AnySignature, Beginnings, Ending, MustFollow, PassedOn, Piped, Shape } from "./signature-types.ts";
 import { checkStampNames } from "./stamp-names.ts";
 
 /** Options of a signature: those of a call, and whether it refuses results of what comes before it. */
@@ -106,8 +106,8 @@ export class Signature<Takes extends readonly unknown[] = never, Result = unknow
     return new Signature(piped(this.#wire, wireOf(next, "pipe(): the next step")));
   }
 
-  /** Puts arguments in front of those it has. */
-  partial<const Given extends readonly unknown[]>(...args: Given): Signature<Beginnings<Takes, Given>, Result, Of> {
+  /** Puts arguments in front of those it has; a complete signature takes none. */
+  partial<const Given extends Ending<Takes>>(...args: Given): Signature<Beginnings<Takes, Given>, Result, Of> {
     return new Signature(cloned(this.#wire, args.map(plain)));
   }
 
