@@ -353,4 +353,20 @@ describe("with a worker", () => {
     );
     expect(await chunked.get(timeout)).toEqual([[3, 7], [11]]);
   });
+
+  test("chunks that are frozen are a group, whose results have the ids that were promised", async () => {
+    const app = await running();
+    const frozen = await app.freeze(
+      add.chunks(
+        [
+          [1, 2],
+          [3, 4],
+        ],
+        1,
+      ),
+    );
+    const sent = await app.apply(frozen.signature);
+    expect(sent.toTuple()).toEqual(frozen.result.toTuple());
+    expect(await frozen.result.get(timeout)).toEqual([[3], [7]]);
+  });
 });

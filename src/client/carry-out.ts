@@ -5,6 +5,7 @@
  * wire: celery-behaviour 2.1, 2.5; celery/canvas.py `_apply_tasks`, celery/backends/base.py `apply_chord`, `fallback_chord_unlock`.
  */
 import { planApply } from "../../protocol/celery/canvas/apply.ts";
+import { withoutChunks } from "../../protocol/celery/canvas/chunks.ts";
 import { planFreeze } from "../../protocol/celery/canvas/freeze-plan.ts";
 import type { CanvasPlan, PlanContext, PlannedChord, PlannedTask } from "../../protocol/celery/canvas/plan.ts";
 import { planAddToChord, planReplace, type Replaced } from "../../protocol/celery/canvas/replace.ts";
@@ -73,7 +74,7 @@ export interface Frozen {
 export async function freezeCanvas(signature: WireSignature, host: PlanHost): Promise<Frozen> {
   const { errbacksOnChordHeader } = host;
   const context = { newId: () => host.newId(), replyTo: await host.replyTo(), own: true, errbacksOnChordHeader };
-  return planFreeze(signature, {}, context);
+  return planFreeze(withoutChunks(signature), {}, context);
 }
 
 export async function applyCanvas(signature: WireSignature, parts: ApplyParts, host: PlanHost): Promise<CanvasSent> {
