@@ -13,7 +13,15 @@ import type { Message } from "../protocol/message.ts";
 import type { Queue } from "../protocol/routing.ts";
 import { Control } from "./app/control.ts";
 import { Events } from "./app/events.ts";
-import { checkCeleryOptions, checkQueueNames, checkTaskId, definition, logLevel, notAName } from "./app/options.ts";
+import {
+  checkCeleryOptions,
+  checkGroupId,
+  checkQueueNames,
+  checkTaskId,
+  definition,
+  logLevel,
+  notAName,
+} from "./app/options.ts";
 import { makeBackend, makeTransport, type PartsContext } from "./app/parts.ts";
 import { type AnyResult, type AsyncResult, type ResultOptions, resultFromTuple } from "./client/async-result.ts";
 import { checkCalls } from "./client/check-calls.ts";
@@ -257,6 +265,7 @@ export class Celery {
 
   /** A group that was kept with `save()`, by any client; null when there is none of that id. */
   async restoreGroup(id: string): Promise<GroupResult | null> {
+    checkGroupId(id);
     const { results } = this.client;
     const tuple = await results.groups.restore(id);
     if (tuple === null) return null;

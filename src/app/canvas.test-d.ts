@@ -1,4 +1,5 @@
 // Types of what apply gives, checked by the compiler alone.
+import type { ResultTuple } from "../../protocol/celery/result-tuple.ts";
 import type { Celery } from "../app.ts";
 import { chain } from "../canvas/chain.ts";
 import { chord } from "../canvas/chord.ts";
@@ -30,6 +31,10 @@ export async function types(app: Celery, loose: LooseSignature): Promise<void> {
   yes<Equal<typeof ends, GroupResult<number[]>>>();
   const summed = await app.apply(chord([add.s(1, 2), add.s(3, 4)], total.s()));
   yes<Equal<typeof summed, AsyncResult<number>>>();
+  const chunked = await app.apply(add.chunks([[1, 2]], 1));
+  yes<Equal<typeof chunked, GroupResult<number[][]>>>();
+  const tuple = await app.apply(chain(add.s(1, 2), add.chunks([[1, 2]], 1)));
+  yes<Equal<typeof tuple, AsyncResult<ResultTuple>>>();
   const any: AnyResult = await app.apply(loose);
   // @ts-expect-error an argument is missing
   await app.apply(add.s(1));

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { afterEach, describe, expect, test } from "vitest";
 import { z } from "zod";
+import { chainOf } from "../../protocol/celery/canvas/compose.ts";
 import { EncodeError } from "../../protocol/errors.ts";
 import { encodeJson } from "../../protocol/json.ts";
 import { Celery } from "../app.ts";
@@ -177,7 +178,11 @@ describe("apply", () => {
 
   test("refuses an empty chain, and gives an empty group at once", async () => {
     const app = appWith();
-    await expect(app.apply(chain())).rejects.toThrow("an empty chain");
+    for (const empty of [chain(), signatureFrom(chainOf([chainOf([])]))]) {
+      const refused = { name: "ImproperlyConfigured", message: "an empty chain has nothing to send and no result" };
+      await expect(app.apply(empty)).rejects.toMatchObject(refused);
+      await expect(app.freeze(empty)).rejects.toMatchObject(refused);
+    }
     expect(await (await app.apply(group())).get()).toEqual([]);
   });
 
@@ -347,5 +352,21 @@ describe("with a worker", () => {
       ),
     );
     expect(await chunked.get(timeout)).toEqual([[3, 7], [11]]);
+  });
+
+  test("chunks that are frozen are a group, whose results have the ids that were promised", async () => {
+    const app = await running();
+    const frozen = await app.freeze(
+      add.chunks(
+        [
+          [1, 2],
+          [3, 4],
+        ],
+        1,
+      ),
+    );
+    const sent = await app.apply(frozen.signature);
+    expect(sent.toTuple()).toEqual(frozen.result.toTuple());
+    expect(await frozen.result.get(timeout)).toEqual([[3], [7]]);
   });
 });

@@ -112,6 +112,12 @@ export function checkTaskId(id: unknown): void {
   taskId.parse(id, "app.result(): the id");
 }
 
+const groupId: Kind<string> = { ...text, what: "the id of a group" };
+
+export function checkGroupId(id: unknown): void {
+  groupId.parse(id, "app.restoreGroup(): the id");
+}
+
 const queueNames = texts({ ...text, what: "a queue's name" });
 
 export function checkQueueNames(names: unknown): void {

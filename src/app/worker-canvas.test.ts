@@ -5,12 +5,14 @@
 import { randomUUID } from "node:crypto";
 import { afterEach, describe, expect, test } from "vitest";
 import { z } from "zod";
+import { type ResultTuple, readResultTuple } from "../../protocol/celery/result-tuple.ts";
 import type { WireSignature } from "../../protocol/celery/signature.ts";
 import { Celery } from "../app.ts";
 import { chain } from "../canvas/chain.ts";
 import { chord } from "../canvas/chord.ts";
 import { group } from "../canvas/group.ts";
 import { signature, signatureFrom } from "../canvas/signature-from.ts";
+import { GroupResult } from "../client/group-result.ts";
 import { silentLog } from "../runtime/log.ts";
 import { currentTask } from "../tasks/context.ts";
 import { type AnyTask, task } from "../tasks/definition.ts";
@@ -268,6 +270,53 @@ describe("replace", () => {
     expect(await result.get(timeout)).toEqual(value);
   });
 
+  describe.each([
+    ["a chord", () => chord([add.s(1, 1), add.s(2, 2)], group([echo.s(), total.s()])), [[2, 4], 6]],
+    ["a chord in a chord", () => chord([add.s(1, 1)], chord([echo.s()], group([echo.s(), echo.s()]))), [[[2]], [[2]]]],
+    ["a chain", () => chain(echo.s(1), chord([echo.s()], group([echo.s(), echo.s()]))), [[1], [1]]],
+  ] as [string, () => AnySignature, unknown][])("by %s whose body is a group", (_what, made, values) => {
+    const ends = task("ends", (): unknown => currentTask()!.replace(signatureFrom(made())));
+
+    test("collects that group's results", async () => {
+      const { app } = await running([ends]);
+      expect(await (await app.apply(ends.s())).get(timeout)).toEqual(values);
+      expect(await (await app.apply(chain(ends.s(), echo.s()))).get(timeout)).toEqual(values);
+      const member = await app.apply(chord([ends.s(), add.s(1, 1)], echo.s()));
+      expect(await member.get(timeout)).toEqual([values, 2]);
+      const linked = await app.apply(chain(add.s(1, 1), ends.si().link(echo.si(1))));
+      expect(await linked.get(timeout)).toEqual(values);
+    });
+  });
+
+  test.each([
+    ["a header that fails", () => chord([fail.s(), add.s(1, 1)], group([echo.s(), echo.s()]))],
+    ["a body of which a member fails", () => chord([add.s(1, 1)], group([echo.s(), fail.si()]))],
+  ])("by a chord with %s, and a group as body, fails", async (_what, made) => {
+    const ends = task("ends", (): unknown => currentTask()!.replace(signatureFrom(made())));
+    const { app } = await running([ends]);
+    for (const signature of [ends.s(), chain(ends.s(), echo.s()), chord([ends.s(), add.s(1, 1)], echo.s())]) {
+      const result = await app.apply(signature);
+      await expect(app.result(result.id).get(timeout)).rejects.toThrow(/raised/);
+    }
+  });
+
+  test("by a chord whose body is a group leaves as Celery's where nothing unreachable is failed", async () => {
+    const ends = task("ends", (): unknown => currentTask()!.replace(chord([echo.s(1)], group([done.s(), done.s()]))));
+    let left = 2;
+    let allRan = () => {};
+    const ran = new Promise<void>((resolve) => {
+      allRan = resolve;
+    });
+    const done = task("done", (_values: readonly unknown[]) => {
+      if (--left === 0) allRan();
+    });
+    const { app, worker } = await running([ends, done], { lovage_fail_unreachable: false });
+    const result = await app.apply(ends.s());
+    await ran;
+    await worker.stop();
+    expect(await result.state()).toBe("PENDING");
+  });
+
   test("keeps the place in a chain and in a chord", async () => {
     const { app } = await running([twice, fan, steps]);
     const result = await app.apply(
@@ -283,6 +332,73 @@ describe("replace", () => {
     const { app } = await running([empty]);
     const result = await app.apply(empty.s({}));
     await expect(result.get(timeout)).rejects.toMatchObject({ args: ["Cannot replace with an empty chain"] });
+  });
+});
+
+describe("chunks as one link among others", () => {
+  const pairs = [
+    [1, 2],
+    [3, 4],
+  ] as [number, number][];
+  const chunks = add.chunks(pairs, 1);
+  const split = task("split", (): number[][] => currentTask()!.replace(chunks));
+  const values = async (app: Celery, tuple: ResultTuple) =>
+    Promise.all((tuple[1] ?? []).map(([[id]]) => app.result(id).get(timeout)));
+  const unencodable = {
+    type: "EncodeError",
+    module: "kombu.exceptions",
+    args: ["TypeError('Object of type GroupResult is not JSON serializable')"],
+  };
+
+  test("in the place of a task they answer for its id with the group's tuple, as they do at the end of a chain", async () => {
+    const { app } = await running([split]);
+    for (const signature of [split.s(), chain(add.s(1, 2), chunks)] as AnySignature[]) {
+      const result = await app.apply(signature as ReturnType<typeof split.s>);
+      const tuple: unknown = await result.get(timeout);
+      expect(await values(app, readResultTuple(tuple))).toEqual([[3], [7]]);
+    }
+  });
+
+  test("they are one part of a chord: as a member, in the place of one, and added to it", async () => {
+    const more = task("more", async () => {
+      await currentTask()!.addToChord(chunks);
+      return 1;
+    });
+    const { app } = await running([split, more]);
+    for (const member of [chunks, split.s(), more.s()] as AnySignature[]) {
+      const result = await app.apply(chord([member as ReturnType<typeof more.s>, add.s(1, 1)], echo.s()));
+      const parts = (await result.get(timeout)) as unknown[];
+      expect(parts).toContain(2);
+      const tuple = parts.find(Array.isArray);
+      expect(await values(app, readResultTuple(tuple))).toEqual([[3], [7]]);
+    }
+  });
+
+  test.each<[string, AnySignature]>([
+    ["a task", echo.s()],
+    ["a chain", chain(echo.s(), echo.si(1))],
+    ["a group", group(echo.si(1), echo.s())],
+    ["a chord", chord([echo.si(1), echo.s()], echo.si(2))],
+  ])("they fail in Celery's words when %s would get their result, and so does that", async (_what, next) => {
+    const { app } = await running([split]);
+    for (const first of [chunks, split.s()] as AnySignature[]) {
+      const loose = signatureFrom(chain(first as ReturnType<typeof echo.s>, next as ReturnType<typeof echo.s>));
+      const result = await app.apply(loose);
+      await expect(result.get(timeout)).rejects.toMatchObject(unencodable);
+      if (!(result instanceof GroupResult))
+        await expect(result.parent?.get(timeout)).rejects.toMatchObject(unencodable);
+    }
+    const linked = await app.apply(chain(add.s(1, 2), signatureFrom(chunks).link(signatureFrom(next))));
+    await expect(linked.get(timeout)).rejects.toMatchObject(unencodable);
+  });
+
+  test("what follows without taking their result runs", async () => {
+    const { app } = await running();
+    for (const next of [add.si(1, 2), echo.map([1]), group(add.si(1, 1), add.si(2, 2))]) {
+      const result = await app.apply(signatureFrom(chain(signatureFrom(chunks), signatureFrom(next))));
+      await result.get(timeout);
+      expect(await result.parent?.get(timeout)).toHaveLength(2);
+    }
   });
 });
 

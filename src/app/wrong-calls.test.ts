@@ -114,6 +114,8 @@ describe("a wrong call names the option, what it should be, and what was given:"
     ["selected queues as a text", () => untyped().selectQueues("x"), /the names must be an array.*not "x"/],
     ["a result by number", () => untyped().result(5), /app\.result\(\): the id must be the id of a task, not 5/],
     ["a result by nothing", () => untyped().result(""), /the id must be the id of a task, not ""/],
+    ["a group by nothing", () => untyped().restoreGroup(undefined), /restoreGroup\(\): the id must be.*not undefined/],
+    ["a group by number", () => untyped().restoreGroup(5), /the id must be the id of a group, not 5/],
     ["a result with a name", () => untyped().result("i", "x"), /app\.result\(\): the second argument.*not "x"/],
     ["sendTask of a number", () => untyped().sendTask(5), /sendTask\(\): the name must be a text, not 5/],
     ["sendTask of a definition", () => untyped().sendTask(add), /name must be a text, not an object; .* send\(task/],

@@ -1,4 +1,5 @@
 // Types of chains, groups and chords, checked by the compiler alone.
+import type { ResultTuple } from "../../protocol/celery/result-tuple.ts";
 import { task } from "../tasks/definition.ts";
 import type { Signature } from "../tasks/signature.ts";
 import { chain } from "./chain.ts";
@@ -64,4 +65,24 @@ add.starmap([[1, 2]]).pipe(total.s());
 // @ts-expect-error not arguments of add
 add.chunks([["a", 2]], 10);
 const chunked = add.chunks([[1, 2]], 10);
-yes<Equal<typeof chunked, Signature<unknown[], number[][], "group">>>();
+yes<Equal<typeof chunked, Signature<unknown[], number[][], "chunks">>>();
+const chunksLast = chain(add.s(1, 2), chunked);
+yes<Equal<typeof chunksLast, Signature<[], ResultTuple, "task">>>();
+const chunksPiped = add.s(1, 2).pipe(chunked);
+yes<Equal<typeof chunksPiped, Signature<[], ResultTuple, "task">>>();
+const chunksMember = group(chunked, add.s(1, 2));
+yes<Equal<typeof chunksMember, Signature<unknown[] & [], [ResultTuple, number], "group">>>();
+const chunksBody = chord([add.s(1, 2)], chunked);
+yes<Equal<typeof chunksBody, Signature<[], ResultTuple, "task">>>();
+chain(chunked, add.si(1, 2));
+const lists = task("lists", (values: readonly (readonly number[])[]) => values.length);
+// @ts-expect-error the step gets ids, not numbers
+chain(chunked, lists.s());
+// @ts-expect-error nor does it when piped
+chunked.pipe(lists.s());
+// @ts-expect-error nor as a body
+chord(chunked, lists.s());
+// @ts-expect-error nor as a body of several
+chord([chunked, chunked], lists.s());
+// @ts-expect-error nor as a callback
+chunked.link(lists.s());

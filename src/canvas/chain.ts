@@ -1,20 +1,13 @@
 /** Steps one after the other, each with the result of the one before it. wire: celery/canvas.py `chain`, `_fold_chain`. */
 import { chainOf, foldedChain } from "../../protocol/celery/canvas/compose.ts";
 import { flattened, Signature, wireOf } from "../tasks/signature.ts";
-import type {
-  AnySignature,
-  MustFollow,
-  ShapeOf,
-  SignatureResult,
-  TakesOf,
-  Unrolled,
-} from "../tasks/signature-types.ts";
+import type { AnySignature, EndShape, MustFollow, PartResult, TakesOf, Unrolled } from "../tasks/signature-types.ts";
 
 /** Each step after the first with what it must satisfy. */
 type Checks<S, Before = "nothing"> = S extends readonly [infer Step, ...infer Rest]
   ? [Before extends "nothing" ? unknown : MustFollow<ResultBefore<Before>, Step>, ...Checks<Rest, Step>]
   : unknown[];
-type ResultBefore<S> = SignatureResult<Unrolled<S>>;
+type ResultBefore<S> = PartResult<Unrolled<S>>;
 
 type Checked<S extends readonly AnySignature[], C = Checks<S>> = {
   [I in keyof S]: S[I] & (I extends keyof C ? C[I] : unknown);
@@ -23,13 +16,10 @@ type Checked<S extends readonly AnySignature[], C = Checks<S>> = {
 type First<S> = S extends readonly [infer Step, ...unknown[]] ? Step : S extends readonly (infer Step)[] ? Step : never;
 type Last<S> = S extends readonly [...unknown[], infer Step] ? Step : S extends readonly (infer Step)[] ? Step : never;
 
-/** A group that stands alone in a chain stays a group; after something it is the chain's end. */
-type EndOf<Step> = ShapeOf<Unrolled<Step>> extends "task" ? "task" : "grouped";
-
 /** A chain of nothing can be made, not sent. */
 export type Chained<S> = S extends readonly []
   ? Signature<[], null>
-  : Signature<TakesOf<First<S>>, SignatureResult<Unrolled<Last<S>>>, EndOf<Last<S>>>;
+  : Signature<TakesOf<First<S>>, PartResult<Unrolled<Last<S>>>, EndShape<Unrolled<Last<S>>>>;
 
 /**
  * A chain of signatures. Each gets the result of the one before it in front of its own arguments; a group that something follows

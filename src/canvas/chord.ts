@@ -1,7 +1,15 @@
 /** A group, and what runs with all of its results. wire: celery/canvas.py `chord`. */
 import { chordOf } from "../../protocol/celery/canvas/compose.ts";
 import { isIterable, Signature, wireOf } from "../tasks/signature.ts";
-import type { AnySignature, MustFollow, ShapeOf, SignatureResult, TakesOf } from "../tasks/signature-types.ts";
+import type {
+  AnySignature,
+  EndShape,
+  MustFollow,
+  PartResult,
+  ShapeOf,
+  SignatureResult,
+  TakesOf,
+} from "../tasks/signature-types.ts";
 import type { AllTake, Results } from "./group.ts";
 
 type Header = AnySignature | Iterable<AnySignature>;
@@ -9,11 +17,10 @@ type HeaderResults<H> = H extends readonly AnySignature[]
   ? Results<H>
   : ShapeOf<H> extends "group"
     ? SignatureResult<H>
-    : [SignatureResult<H>];
+    : [PartResult<H>];
 type HeaderTakes<H> = H extends readonly AnySignature[] ? AllTake<H> : TakesOf<H>;
-type EndOf<Body> = ShapeOf<Body> extends "task" ? "task" : "grouped";
 
-export type Chorded<H, Body> = Signature<HeaderTakes<H>, SignatureResult<Body>, EndOf<Body>>;
+export type Chorded<H, Body> = Signature<HeaderTakes<H>, PartResult<Body>, EndShape<Body>>;
 
 /**
  * Sends `body` with the array of the header's results when all of the header has succeeded. The header is an array of signatures

@@ -2,7 +2,7 @@
 import { groupOf } from "../../protocol/celery/canvas/compose.ts";
 import { canvasType, membersOf } from "../../protocol/celery/canvas/parts.ts";
 import { flattened, Signature, wireOf } from "../tasks/signature.ts";
-import type { AnySignature, ShapeOf, SignatureResult, TakesOf } from "../tasks/signature-types.ts";
+import type { AnySignature, PartResult, ShapeOf, SignatureResult, TakesOf } from "../tasks/signature-types.ts";
 
 /** The results of members in their order; those of a group inside stand among them. */
 export type Results<S> = S extends readonly []
@@ -17,7 +17,7 @@ type ResultsOf<Member> =
     ? SignatureResult<Member> extends infer Inner extends readonly unknown[]
       ? Inner
       : never
-    : [SignatureResult<Member>];
+    : [PartResult<Member>];
 
 /** What all members take. */
 type TakenByAll<S> = S extends readonly []

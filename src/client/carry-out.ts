@@ -5,6 +5,7 @@
  * wire: celery-behaviour 2.1, 2.5; celery/canvas.py `_apply_tasks`, celery/backends/base.py `apply_chord`, `fallback_chord_unlock`.
  */
 import { planApply } from "../../protocol/celery/canvas/apply.ts";
+import { withoutChunks } from "../../protocol/celery/canvas/chunks.ts";
 import { planFreeze } from "../../protocol/celery/canvas/freeze-plan.ts";
 import type { CanvasPlan, PlanContext, PlannedChord, PlannedTask } from "../../protocol/celery/canvas/plan.ts";
 import { planAddToChord, planReplace, type Replaced } from "../../protocol/celery/canvas/replace.ts";
@@ -28,6 +29,8 @@ export interface ApplyParts {
   readonly priority?: number | null;
   /** The running task whose place the signature takes (`Task.replace`). */
   readonly replaces?: Replaced;
+  /** A replacement's last group is collected wherever it stands. @default false */
+  readonly collectsGroups?: boolean;
   /** The running task whose chord it becomes a part of (`Task.add_to_chord`). */
   readonly addsTo?: Replaced;
   /** Done when all messages have their form, before the first is sent. */
@@ -71,7 +74,7 @@ export interface Frozen {
 export async function freezeCanvas(signature: WireSignature, host: PlanHost): Promise<Frozen> {
   const { errbacksOnChordHeader } = host;
   const context = { newId: () => host.newId(), replyTo: await host.replyTo(), own: true, errbacksOnChordHeader };
-  return planFreeze(signature, {}, context);
+  return planFreeze(withoutChunks(signature), {}, context);
 }
 
 export async function applyCanvas(signature: WireSignature, parts: ApplyParts, host: PlanHost): Promise<CanvasSent> {
@@ -82,6 +85,7 @@ export async function applyCanvas(signature: WireSignature, parts: ApplyParts, h
     replyTo,
     parent: parts.parent ?? null,
     own: parts.own ?? false,
+    collectsGroups: parts.collectsGroups ?? false,
     errbacksOnChordHeader: host.errbacksOnChordHeader,
   };
   const plan = planOf(signature, parts, context);

@@ -80,8 +80,11 @@ export interface TaskDefinition<Call, Result> extends TaskType<Call, Result> {
   map(items: Iterable<FirstArgument<Call>>): Signature<unknown[], Result[]>;
   /** The same with each item's elements as arguments. */
   starmap(items: Iterable<ArgumentList<Call>>): Signature<unknown[], Result[]>;
-  /** A group of such tasks, with `size` items each. */
-  chunks(items: Iterable<ArgumentList<Call>>, size: number): Signature<unknown[], Result[][], "group">;
+  /**
+   * A group of such tasks, with `size` items each. In a chain, a group or a chord it is, as in Celery, a task that starts that group
+   * and gives the ids of its results without waiting for them; it fails when the next step would get these.
+   */
+  chunks(items: Iterable<ArgumentList<Call>>, size: number): Signature<unknown[], Result[][], "chunks">;
 }
 
 export type SignatureMaker<Call, Result> = Call extends readonly unknown[]
@@ -200,7 +203,7 @@ class DefinedTask implements TaskDefinition<unknown[], unknown> {
     return new Signature(mapOf("celery.starmap", taskSignature(this.name), ownItems(items, `${this.name}: starmap()`)));
   }
 
-  chunks(items: Iterable<readonly unknown[]>, size: number): Signature<unknown[], unknown[][], "group"> {
+  chunks(items: Iterable<readonly unknown[]>, size: number): Signature<unknown[], unknown[][], "chunks"> {
     if (!Number.isInteger(size) || size < 1)
       throw mismatch(`${this.name}: size of chunks`, "a whole number of at least 1", size);
     return new Signature(chunksOf(taskSignature(this.name), ownItems(items, `${this.name}: chunks()`), size));

@@ -2,16 +2,23 @@
  * The types of signatures: what may still be put in front of one, what it gives, and whether its result is one value or those of
  * a group. They exist for the compiler alone.
  */
+import type { ResultTuple } from "../../protocol/celery/result-tuple.ts";
 import type { Signature } from "./signature.ts";
 
-/** `group`: a group itself; `grouped`: it ends in one, as a chain or a chord may; `task`: everything else. */
-export type Shape = "task" | "group" | "grouped";
+/**
+ * `group`: a group itself; `grouped`: it ends in one, as a chain or a chord may; `chunks`: a group when it is sent alone, one task
+ * everywhere else; `task`: everything else.
+ */
+export type Shape = "task" | "group" | "grouped" | "chunks";
 
 export type AnySignature = Signature<never, unknown, Shape>;
 
 /** The tuples of arguments that may be put in front of it, as a union. */
 export type TakesOf<S> = S extends Signature<infer Takes, unknown, Shape> ? Takes : never;
 export type SignatureResult<S> = S extends Signature<never, infer Result, Shape> ? Result : never;
+/** What it gives to what it is a part of, or what follows: the task that chunks are there gives the ids of their results. */
+export type PartResult<S> = PassedOn<SignatureResult<S>, ShapeOf<S>>;
+export type PassedOn<Result, Of> = Of extends "chunks" ? ResultTuple : Result;
 export type ShapeOf<S> = S extends Signature<never, unknown, infer Of> ? Of : never;
 
 /** The argument lists that end a call of `A`: what `s()` takes when a result may still come in front. */
@@ -22,6 +29,9 @@ export type Endings<A extends readonly unknown[]> = A extends readonly []
       ? A
       : A | (A extends readonly [unknown?, ...infer Rest] ? Endings<Rest> : never)
     : never;
+
+/** What may be put in front of a signature that takes `A`: of one that says nothing, anything. */
+export type Ending<A extends readonly unknown[]> = [A] extends [never] ? readonly unknown[] : Readonly<Endings<A>>;
 
 /** What completes a call of `A` from the front when it ends in `Given`. */
 export type Beginnings<A extends readonly unknown[], Given extends readonly unknown[]> = A extends readonly []
@@ -91,6 +101,9 @@ export interface IsNotComplete<S> {
 export type MustFollow<Result, S> = Follows<Result, S> extends true ? unknown : DoesNotFollow<Result, S>;
 export type MustBeComplete<S> = Takes<S, []> extends true ? unknown : IsNotComplete<S>;
 
+/** What ends with it, ends as one task or as a group. */
+export type EndShape<S> = ShapeOf<S> extends "task" | "chunks" ? "task" : "grouped";
+
 /** A group of one is its member where it follows something. */
 export type Unrolled<S> =
   S extends Signature<infer T, infer Result, "group">
@@ -99,7 +112,5 @@ export type Unrolled<S> =
       : S
     : S;
 
-type After<S> = ShapeOf<S> extends "task" ? "task" : "grouped";
-
 /** `a.pipe(b)`: the group before, if it is one, becomes a chord's header. */
-export type Piped<First, Next> = Signature<TakesOf<First>, SignatureResult<Unrolled<Next>>, After<Unrolled<Next>>>;
+export type Piped<First, Next> = Signature<TakesOf<First>, PartResult<Unrolled<Next>>, EndShape<Unrolled<Next>>>;

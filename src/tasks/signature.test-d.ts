@@ -41,6 +41,22 @@ any(full);
 any(partial);
 any(python.s(1));
 
+const completed = add.s(2).partial(1);
+yes<Equal<typeof completed, Signature<[], number, "task">>>();
+const less = add.s().partial(1);
+yes<Equal<typeof less, Signature<[number], number, "task">>>();
+full.partial();
+python.s(1).partial(2, "a");
+add.si(1, 2).partial(3);
+(full as AnySignature).partial(3);
+either.partial(1);
+// @ts-expect-error it is complete
+full.partial(3);
+// @ts-expect-error no call of add begins with a text
+add.s(2).partial("1");
+// @ts-expect-error one too many
+add.s(2).partial(1, 2);
+
 const chained = full.pipe(add.s(3));
 yes<Equal<typeof chained, Signature<[], number, "task">>>();
 // @ts-expect-error shout takes a text, add gives a number

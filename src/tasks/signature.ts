@@ -12,7 +12,7 @@ import { checkOptionObject, type OptionKinds } from "../settings/option-object.t
 import { type ApplyAsyncOptions, checkOptions } from "./call-options.ts";
 import { ownData, ownRecord } from "./own-data.ts";
 import { wireOptionsOf } from "./signature-options.ts";
-import type { AnySignature, Beginnings, MustFollow, Piped, Shape } from "./signature-types.ts";
+import type { AnySignature, Beginnings, Ending, MustFollow, PassedOn, Piped, Shape } from "./signature-types.ts";
 import { checkStampNames } from "./stamp-names.ts";
 
 /** Options of a signature: those of a call, and whether it refuses results of what comes before it. */
@@ -102,12 +102,12 @@ export class Signature<Takes extends readonly unknown[] = never, Result = unknow
   }
 
   /** `a | b` in Python: `next` follows when this has ended and gets its result in front of its own arguments. */
-  pipe<Next extends AnySignature>(next: Next & MustFollow<Result, Next>): Piped<this, Next> {
+  pipe<Next extends AnySignature>(next: Next & MustFollow<PassedOn<Result, Of>, Next>): Piped<this, Next> {
     return new Signature(piped(this.#wire, wireOf(next, "pipe(): the next step")));
   }
 
-  /** Puts arguments in front of those it has. */
-  partial<const Given extends readonly unknown[]>(...args: Given): Signature<Beginnings<Takes, Given>, Result, Of> {
+  /** Puts arguments in front of those it has; a complete signature takes none. */
+  partial<const Given extends Ending<Takes>>(...args: Given): Signature<Beginnings<Takes, Given>, Result, Of> {
     return new Signature(cloned(this.#wire, args.map(plain)));
   }
 
@@ -129,7 +129,7 @@ export class Signature<Takes extends readonly unknown[] = never, Result = unknow
   }
 
   /** Sends `callback` with the result when this succeeds. In a group it is linked to the first member, without a result. */
-  link<Callback extends AnySignature>(callback: Callback & MustFollow<Result, Callback>): this {
+  link<Callback extends AnySignature>(callback: Callback & MustFollow<PassedOn<Result, Of>, Callback>): this {
     return this.#like(linked(this.#wire, wireOf(callback, "link(): the callback")));
   }
 

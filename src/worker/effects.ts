@@ -227,6 +227,7 @@ export class Effects {
     const inherited = this.#options.inheritPriority ? priority : null;
     await this.#options.outbox.apply(request.error.signature, {
       replaces: this.#options.exactly(request),
+      collectsGroups: request.plan.failsUnreachable,
       parent: { id, rootId },
       priority: inherited,
     });

@@ -17,6 +17,8 @@ export interface ApplyGiven {
   own?: boolean;
   /** The running task whose place the signature takes: its id, links, chain, group and chord (`Task.replace`). */
   replaces?: TaskRequest;
+  /** With `replaces`: the group that the signature ends in is collected under the task's id wherever it stands. @default false */
+  collectsGroups?: boolean;
   /** The running task whose chord it becomes a part of (`Task.add_to_chord`). */
   addsTo?: TaskRequest;
   /** Done when all messages have their form, before the first is sent. */

@@ -46,6 +46,17 @@ export function planApply(signature: WireSignature, given: Given, context: PlanC
   return planner.finish(own ? applyOwn(draft, call, planner) : apply(draft, call, planner));
 }
 
+/**
+ * What a signature of the caller's own sends that has got an id which others wait for. Chunks stay the one task that they are in a
+ * message, since a group would never answer for the id: so they are for Celery where it reads them from a message.
+ */
+export function planPlaced(signature: WireSignature, context: PlanContext): CanvasPlan {
+  const planner = new Planner({ ...context, own: true });
+  const draft = readDraft(signature, true);
+  const run = draft.task === "celery.chunks" ? apply : applyOwn;
+  return planner.finish(run(draft, { ...NO_CALL }, planner));
+}
+
 /** Null for an empty chain: nothing is sent and there is no result. */
 export function apply(draft: Draft, call: Call, planner: Planner): Promised | null {
   switch (draft.kind) {

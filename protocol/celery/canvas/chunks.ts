@@ -3,7 +3,9 @@
  * wire: celery-wire 2.2; celery/canvas.py `chunks.group`.
  */
 import { isRecord } from "../../records.ts";
+import type { WireSignature } from "../signature.ts";
 import { Draft, type Kwargs, newGroup } from "./draft.ts";
+import { toWire } from "./wire.ts";
 
 /** The group that stands for `celery.chunks` with these kwargs; null when they are not of that form. */
 export function chunkGroup({ task, it, n }: Kwargs): Draft | null {
@@ -13,4 +15,10 @@ export function chunkGroup({ task, it, n }: Kwargs): Draft | null {
     parts.push(new Draft("task", "celery.starmap", { kwargs: { task, it: it.slice(from, from + n) } }, true));
   }
   return newGroup(parts);
+}
+
+/** Chunks of the caller's own as the group that they are when they are sent; anything else as it is. */
+export function withoutChunks(signature: WireSignature): WireSignature {
+  const group = signature.task === "celery.chunks" ? chunkGroup(signature.kwargs) : null;
+  return group === null ? signature : toWire(group);
 }

@@ -2,9 +2,10 @@
  * Freezing a signature as data: every id settled before it is sent, by whoever will send it.
  * wire: celery-wire 2.2; celery/canvas.py `freeze`.
  */
+import { ImproperlyConfigured } from "../../errors.ts";
 import type { ResultTuple } from "../result-tuple.ts";
 import type { WireSignature } from "../signature.ts";
-import { asDraft, readDraft } from "./draft.ts";
+import { asDraft, type Draft, readDraft } from "./draft.ts";
 import { freeze } from "./freeze.ts";
 import type { PlanContext } from "./plan.ts";
 import { resultTuple } from "./results.ts";
@@ -21,13 +22,18 @@ export interface FreezePlace {
   chord?: WireSignature | null;
 }
 
-/** The signature with its ids, and the result that it will have. What already has an id keeps it. Throws `InvalidTaskError` for an empty chain. */
+/** The signature with its ids, and the result that it will have. What already has an id keeps it. Throws `ImproperlyConfigured` for an empty chain. */
 export function planFreeze(
   signature: WireSignature,
   place: FreezePlace,
   context: PlanContext,
 ): { signature: WireSignature; result: ResultTuple } {
   const draft = readDraft(signature, context.own === true);
+  if (isVoid(draft)) throw new ImproperlyConfigured("an empty chain has nothing to send and no result");
   const result = freeze(draft, { ...place, chord: asDraft(place.chord) }, context);
   return { signature: toWire(draft), result: resultTuple(result) };
+}
+
+function isVoid({ kind, members }: Draft): boolean {
+  return kind === "chain" && members.tasks.every(isVoid);
 }

@@ -57,3 +57,24 @@ export function demandBody(chord: WireSignature): WireSignature {
   if (body === null) throw new InvalidTaskError("a chord needs a body");
   return body;
 }
+
+/** Whether some task in it would be sent with what comes before it: an immutable one is not. */
+export function takesResult(signature: WireSignature): boolean {
+  const waiting = [signature];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    switch (canvasType(next)) {
+      case "task":
+        if (!next.immutable) return true;
+        break;
+      case "chain":
+        waiting.push(...membersOf(next).slice(0, 1));
+        break;
+      case "group":
+        for (const member of membersOf(next)) waiting.push(member);
+        break;
+      case "chord":
+        for (const member of headerOf(next)) waiting.push(member);
+    }
+  }
+  return false;
+}

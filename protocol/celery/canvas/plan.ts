@@ -19,6 +19,11 @@ export interface PlanContext {
    * Python class makes of it (celery-behaviour 2.1). @default false
    */
   own?: boolean;
+  /**
+   * True: whatever group a replacement ends in is collected under the id of the replaced task. Celery collects one that stands alone or
+   * last in a chain, and never answers for the id when a chord's body is a group. @default false
+   */
+  collectsGroups?: boolean;
   /** `task_allow_error_cb_on_chord_header`. @default false */
   errbacksOnChordHeader?: boolean;
 }

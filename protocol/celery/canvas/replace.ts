@@ -5,7 +5,7 @@
 import { ImproperlyConfigured } from "../../errors.ts";
 import { encodeSignature, type WireSignature } from "../signature.ts";
 import type { TaskRequest } from "../task-message.ts";
-import { planApply } from "./apply.ts";
+import { planPlaced } from "./apply.ts";
 import { chainOf, piped } from "./compose.ts";
 import { Draft, isEmptyChain, newChord, type Options, readDraft } from "./draft.ts";
 import { freeze } from "./freeze.ts";
@@ -27,11 +27,11 @@ export interface Replacement {
 
 /**
  * What `Task.replace` sends: the last result of the signature gets this task's id, its place in group and chord, its callbacks and what
- * is left of its chain. A group becomes a chord that collects its results. Throws `ImproperlyConfigured` for a signature that is part
+ * is left of its chain. A group at its end becomes a chord that collects its results. Throws `ImproperlyConfigured` for a signature that is part
  * of a chord already, and for an empty chain.
  */
 export function planReplace(signature: WireSignature, request: Replaced, context: PlanContext): Replacement {
-  const draft = collected(readDraft(signature, true));
+  const draft = collected(readDraft(signature, true), context.collectsGroups === true);
   const { callbacks, errbacks, chain } = request.embed;
   for (const callback of callbacks ?? []) link(draft, callback);
   for (const errback of errbacks ?? []) linkError(draft, errback, context);
@@ -42,18 +42,29 @@ export function planReplace(signature: WireSignature, request: Replaced, context
   if (draft.kind === "chain") for (const task of draft.members.tasks) Object.assign(task.options, nesting);
   const whole = withRest(toWire(draft), chain ?? [], nesting);
   const parent = { id: request.id, rootId: request.rootId };
-  return { signature: whole, plan: planApply(whole, {}, { ...context, own: true, parent: context.parent ?? parent }) };
+  return { signature: whole, plan: planPlaced(whole, { ...context, parent: context.parent ?? parent }) };
 }
 
-function collected(draft: Draft): Draft {
+function collected(draft: Draft, thorough: boolean): Draft {
   if ("chord" in draft.options) {
     throw new ImproperlyConfigured("A signature replacing a task must not be part of a chord");
   }
   if (isEmptyChain(draft)) throw new ImproperlyConfigured("Cannot replace with an empty chain");
+  if (thorough) return endCollected(draft);
   if (draft.kind === "group") return withAccumulate(draft);
   const tasks = draft.members.tasks;
   const last = tasks.at(-1);
   if (draft.kind === "chain" && last?.kind === "group") tasks[tasks.length - 1] = withAccumulate(last);
+  return draft;
+}
+
+/** The same for a group in which a chain or a chord ends, however deep. */
+function endCollected(draft: Draft): Draft {
+  const members = draft.members;
+  const last = members.tasks.at(-1);
+  if (draft.kind === "group") return withAccumulate(draft);
+  if (draft.kind === "chain" && last !== undefined) members.tasks[members.tasks.length - 1] = endCollected(last);
+  if (draft.kind === "chord" && members.body !== null) members.body = endCollected(members.body);
   return draft;
 }
 
@@ -116,6 +127,6 @@ export function planAddToChord(signature: WireSignature, request: Replaced, cont
   const added = freeze(draft, {}, context).id;
   const frozen = toWire(draft);
   const parent = { id: request.id, rootId: request.rootId };
-  const plan = planApply(frozen, {}, { ...context, own: true, parent: context.parent ?? parent });
+  const plan = planPlaced(frozen, { ...context, parent: context.parent ?? parent });
   return { groupId: group, added, signature: frozen, plan };
 }

@@ -2,26 +2,42 @@
  * Canvas that is started in a worker: `celery.chunks`, and the older forms of group and chord.
  * wire: celery-behaviour 2.7; celery/app/builtins.py.
  */
-import { readResultTuple } from "../../../protocol/celery/result-tuple.ts";
+import { takesResult } from "../../../protocol/celery/canvas/parts.ts";
+import { type ResultTuple, readResultTuple } from "../../../protocol/celery/result-tuple.ts";
 import { readSignatureList, type WireSignature } from "../../../protocol/celery/signature.ts";
 import { isRecord } from "../../../protocol/records.ts";
 import { childSent } from "../../tasks/context.ts";
 import { type AnyTask, task } from "../../tasks/definition.ts";
 import { TaskArgumentError } from "../../tasks/errors.ts";
+import { ResultNotEncodable } from "../effect-errors.ts";
+import type { RunningContext } from "../running-context.ts";
 import { argument, workerContext } from "./arguments.ts";
 
 function signatureOf(name: string, kwargs: Record<string, unknown>, kind: string | null): WireSignature {
   return { task: name, args: [], kwargs, options: {}, subtask_type: kind, immutable: kind === null };
 }
 
+/**
+ * The result, unless a task would be sent with it: Celery returns a result object, which is stored as a tuple but has no form in a
+ * message, so the task fails, although what it has sent runs. wire: celery/app/trace.py `trace_task`, celery/backends/base.py `prepare_value`.
+ */
+function stored(result: ResultTuple | null, context: RunningContext): ResultTuple | null {
+  const { callbacks, chain } = context.exactly().embed;
+  const followers = [...(readSignatureList(callbacks) ?? []), ...(readSignatureList(chain) ?? []).slice(-1)];
+  if (result === null || !followers.some(takesResult)) return result;
+  const type = result[1] === null ? "AsyncResult" : "GroupResult";
+  const message = `Object of type ${type} is not JSON serializable`;
+  throw new ResultNotEncodable(`TypeError('${message}')`, new TypeError(message));
+}
+
 /** `(task, it, n)`: a group of `celery.starmap` tasks; its result is the group's. */
 export function chunks(): AnyTask {
-  return task("celery.chunks", () => {
+  return task("celery.chunks", async () => {
     const context = workerContext();
     const { args, kwargs } = context.exactly();
     const size = argument("n", 2, args, kwargs);
     const parts = { task: argument("task", 0, args, kwargs), it: argument("it", 1, args, kwargs), n: size };
-    return context.apply(signatureOf("celery.chunks", parts, null), { own: true });
+    return stored(await context.apply(signatureOf("celery.chunks", parts, null), { own: true }), context);
   });
 }
 
@@ -41,20 +57,21 @@ export function legacyGroup(): AnyTask {
       ),
     );
     if (argument("add_to_parent", 4, args, kwargs, true) === true) context[childSent](result[0][0]);
-    return result;
+    return stored(result, context);
   });
 }
 
 /** `(header, body, partial_args=(), …)`: a chord, started here; its result is the body's. */
 export function legacyChord(): AnyTask {
-  return task("celery.chord", { ignoreResult: false }, () => {
+  return task("celery.chord", { ignoreResult: false }, async () => {
     const context = workerContext();
     const { args, kwargs } = context.exactly();
     const header = argument("header", 0, args, kwargs);
     const body = argument("body", 1, args, kwargs);
     if (!isRecord(body)) throw new TaskArgumentError("the body of a chord must be a signature");
     const partial = listOf(argument("partial_args", 2, args, kwargs, []), "partial_args");
-    return context.apply(signatureOf("celery.chord", { kwargs: {}, header, body }, "chord"), { args: partial });
+    const chord = signatureOf("celery.chord", { kwargs: {}, header, body }, "chord");
+    return stored(await context.apply(chord, { args: partial }), context);
   });
 }
 
