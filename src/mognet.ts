@@ -34,4 +34,4 @@ export type { MognetMiddleware } from "./tasks/mognet-middleware.ts";
 export { type DeadlineInput, Request, type RequestOptions, type RequestParts } from "./tasks/mognet-request.ts";
 export { ClassService, type ServiceClass, type ServiceFunction } from "./tasks/mognet-services.ts";
 export { QueueNotFound } from "./transports/errors.ts";
-export { DeadlineExceeded, HandedBack } from "./worker/mognet/runner.ts";
+export { DeadlineExceeded, HandedBack } from "./worker/mognet/reasons.ts";

@@ -118,6 +118,8 @@ export interface WorkerChoice {
   readonly queues?: readonly string[];
   readonly concurrency?: number;
   readonly config?: Readonly<Record<string, unknown>>;
+  /** Of a TypeScript worker. @default LOVAGE_TEST_MOGNET_POOL, else the event loop */
+  readonly pool?: string;
 }
 
 /** A worker of that language, ready. */
@@ -145,6 +147,7 @@ export function startWorker(site: Site, language: Language, choice: WorkerChoice
       FIXTURE_APP: site.name,
       FIXTURE_RECORD: site.notesUrl,
       FIXTURE_QUEUES: queues?.join(","),
+      FIXTURE_POOL: choice.pool ?? process.env.LOVAGE_TEST_MOGNET_POOL,
       FIXTURE_CONFIG: JSON.stringify({
         ...fullConfig({ ...site, broker }),
         ...config,

@@ -11,7 +11,7 @@ import { TaskRevokedError } from "../tasks/errors.ts";
 import { type MognetContext, mognetContext } from "../tasks/mognet-context.ts";
 import { Revoked } from "../tasks/mognet-errors.ts";
 import { ConnectionLost } from "../transports/errors.ts";
-import { HandedBack } from "../worker/mognet/runner.ts";
+import { HandedBack } from "../worker/mognet/reasons.ts";
 import { celeryPriority } from "./bridge-priority.ts";
 import { Mognet } from "./mognet.ts";
 

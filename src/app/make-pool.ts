@@ -3,13 +3,18 @@ import { availableParallelism } from "node:os";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { acceptedTypes } from "../../protocol/serialization.ts";
 import type { Celery } from "../app.ts";
+import type { Log } from "../runtime/log.ts";
+import { TimerHeap } from "../runtime/timer-heap.ts";
+import { TABLE } from "../settings/table.ts";
 import type { AutoscaleRange } from "../worker/autoscaler.ts";
+import { MognetPool } from "../worker/mognet/pool/mognet-pool.ts";
 import { AsyncPool } from "../worker/pools/async-pool.ts";
 import type { Spawn } from "../worker/pools/child.ts";
 import { LOG_LEVEL_NAMES } from "../worker/pools/child-log.ts";
 import { ChildPool } from "../worker/pools/child-pool.ts";
 import type { ChildInit } from "../worker/pools/messages.ts";
 import type { MakePool, PoolName } from "../worker/pools/pool.ts";
+import type { Mognet } from "./mognet.ts";
 import { limitsOf } from "./parts.ts";
 
 export interface PoolOptions {
@@ -49,6 +54,7 @@ export function makePool(app: Celery, options: PoolOptions, hostname: string): M
   }
   const limits = limitsOf(settings);
   const init: ChildInit = {
+    protocol: "celery",
     module: moduleOf(options, name),
     hostname,
     validate: settings.lovage_validate_params,
@@ -59,7 +65,7 @@ export function makePool(app: Celery, options: PoolOptions, hostname: string): M
     keepFloats: limits.floats === "keep",
     inheritPriority: settings.task_inherit_parent_priority,
     countsChords: app.backend?.chords !== undefined,
-    logLevels: LOG_LEVEL_NAMES.filter((level) => log.isLevelEnabled?.(level) !== false),
+    logLevels: levelsOf(log),
     saysMemory: settings.worker_max_memory_per_child !== null,
   };
   return (host) =>
@@ -85,6 +91,45 @@ async function spawnerOf(name: "threads" | "processes", hostname: string): Promi
   const entry = new URL(`./pool-child${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
   if (name === "threads") return (await import("../worker/pools/thread-child.ts")).spawnThread(entry, hostname);
   return (await import("../worker/pools/process-child.ts")).spawnProcess(entry);
+}
+
+/** Threads or processes for a Mognet app; null: its tasks run on the event loop. */
+export function makeMognetPool(app: Mognet, options: PoolOptions, hostname: string): MognetPool | null {
+  const { config, log } = app;
+  const name = options.pool ?? "async";
+  if (name === "async") return null;
+  const { validate_params: validate, exact_floats: keepFloats, max_message_depth: maxDepth } = config.lovage;
+  return new MognetPool({
+    name,
+    size: mognetPoolSize(options),
+    most: config.maximum_concurrency,
+    spawner: () => spawnerOf(name, hostname),
+    init: {
+      protocol: "mognet",
+      module: moduleOf(options, name),
+      hostname,
+      validate,
+      keepFloats,
+      maxDepth,
+      logLevels: levelsOf(log),
+      saysMemory: false,
+    },
+    taskNames: () => [...app.tasks.values()].filter((task) => task.handler !== null).map((task) => task.name),
+    maxTasks: null,
+    maxKib: null,
+    aliveTimeoutMs: TABLE.worker_proc_alive_timeout.default * 1000,
+    timers: new TimerHeap(),
+    log,
+  });
+}
+
+/** Bodies at a time, in threads or processes. */
+export function mognetPoolSize({ concurrency }: PoolOptions): number {
+  return concurrency ?? availableParallelism();
+}
+
+function levelsOf(log: Log) {
+  return LOG_LEVEL_NAMES.filter((level) => log.isLevelEnabled?.(level) !== false);
 }
 
 function moduleOf({ module }: PoolOptions, pool: string): string {

@@ -3,14 +3,16 @@ import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { newMognetResult } from "../../protocol/mognet/result.ts";
 import { Result } from "../client/mognet/result.ts";
 import { nodeName } from "../runtime/ids.ts";
-import { didYouMean } from "../settings/suggest.ts";
 import type { TaskBehaviour } from "../tasks/behaviour.ts";
 import type { AnyTask } from "../tasks/definition.ts";
 import type { Transport } from "../transports/transport.ts";
+import type { MognetPool } from "../worker/mognet/pool/mognet-pool.ts";
 import { Services } from "../worker/mognet/services.ts";
 import { MognetWorkerCore } from "../worker/mognet/worker.ts";
 import type { WorkerStats } from "../worker/report.ts";
+import { makeMognetPool } from "./make-pool.ts";
 import type { Mognet } from "./mognet.ts";
+import { requestsOf } from "./mognet-requests.ts";
 import type { Served, ServedOptions } from "./served.ts";
 
 export class MognetSide implements Served {
@@ -19,8 +21,10 @@ export class MognetSide implements Served {
   readonly app: Mognet;
   readonly #core: MognetWorkerCore;
   readonly #transport: Transport;
+  readonly #pool: MognetPool | null;
 
-  constructor(app: Mognet, { queues, concurrency, name, slots, onEnough }: ServedOptions) {
+  constructor(app: Mognet, options: ServedOptions) {
+    const { queues, concurrency, name, slots, onEnough } = options;
     const { config, log } = app;
     this.app = app;
     this.hostname = name === undefined ? config.node_id : nodeName(name);
@@ -29,7 +33,8 @@ export class MognetSide implements Served {
       onConnected: () => this.#core.connectionBack(),
       onLost: () => this.#core.connectionLost(),
     });
-    const { store, results, submitter } = app.client;
+    const { store, results, submitter, control } = app.client;
+    this.#pool = makeMognetPool(app, options, this.hostname);
     this.#core = new MognetWorkerCore({
       app,
       config,
@@ -41,19 +46,18 @@ export class MognetSide implements Served {
       consumed: this.queueNames,
       task: (name) => withHandler(app.tasks.get(name)),
       outbox: {
-        createRequest: (task, args, options) =>
-          typeof task === "string"
-            ? app.createRequest(task, args as never, options)
-            : app.createRequest(registered(app, task), args as never, options),
+        createRequest: requestsOf(app),
         submit: (request, parent) =>
           submitter.submit(request, { id: parent.request.id, stack: parent.request.stack, context: parent }),
         result: (id) => new Result(newMognetResult({ id }), results),
+        revoke: (id, force) => control.revoke(id, force),
       },
       middleware: app.middleware,
       resultOf: (record) => new Result(record, results),
       services: new Services({ ...config }, app.services),
       slots,
-      concurrency: concurrency ?? config.minimum_concurrency,
+      pool: this.#pool,
+      concurrency: concurrency ?? Math.max(config.minimum_concurrency, this.#pool?.size ?? 0),
       onEnough,
       log,
     });
@@ -65,7 +69,7 @@ export class MognetSide implements Served {
     return { received, succeeded, failed, retried: paused, revoked, refused };
   }
   get concurrency(): number {
-    return Number.POSITIVE_INFINITY;
+    return this.#pool?.size ?? Number.POSITIVE_INFINITY;
   }
   get active(): number {
     return this.#core.active;
@@ -112,13 +116,6 @@ const UNUSED: readonly (keyof TaskBehaviour)[] = [
 
 function withHandler(task: AnyTask | undefined): AnyTask | null {
   return task === undefined || task.handler === null ? null : task;
-}
-
-function registered(app: Mognet, { name }: { readonly name: string }): AnyTask {
-  const task = app.tasks.get(name);
-  if (task !== undefined) return task;
-  const hint = didYouMean(name, app.tasks.keys());
-  throw new ImproperlyConfigured(`task ${name} is not registered with app ${app.name}${hint}`);
 }
 
 function consumedQueues(app: Mognet, named: readonly string[] | undefined): readonly string[] {

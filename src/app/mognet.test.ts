@@ -22,6 +22,7 @@ import {
 import { Request } from "../tasks/mognet-request.ts";
 import { PublishError, QueueNotFound } from "../transports/errors.ts";
 import { Mognet, type MognetOptions } from "./mognet.ts";
+import { Worker } from "./worker.ts";
 
 const add = task("add", { params: { x: z.number(), y: z.number().default(1) }, returns: z.number() });
 const mail = task("mail", { params: { to: z.string() }, queue: "mail", priority: 9 });
@@ -368,3 +369,22 @@ test("servers that stay away fail a call within the time that the configuration 
   await expect(storeless.submit("x")).rejects.toThrow("the result store did not answer within 1 s");
   await storeless.close();
 }, 20_000);
+
+describe("a worker of Mognet apps alone", () => {
+  test.each([
+    [{ autoscale: { max: 2, min: 1 } }, /autoscale is for Celery apps/],
+    [{ events: true }, /events is for Celery apps/],
+    [{ heartbeatInterval: 3 }, /heartbeatInterval is for Celery apps/],
+    [{ pool: "threads" as const }, /pool "threads" needs the option module/],
+  ])("names what it cannot do: %j", async (options, words) => {
+    await using app = memoryApp();
+    expect(() => new Worker(app, options)).toThrow(words);
+  });
+
+  test("takes what switches things of Celery's off", async () => {
+    await using app = memoryApp();
+    const worker = new Worker(app, { events: false, gossip: false, mingle: false, heartbeat: false, pool: "async" });
+    expect([worker.pool, worker.concurrency]).toEqual(["async", Number.POSITIVE_INFINITY]);
+    await worker.stop();
+  });
+});

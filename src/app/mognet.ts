@@ -7,7 +7,7 @@ import type { MognetNodeStatus } from "../../protocol/mognet/control.ts";
 import { type MognetNames, mognetIdOrNull, mognetNames } from "../../protocol/mognet/names.ts";
 import { Control, type StatusOptions } from "../client/mognet/control.ts";
 import { Result } from "../client/mognet/result.ts";
-import type { Results, RevokeOptions } from "../client/mognet/results.ts";
+import type { ResultStore, Results, RevokeOptions } from "../client/mognet/results.ts";
 import { Submitter } from "../client/mognet/submitter.ts";
 import { Timeouts } from "../client/mognet/timeouts.ts";
 import { type BrokerState, Publisher } from "../client/publisher.ts";
@@ -16,6 +16,7 @@ import type { MognetStore } from "../result-backends/mognet/mognet-store.ts";
 import { consoleLog } from "../runtime/console-log.ts";
 import { maskUrl } from "../runtime/credentials.ts";
 import type { Log } from "../runtime/log.ts";
+import { inPoolChild } from "../runtime/pool-child.ts";
 import { mismatch } from "../settings/kinds.ts";
 import { type MognetConfig, type MognetConfigInput, parseMognetConfig, patienceS } from "../settings/mognet-config.ts";
 import { MognetQueues } from "../settings/mognet-queues.ts";
@@ -113,7 +114,8 @@ export class Mognet {
     this.config = config;
     this.log = options.log ?? consoleLog({ level: logLevel(env) });
     this.notices = notices;
-    for (const notice of notices) this.log.warn({}, notice);
+    // A child of a pool has the configuration of its worker, which has said it.
+    if (!inPoolChild()) for (const notice of notices) this.log.warn({}, notice);
     this.hooks = new LifeHooks(this, this.#middleware, this.log);
     this.#errors = new ErrorRegistry(options.errors);
     this.names = mognetNames(name);
@@ -348,14 +350,7 @@ export class Mognet {
       },
     });
     const control = new Control({ transport, publisher, store, queues, nodeId: this.config.node_id, log });
-    const results: Results = {
-      store,
-      errors: this.#errors,
-      timeouts: this.#timeouts,
-      log,
-      validate: this.config.lovage.validate_params,
-      revoke: (id, { force = false }) => control.revoke(id, force),
-    };
+    const results = this.resultsOf(store, (id, { force = false }) => control.revoke(id, force));
     const submitter = new Submitter({
       publisher,
       store,
@@ -366,6 +361,13 @@ export class Mognet {
       patienceMs: patienceS(this.config.result_backend.redis) * 1000,
     });
     return { store, transport, publisher, control, results, submitter };
+  }
+
+  /** Results that a store knows of. @internal */
+  resultsOf(store: ResultStore, revoke: Results["revoke"]): Results {
+    const { log, config } = this;
+    const { validate_params: validate } = config.lovage;
+    return { store, errors: this.#errors, timeouts: this.#timeouts, log, validate, revoke };
   }
 
   #parts(events: TransportEvents) {

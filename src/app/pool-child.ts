@@ -7,8 +7,9 @@ import { ErrorRegistry } from "../client/remote-errors.ts";
 import { becomePoolChild } from "../runtime/pool-child.ts";
 import { currentTask } from "../tasks/context.ts";
 import { packError } from "../worker/pools/freight.ts";
-import { InChild, type LoadedTasks, type WorkerLine } from "../worker/pools/in-child.ts";
-import type { FromChild, ToChild } from "../worker/pools/messages.ts";
+import { InChild, type LoadedTasks } from "../worker/pools/in-child.ts";
+import type { InnerLife, WorkerLine } from "../worker/pools/inner-life.ts";
+import type { ChildInit, FromChild, ToChild } from "../worker/pools/messages.ts";
 import { loadTasks } from "./load-app.ts";
 
 becomePoolChild();
@@ -65,8 +66,29 @@ async function load(module: string): Promise<LoadedTasks> {
   };
 }
 
+/** A child that has loaded its tasks. */
+export interface Inside {
+  readonly life: InnerLife;
+  close(): Promise<void>;
+}
+
+async function enter(line: WorkerLine, init: ChildInit): Promise<Inside> {
+  if (init.protocol === "mognet") {
+    // Children of Celery apps do without.
+    const { enterMognet } = await import("./mognet-child.ts");
+    return enterMognet(line, init);
+  }
+  const loaded = await load(init.module);
+  const life = new InChild(line, init, loaded, {
+    accept: new Set(init.accept),
+    limits: { maxBytes: init.maxBytes, maxDecompressedBytes: init.maxDecompressedBytes },
+    decode: { maxDepth: init.maxDepth, ...(init.keepFloats ? { floats: "keep" as const } : {}) },
+  });
+  return { life, close: () => loaded.close() };
+}
+
 function serve(line: Line): void {
-  let inside: InChild | null = null;
+  let inside: InnerLife | null = null;
   const strayOf = (error: unknown, ends: boolean): FromChild => {
     const whose = currentTask();
     return { type: "stray", error: packError(error), id: whose?.id ?? null, task: whose?.name ?? null, ends };
@@ -83,17 +105,12 @@ function serve(line: Line): void {
       inside?.onMessage(message);
       return;
     }
-    const { init } = message;
-    load(init.module).then(
-      (loaded) => {
-        inside = new InChild(line, init, loaded, {
-          accept: new Set(init.accept),
-          limits: { maxBytes: init.maxBytes, maxDecompressedBytes: init.maxDecompressedBytes },
-          decode: { maxDepth: init.maxDepth, ...(init.keepFloats ? { floats: "keep" as const } : {}) },
-        });
-        inside
+    enter(line, message.init).then(
+      ({ life, close }) => {
+        inside = life;
+        life
           .gone()
-          .then(() => loaded.close())
+          .then(close)
           .then(() => line.end(null, 0), stray);
       },
       (error: unknown) => line.end({ type: "unfit", error: packError(error) }, 1),

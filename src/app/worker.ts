@@ -4,12 +4,13 @@ import { Celery } from "../app.ts";
 import type { Log } from "../runtime/log.ts";
 import { inPoolChild } from "../runtime/pool-child.ts";
 import { mismatch } from "../settings/kinds.ts";
+import type { PoolName } from "../worker/pools/pool.ts";
 import type { WorkerStats } from "../worker/report.ts";
 import { Slots } from "../worker/slots.ts";
 import type { StopMode } from "../worker/worker.ts";
 import { CelerySide } from "./celery-side.ts";
 import type { FleetOptions } from "./fleet-member.ts";
-import { type PoolOptions, poolSize } from "./make-pool.ts";
+import { mognetPoolSize, type PoolOptions, poolSize } from "./make-pool.ts";
 import type { Mognet } from "./mognet.ts";
 import { MognetSide } from "./mognet-side.ts";
 import { checkStopMode, checkWorkerOptions } from "./options.ts";
@@ -39,6 +40,8 @@ export class Worker<App extends WorkerApp = WorkerApp> {
   readonly apps: readonly WorkerApp[];
   readonly hostname: string;
   readonly #log: Log;
+  /** Where tasks run. */
+  readonly pool: PoolName;
   readonly #slots: Slots;
   readonly #sides: readonly Served[];
   #stopping: Promise<void> | null = null;
@@ -71,6 +74,7 @@ export class Worker<App extends WorkerApp = WorkerApp> {
     });
     // Whoever does not look at `finished` hears of it from `start` or from the log.
     this.finished.catch((error: unknown) => this.#log.error({ err: error }, "the worker gives up"));
+    this.pool = options.pool ?? apps.find((one) => one instanceof Celery)?.settings.worker_pool ?? "async";
     this.#slots = new Slots(slotsFor(apps, options));
     this.#sides = this.#makeSides(options);
     this.hostname = this.#sides[0]!.hostname;
@@ -223,22 +227,17 @@ export class Worker<App extends WorkerApp = WorkerApp> {
 /** What a Celery app says counts for all; Mognet's prefetch is its concurrency, and needs no slots beside it. */
 function slotsFor(apps: readonly WorkerApp[], options: PoolOptions): number {
   const celery = apps.filter((app) => app instanceof Celery);
-  if (celery.length === 0) return options.concurrency ?? Number.POSITIVE_INFINITY;
+  if (celery.length === 0) {
+    const inPool = options.pool !== undefined && options.pool !== "async";
+    return inPool ? mognetPoolSize(options) : (options.concurrency ?? Number.POSITIVE_INFINITY);
+  }
   return options.autoscale?.max ?? Math.max(...celery.map((app) => poolSize(app, options)));
 }
 
 /** Options that only a Celery app has a meaning for. */
 function demandNoCeleryOptions(options: WorkerOptions): void {
-  const { pool, autoscale, events, heartbeat, heartbeatInterval, gossip, mingle } = options;
-  const given = {
-    pool: pool === "async" ? undefined : pool,
-    autoscale,
-    events,
-    heartbeat,
-    heartbeatInterval,
-    gossip,
-    mingle,
-  };
+  const { autoscale, events, heartbeat, heartbeatInterval, gossip, mingle } = options;
+  const given = { autoscale, events, heartbeat, heartbeatInterval, gossip, mingle };
   for (const [name, value] of Object.entries(given)) {
     if (value === undefined || value === false) continue;
     throw new ImproperlyConfigured(

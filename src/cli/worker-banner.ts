@@ -36,7 +36,6 @@ export interface About extends AboutApp {
 
 function aboutWorker(apps: readonly WorkerApp[], running: Worker): About {
   const [first, ...others] = apps.map((app) => (app instanceof Celery ? aboutCelery(app) : aboutMognet(app)));
-  const celery = apps.find((app) => app instanceof Celery);
   const mognet = apps.reduce((sum, app) => sum + (app instanceof Celery ? 0 : app.config.minimum_concurrency), 0);
   return {
     version: version(),
@@ -45,7 +44,7 @@ function aboutWorker(apps: readonly WorkerApp[], running: Worker): About {
     ...first!,
     hostname: running.hostname,
     concurrency: Number.isFinite(running.concurrency) ? running.concurrency : mognet,
-    pool: celery?.settings.worker_pool ?? "async",
+    pool: running.pool,
     queues: running.queueNames,
     tasks: [...running.taskNames].sort(),
     ...(others.length === 0 ? {} : { also: others }),

@@ -3,6 +3,7 @@ import type { FleetOptions } from "../app/fleet-member.ts";
 import type { Mognet } from "../app/mognet.ts";
 import { Worker, type WorkerApp } from "../app/worker.ts";
 import { Celery } from "../app.ts";
+import type { PoolName } from "../worker/pools/pool.ts";
 import { APP_FLAGS, applyAppFlags, openWorkerApps } from "./app-flags.ts";
 import { withBroker } from "./broker.ts";
 import { type Command, EXIT, type Given, UsageError } from "./command.ts";
@@ -133,10 +134,12 @@ async function serve(apps: readonly WorkerApp[], given: Given, serving: Serving)
   if (celery === undefined) onlyForCelery(given);
   const queues = selectedQueues(apps, given);
   const name = given.text("hostname");
+  const pool = poolOf(given);
   const running = new Worker(apps, {
     ...(queues === undefined ? {} : { queues }),
     // What -A names is what children load, from wherever the app came.
     module: given.text("app") ?? process.env.LOVAGE_APP ?? "",
+    ...(pool === undefined ? {} : { pool }),
     ...(autoscale === undefined ? {} : { autoscale }),
     ...(concurrency === undefined ? {} : { concurrency }),
     ...(name === undefined ? {} : { name }),
@@ -180,6 +183,17 @@ function fleetOf(given: Given): FleetOptions {
   };
 }
 
+/** Celery's name for processes is understood too. */
+function poolOf(given: Given): PoolName | undefined {
+  const text = given.text("pool");
+  if (text === undefined) return undefined;
+  const pool = POOLS.find((name) => name === (text === "prefork" ? "processes" : text));
+  if (pool === undefined) throw new UsageError(`--pool is one of ${POOLS.join(", ")}, not ${text}`);
+  return pool;
+}
+
+const POOLS: readonly PoolName[] = ["async", "threads", "processes"];
+
 function concurrencyOf(given: Given): number | undefined {
   // 0 and auto mean the default to Celery too.
   if (given.text("concurrency") === "auto") return undefined;
@@ -201,7 +215,6 @@ const ONLY_FOR_CELERY = [
   "prefetch-multiplier",
   "time-limit",
   "soft-time-limit",
-  "pool",
   "autoscale",
   "max-tasks-per-child",
   "max-memory-per-child",

@@ -5,7 +5,7 @@ import { silentLog } from "../runtime/log.ts";
 import { parseSettings, type SettingsInput } from "../settings/settings.ts";
 import { ConnectionLost, ConnectionRefused, PublishError, QueueClash, TransportClosed } from "../transports/errors.ts";
 import type { Consumer, Transport } from "../transports/transport.ts";
-import { type BrokerState, Publisher } from "./publisher.ts";
+import { type BrokerState, Publisher, type PublisherParts } from "./publisher.ts";
 
 /** A broker by script: each publish takes the next step, and no step means that it is taken. */
 class ScriptedTransport implements Transport {
@@ -64,12 +64,13 @@ const message: Message = {
 const lost = () => new ConnectionLost("gone");
 
 let transport: ScriptedTransport;
-const publisherOf = (code: SettingsInput = {}, broker?: BrokerState) =>
+const publisherOf = (code: SettingsInput = {}, broker?: BrokerState, more: Partial<PublisherParts> = {}) =>
   new Publisher({
     transport,
     settings: parseSettings({ code, env: {} }).settings,
     log: silentLog,
     ...(broker === undefined ? {} : { broker }),
+    ...more,
   });
 
 beforeEach(() => {
@@ -286,6 +287,19 @@ describe("many messages that go one way", () => {
     );
     expect(bodies()).toEqual(["3", "4", "0", "1", "2"]);
     expect(transport.attempts).toBe(8);
+  });
+
+  test("are told of as sent one by one, each once, and not those that were not", async () => {
+    const told: string[] = [];
+    const onSent = ({ body }: Message) => told.push(new TextDecoder().decode(body));
+    transport.steps.push(...numbered(2).map(() => lost()));
+    const quick = { task_publish_retry_policy: { interval_start: 0, interval_step: 0 } };
+    await publisherOf(quick, undefined, { onSent }).publishAll(numbered(4), target);
+    expect(told.sort()).toEqual(["0", "1", "2", "3"]);
+    told.length = 0;
+    transport.steps.push(new PublishError("too large", target.address, { code: "MESSAGE_TOO_LARGE" }));
+    await expect(publisherOf({}, undefined, { onSent }).publishAll(numbered(2), target)).rejects.toThrow("too large");
+    expect(told).toEqual(["1"]);
   });
 
   test("one that is refused for good fails them", async () => {

@@ -50,3 +50,19 @@ test("who wants none any more is not asked, and does not keep others waiting", (
   a.end();
   expect([a.has, slots.taken]).toEqual([1, 1]);
 });
+
+test("a larger limit lets those in who wait, a smaller one takes nobody's place away", () => {
+  const slots = new Slots(1);
+  const [a, b] = [new User(slots), new User(slots)];
+  a.ask(2);
+  b.ask(2);
+  slots.resize(3);
+  expect([a.has, b.has, slots.limit]).toEqual([2, 1, 3]);
+  slots.resize(1);
+  expect(slots.taken).toBe(3);
+  a.end();
+  a.end();
+  expect([a.has, b.has]).toEqual([0, 1]);
+  b.end();
+  expect([b.has, slots.taken]).toEqual([1, 1]);
+});

@@ -4,8 +4,23 @@ import type { Log } from "../../runtime/log.ts";
 import type { ErrorRegistry } from "../remote-errors.ts";
 import type { Timeouts } from "./timeouts.ts";
 
+/** What results ask of the store. */
+export type ResultStore = Pick<
+  MognetStore,
+  | "get"
+  | "getMany"
+  | "getValue"
+  | "countChildren"
+  | "childIds"
+  | "getMetadata"
+  | "setMetadata"
+  | "delete"
+  | "setTtl"
+  | "waitFor"
+>;
+
 export interface Results {
-  readonly store: MognetStore;
+  readonly store: ResultStore;
   readonly errors: ErrorRegistry;
   readonly timeouts: Timeouts;
   readonly log: Log;

@@ -2,6 +2,7 @@
 import type { MognetRequest } from "../../../protocol/mognet/request.ts";
 import { type MognetResult, unexpectedRetries } from "../../../protocol/mognet/result.ts";
 import { ResultLost } from "../../result-backends/errors.ts";
+import type { MognetStore } from "../../result-backends/mognet/mognet-store.ts";
 import type { Log } from "../../runtime/log.ts";
 import { isPlainObject, mismatch } from "../../settings/kinds.ts";
 import { childSent, runInTask, type SentTask, type TaskDeliveryInfo } from "../../tasks/context.ts";
@@ -15,29 +16,44 @@ import {
 } from "../../tasks/mognet-context.ts";
 import { Request, type RequestOptions } from "../../tasks/mognet-request.ts";
 import type { ServiceKey, ServiceOf } from "../../tasks/mognet-services.ts";
+import type { DeliveryInfo } from "../../transports/transport.ts";
 import { instantMs } from "./deadlines.ts";
-import type { MognetWorkerParts } from "./parts.ts";
-import type { Run } from "./run.ts";
+import type { MognetOutbox, MognetWorkerParts } from "./parts.ts";
+
+/** What a context needs of its run: in a child of a pool it is not the worker's own. */
+export interface ContextRun {
+  readonly request: MognetRequest;
+  readonly delivery: {
+    readonly info: DeliveryInfo;
+    readonly message: { readonly headers: Readonly<Record<string, unknown>> | null };
+  };
+  readonly record: MognetResult | null;
+  /** Requests that it waits for. */
+  dependencies: number;
+}
 
 /** What a context needs of its worker. */
 export interface MognetContextHost {
-  readonly parts: MognetWorkerParts;
+  readonly parts: Pick<MognetWorkerParts, "app" | "nodeId" | "log" | "services"> & {
+    readonly store: Pick<MognetStore, "get" | "getMetadata" | "setMetadata" | "state">;
+    readonly outbox: Pick<MognetOutbox, "createRequest" | "submit" | "result">;
+  };
   /** Suspends or resumes `run` as its `dependencies` demand; resolves when that is done. */
-  adjust(run: Run): Promise<void>;
+  adjust(run: ContextRun): Promise<void>;
 }
 
 type Call = [task: unknown, args?: unknown, options?: RequestOptions];
 
 export class RunningMognetContext implements MognetContext {
   readonly [mognetMark] = true;
-  readonly #run: Run;
+  readonly #run: ContextRun;
   readonly #host: MognetContextHost;
   #controller: AbortController | null = null;
   #over: { reason: unknown } | null = null;
   #log: Log | null = null;
   #state: MognetTaskState | null = null;
 
-  constructor(run: Run, host: MognetContextHost) {
+  constructor(run: ContextRun, host: MognetContextHost) {
     this.#run = run;
     this.#host = host;
   }

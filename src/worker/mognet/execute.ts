@@ -1,7 +1,8 @@
 /** The one place where a Mognet task's handler is called. */
 import { runInTask } from "../../tasks/context.ts";
 import type { AnyTask } from "../../tasks/definition.ts";
-import type { MognetContext } from "../../tasks/mognet-context.ts";
+import { type MognetContext, Pause } from "../../tasks/mognet-context.ts";
+import { Ignore, Reject, Replace } from "../../tasks/signals.ts";
 import { checkResult } from "../executor.ts";
 
 /** Throws, or rejects with, what the handler does. A result that does not satisfy the task's schema is a `TaskValidationError`. */
@@ -14,4 +15,14 @@ export function execute(task: AnyTask, call: readonly unknown[], context: Mognet
 
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
+}
+
+/** The task goes back to its queue. */
+export function isPause(error: unknown): boolean {
+  return error instanceof Pause || (error instanceof Reject && error.requeue);
+}
+
+/** Celery's way to end without a result: here every task has one. */
+export function isIgnore(error: unknown): boolean {
+  return error instanceof Ignore && !(error instanceof Replace);
 }

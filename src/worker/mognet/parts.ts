@@ -10,6 +10,7 @@ import type { MognetMiddleware } from "../../tasks/mognet-middleware.ts";
 import type { Request, RequestOptions } from "../../tasks/mognet-request.ts";
 import type { Transport } from "../../transports/transport.ts";
 import type { Slots } from "../slots.ts";
+import type { MognetPool } from "./pool/mognet-pool.ts";
 import type { Services } from "./services.ts";
 
 /** How running tasks submit others. */
@@ -23,6 +24,8 @@ export interface MognetOutbox {
   submit(request: Request, parent: MognetContext): Promise<MognetSubmitted>;
   /** A handle on what was submitted before. */
   result(id: string): MognetSubmitted;
+  /** Revokes a request and what it has submitted. */
+  revoke(id: string, force: boolean): Promise<unknown>;
 }
 
 /** The app's own hooks, each once in a life, whoever ends first: the worker or the app. */
@@ -51,6 +54,8 @@ export interface MognetWorkerParts {
   /** What `onTaskCompleted` gets. */
   readonly resultOf: (record: MognetResult) => unknown;
   readonly services: Services;
+  /** Threads or processes that bodies run in; null: they run on the event loop. */
+  readonly pool: MognetPool | null;
   readonly slots: Slots;
   /** Requests in hand besides those that wait for children. */
   readonly concurrency: number;

@@ -46,6 +46,15 @@ export class Run {
     this.context = contextOf(this);
   }
 
+  /** Told why it is over while its body runs elsewhere. */
+  onAbort: ((reason: unknown) => void) | null = null;
+
+  /** It is over before its body is. */
+  abort(reason: unknown): void {
+    this.context.abort(reason);
+    this.onAbort?.(reason);
+  }
+
   /** For where a comparison of `state` would be taken to hold over a wait. */
   isIn(state: MognetRequestState): boolean {
     return this.state === state;

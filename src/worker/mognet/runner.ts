@@ -3,8 +3,14 @@
  * that nothing late overwrites what another node or a revoke has written. wire: mognet 5.2-5.7; mognet/worker/worker.py.
  */
 
-import { DecodeError, LovageError } from "../../../protocol/errors.ts";
-import { deadlinePassed, invalidTaskArguments, mognetErrorValue } from "../../../protocol/mognet/refusals.ts";
+import { DecodeError } from "../../../protocol/errors.ts";
+import type { PythonError } from "../../../protocol/mognet/exception.ts";
+import {
+  deadlinePassed,
+  type InvalidArgument,
+  invalidTaskArguments,
+  mognetErrorValue,
+} from "../../../protocol/mognet/refusals.ts";
 import {
   judgeDelivery,
   type MognetEffect,
@@ -23,47 +29,25 @@ import {
 } from "../../../protocol/mognet/result.ts";
 import { MOGNET_OPEN_STATES, type MognetState } from "../../../protocol/mognet/states.ts";
 import { mognetTimestamp } from "../../../protocol/mognet/times.ts";
-import { mognetValueOf } from "../../../protocol/mognet/value.ts";
+import { type MognetValue, mognetValueOf } from "../../../protocol/mognet/value.ts";
 import { BackendError } from "../../result-backends/errors.ts";
 import type { MognetCondition, MognetWrite } from "../../result-backends/mognet/mognet-store.ts";
 import { backoffMs, pause } from "../../runtime/backoff.ts";
 import type { Log } from "../../runtime/log.ts";
 import { TimerHeap } from "../../runtime/timer-heap.ts";
 import type { AnyTask } from "../../tasks/definition.ts";
-import { Pause } from "../../tasks/mognet-context.ts";
 import { Revoked } from "../../tasks/mognet-errors.ts";
 import { callMiddleware, hasHook } from "../../tasks/mognet-middleware.ts";
-import { Ignore, Reject, Replace } from "../../tasks/signals.ts";
 import type { SlotUser } from "../slots.ts";
 import { checkCall } from "./arguments.ts";
 import { instantMs, timeLeftMs } from "./deadlines.ts";
-import { execute, isThenable } from "./execute.ts";
+import { execute, isIgnore, isPause, isThenable } from "./execute.ts";
 import { pythonErrorOf } from "./failures.ts";
 import type { MognetWorkerParts } from "./parts.ts";
+import type { MognetPool } from "./pool/mognet-pool.ts";
+import { DeadlineExceeded, HandedBack, StartedElsewhere } from "./reasons.ts";
 import type { Outcome, Run } from "./run.ts";
 import type { Window } from "./window.ts";
-
-/** Why a run is over before its body is; the reason of `ctx.signal`. */
-export class HandedBack extends LovageError {
-  constructor() {
-    super("HANDED_BACK", "the worker is shutting down: the task went back to its queue", { retryable: true });
-  }
-}
-
-/** The request came to another node while its connection was lost here; the reason of `ctx.signal`. */
-export class StartedElsewhere extends LovageError {
-  constructor(node: string | null) {
-    super("STARTED_ELSEWHERE", `the task was started again by node ${node ?? "?"}: what it gives here is dropped`);
-  }
-}
-
-/** The deadline of the request has passed; the reason of `ctx.signal`. */
-export class DeadlineExceeded extends LovageError {
-  static readonly python = "builtins.TimeoutError";
-  constructor() {
-    super("DEADLINE_EXCEEDED", "the deadline of the request has passed");
-  }
-}
 
 export interface RunnerHost {
   readonly parts: MognetWorkerParts;
@@ -113,16 +97,17 @@ export class Runner implements SlotUser {
   }
 
   onSlotFree(): void {
-    const { slots } = this.#parts;
+    const { slots, pool } = this.#parts;
     while (this.#resuming.length > 0) {
       if (!slots.tryTake(this)) return;
       this.#resuming.shift()?.();
     }
     while (this.#accepting && this.#head < this.#ready.length) {
-      if (this.#isFull() || !slots.tryTake(this)) return;
+      if (this.#isFull() || pool?.hasRoom() === false || !slots.tryTake(this)) return;
       const run = this.#ready[this.#head++]!;
       run.hasSlot = true;
-      if (run.state !== "received") this.#giveSlot(run);
+      pool?.take(run);
+      if (run.state !== "received") this.#leave(run);
       else if (run.delivery.lost) this.enter(run, "lost");
       else this.#carryOut(run);
     }
@@ -155,21 +140,21 @@ export class Runner implements SlotUser {
       run.timer = null;
     }
     this.#perform(run, effects, 0, event);
-    if (state === "settled") this.#giveSlot(run);
+    if (state === "settled") this.#leave(run);
   }
 
   /** By a message: also what was never written to the store is revoked there. */
   revoke(run: Run): void {
     if (run.state === "settled") return;
     this.#log.info({ task: run.request.name, id: run.id }, "revoked");
-    run.context.abort(new Revoked(run.id));
+    run.abort(new Revoked(run.id));
     this.#host.stats.revoked++;
     this.enter(run, "revoked");
   }
 
   handBack(run: Run): void {
     if (run.state === "settled") return;
-    run.context.abort(new HandedBack());
+    run.abort(new HandedBack());
     this.enter(run, "handedBack");
   }
 
@@ -180,11 +165,11 @@ export class Runner implements SlotUser {
     if (result.state === "REVOKED") return this.revoke(run);
     if (!run.delivery.lost || (result.started === record.started && result.nodeId === record.nodeId)) return;
     this.#log.warn({ task: run.request.name, id: run.id, node: result.nodeId }, "the task was started again elsewhere");
-    run.context.abort(new StartedElsewhere(result.nodeId));
+    run.abort(new StartedElsewhere(result.nodeId));
     if (run.state === "waiting") this.#host.window.release();
     run.state = "settled";
     if (run.timer !== null) this.#timers.cancel(run.timer);
-    this.#giveSlot(run);
+    this.#leave(run);
     this.#host.forget(run);
   }
 
@@ -292,22 +277,41 @@ export class Runner implements SlotUser {
     if (this.#saysEach) this.#log.info({ task: request.name, id: run.id }, "starting");
     if (this.#tellsStart) await callMiddleware(middleware, "onTaskStarting", [context], this.#log);
     if (run.state !== "running") return;
+    if (this.#parts.pool !== null) return this.#post(run, this.#parts.pool);
     const validate = config.lovage.validate_params;
     const checking = checkCall(definition, request.args, request.kwargs, validate);
     const checked = checking instanceof Promise ? await checking : checking;
     if (run.state !== "running") return;
     run.startedMs = performance.now();
-    if (!checked.ok) {
-      const error = invalidTaskArguments(checked.errors);
-      this.#log.error({ task: request.name, id: run.id, reason: error.message }, "the arguments do not fit the task");
-      return this.#end(run, { state: "INVALID", value: mognetErrorValue(error) });
-    }
-    const left = timeLeftMs(request.deadline, Date.now());
-    if (left !== null) {
-      if (left <= 0) return this.#expire(run);
-      run.timer = this.#timers.at(Date.now() + left, () => this.#expire(run));
-    }
-    this.#execute(run, definition, checked.call, validate);
+    if (!checked.ok) return this.#invalid(run, checked.errors);
+    if (this.#startDeadline(run)) this.#execute(run, definition, checked.call, validate);
+  }
+
+  /** False: it has passed. */
+  #startDeadline(run: Run): boolean {
+    const left = timeLeftMs(run.request.deadline, Date.now());
+    if (left !== null && left <= 0) this.#expire(run);
+    else if (left !== null) run.timer = this.#timers.at(Date.now() + left, () => this.#expire(run));
+    return run.isIn("running");
+  }
+
+  #invalid(run: Run, errors: readonly InvalidArgument[]): void {
+    const error = invalidTaskArguments(errors);
+    this.#log.error({ task: run.request.name, id: run.id, reason: error.message }, "the arguments do not fit the task");
+    this.#end(run, { state: "INVALID", value: mognetErrorValue(error) });
+  }
+
+  /** To a thread or process, which checks the arguments and calls the handler. */
+  #post(run: Run, pool: MognetPool): void {
+    run.startedMs = performance.now();
+    if (!this.#startDeadline(run)) return;
+    pool.run(run, {
+      returned: (value) => this.#succeeded(run, value),
+      threw: (error, cause) => this.#threwIn(run, error, cause),
+      paused: () => this.#paused(run),
+      invalid: (errors) => run.state !== "settled" && this.#invalid(run, errors),
+      lost: (error) => this.#failed(run, error),
+    });
   }
 
   #execute(run: Run, definition: AnyTask, call: readonly unknown[], validate: boolean): void {
@@ -327,22 +331,30 @@ export class Runner implements SlotUser {
   // -------------------------------------------------------------------------------------------------------------- the end
 
   #returned(run: Run, value: unknown): void {
-    if (run.state === "settled") return;
-    this.#end(run, { state: "SUCCESS", value: mognetValueOf(value) });
+    this.#succeeded(run, mognetValueOf(value));
+  }
+
+  #succeeded(run: Run, value: MognetValue): void {
+    if (run.state !== "settled") this.#end(run, { state: "SUCCESS", value });
   }
 
   #threw(run: Run, error: unknown): void {
+    if (isPause(error)) return this.#paused(run);
+    if (isIgnore(error)) return this.#succeeded(run, mognetValueOf(null));
+    this.#threwIn(run, pythonErrorOf(error), error);
+  }
+
+  #paused(run: Run): void {
     if (run.state === "settled") return;
-    if (error instanceof Pause || (error instanceof Reject && error.requeue)) {
-      this.#host.stats.paused++;
-      if (this.#saysEach) this.#log.info({ task: run.request.name, id: run.id }, "paused");
-      return this.enter(run, "paused");
-    }
-    // Celery's way to end without a result: here every task has one.
-    if (error instanceof Ignore && !(error instanceof Replace))
-      return this.#end(run, { state: "SUCCESS", value: mognetValueOf(null) });
-    this.#log.error({ task: run.request.name, id: run.id, err: error }, "the task failed");
-    this.#end(run, { state: "FAILURE", value: mognetErrorValue(pythonErrorOf(error)) });
+    this.#host.stats.paused++;
+    if (this.#saysEach) this.#log.info({ task: run.request.name, id: run.id }, "paused");
+    this.enter(run, "paused");
+  }
+
+  #threwIn(run: Run, error: PythonError, cause: unknown): void {
+    if (run.state === "settled") return;
+    this.#log.error({ task: run.request.name, id: run.id, err: cause }, "the task failed");
+    this.#end(run, { state: "FAILURE", value: mognetErrorValue(error) });
   }
 
   #expire(run: Run): void {
@@ -350,7 +362,7 @@ export class Runner implements SlotUser {
     if (run.state === "settled") return;
     this.#log.error({ task: run.request.name, id: run.id }, "the task ran past its deadline");
     this.#end(run, { state: "REVOKED", value: mognetErrorValue(deadlinePassed()) });
-    run.context.abort(new DeadlineExceeded());
+    run.abort(new DeadlineExceeded());
   }
 
   #end(run: Run, outcome: Outcome): void {
@@ -378,7 +390,7 @@ export class Runner implements SlotUser {
       { task: run.request.name, id: run.id, err: error },
       "the request could not be carried out; it goes back",
     );
-    run.context.abort(error);
+    run.abort(error);
     this.enter(run, "failed");
   }
 
@@ -535,6 +547,7 @@ export class Runner implements SlotUser {
 
   async #suspend(run: Run): Promise<void> {
     run.state = mognetStep(run.state, "waits").state;
+    this.#parts.pool?.waits(run);
     this.#giveSlot(run);
     this.#host.window.hold();
     this.#host.waits();
@@ -543,6 +556,7 @@ export class Runner implements SlotUser {
 
   async #resume(run: Run): Promise<void> {
     run.state = mognetStep(run.state, "resumes").state;
+    this.#parts.pool?.resumes(run);
     this.#host.window.release();
     await this.#note(run, "SUSPENDED", resumedResult);
   }
@@ -579,6 +593,12 @@ export class Runner implements SlotUser {
         resolve();
       });
     });
+  }
+
+  /** It needs no place any more. */
+  #leave(run: Run): void {
+    this.#parts.pool?.giveBack(run);
+    this.#giveSlot(run);
   }
 
   #giveSlot(run: Run): void {

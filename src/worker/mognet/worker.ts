@@ -79,7 +79,9 @@ export class MognetWorkerCore {
       waits: () => this.#checkIdle(),
       forget: (run) => this.#forget(run),
     });
-    const contextHost = { parts, adjust: (run: Run) => this.#runner.adjust(run) };
+    const adjust = (run: Run) => this.#runner.adjust(run);
+    const contextHost = { parts, adjust };
+    parts.pool?.serve(parts, adjust);
     this.#contextOf = (run) => new RunningMognetContext(run, contextHost);
     const { middleware } = parts;
     this.#counts = hasHook(middleware, "onRunningTaskCountChanged")
@@ -113,6 +115,7 @@ export class MognetWorkerCore {
   async start(signal?: AbortSignal): Promise<void> {
     const { transport, store, queues, nodeId, consumed, hooks } = this.#parts;
     await hooks.starting();
+    await this.#parts.pool?.start(this.#runner);
     this.#heartbeat.start(this.#log);
     await Promise.all([transport.connect(signal), store.connect()]);
     const control = queues.controlOf(nodeId);
@@ -187,6 +190,7 @@ export class MognetWorkerCore {
     await within(idle, STORE_GRACE_MS);
     await this.#control.stop();
     this.#runner.close();
+    await this.#parts.pool?.close();
     if (this.#recheck !== null) clearTimeout(this.#recheck);
     await this.#counts?.told();
     this.#heartbeat.stop();

@@ -66,6 +66,8 @@ export class Calls {
       }
       case "addPart":
         return addToChord(this.#host, request, readSignature(given.signature));
+      default:
+        throw broken(method);
     }
   }
 

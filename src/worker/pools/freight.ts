@@ -15,7 +15,7 @@ import { toRemoteException, tracebackText } from "../../tasks/python-errors.ts";
 import { Ignore, Reject, Replace, Retry, type RetryOverrides, type RetryTime } from "../../tasks/signals.ts";
 import { TaskCancelled } from "../effect-errors.ts";
 import type { OutcomeEvent } from "../executor.ts";
-import type { AbortReason, Ending, PackedError, PackedRetry } from "./messages.ts";
+import type { AbortReason, Ending, PackedError, PackedRetry, Reason } from "./messages.ts";
 
 /** An error of a task that ran in a child: the exception it stands for, and the stack as it was there. */
 export class ChildTaskError extends RemoteTaskError {
@@ -202,7 +202,7 @@ export function packReason(error: Error): AbortReason {
   return { kind: "cancelled", reason: error.message };
 }
 
-export function unpackReason(reason: AbortReason): Error {
+export function unpackReason(reason: Reason): Error {
   switch (reason.kind) {
     case "softTimeLimit":
       return new SoftTimeLimitExceeded(reason.seconds);
@@ -212,5 +212,7 @@ export function unpackReason(reason: AbortReason): Error {
       return new TaskRevokedError(reason.id, reason.reason);
     case "cancelled":
       return new TaskCancelled(reason.reason);
+    default:
+      return new TaskCancelled(reason.kind);
   }
 }

@@ -3,8 +3,6 @@
  * brokers and result stores is here; a handler that uses its app directly opens connections of its own, as in any process.
  */
 
-import { getHeapStatistics } from "node:v8";
-import { isMainThread } from "node:worker_threads";
 import type { RemoteException } from "../../../protocol/celery/exceptions.ts";
 import { readResultTuple, readResultTuples } from "../../../protocol/celery/result-tuple.ts";
 import type { TaskRequest } from "../../../protocol/celery/task-message.ts";
@@ -23,14 +21,12 @@ import { type OutcomeEvent, run } from "../executor.ts";
 import { type ReadingRules, readExactly, readPlainly } from "../intake.ts";
 import type { Applied, Outbox } from "../outbox.ts";
 import { type ContextHost, type ContextRequest, RunningContext } from "../running-context.ts";
+import { CallFailed, CallLine } from "./call-line.ts";
 import { ChildLog } from "./child-log.ts";
 import { packEnding, packError, unpackReason } from "./freight.ts";
-import type { Answer, Call, ChildInit, Ending, FromChild, Job, PackedError, ToChild } from "./messages.ts";
-
-/** The child's end of the line to its worker. */
-export interface WorkerLine {
-  post(message: FromChild): void;
-}
+import type { InnerLife, WorkerLine } from "./inner-life.ts";
+import type { CeleryInit, CeleryMethod, Ending, Job, PackedError, ToChild } from "./messages.ts";
+import { usedKib } from "./used-kib.ts";
 
 /** What the module of the tasks gives. */
 export interface LoadedTasks {
@@ -60,26 +56,21 @@ class ChildRequest implements ContextRequest {
   }
 }
 
-interface Waiting {
-  resolve: (json: string) => void;
-  reject: (error: Error) => void;
-}
-
-export class InChild {
+export class InChild implements InnerLife {
   readonly #line: WorkerLine;
-  readonly #init: ChildInit;
+  readonly #init: CeleryInit;
   readonly #loaded: LoadedTasks;
   readonly #tasks = new Map<string, AnyTask>();
   readonly #rules: ReadingRules;
-  readonly #waiting = new Map<number, Waiting>();
-  #calls = 0;
+  readonly #calls: CallLine;
   #current: { request: ChildRequest; context: RunningContext } | null = null;
   #leaving: (() => void) | null = null;
   /** What a former body left behind has gone wrong here. */
   #spoilt = false;
 
-  constructor(line: WorkerLine, init: ChildInit, loaded: LoadedTasks, rules: ReadingRules) {
+  constructor(line: WorkerLine, init: CeleryInit, loaded: LoadedTasks, rules: ReadingRules) {
     this.#line = line;
+    this.#calls = new CallLine((message) => line.post(message));
     this.#init = init;
     this.#loaded = loaded;
     this.#rules = rules;
@@ -91,14 +82,12 @@ export class InChild {
     line.post({ type: "ready", tasks: [...this.#tasks.keys()] });
   }
 
-  /** Resolves when the worker has sent it away. */
   gone(): Promise<void> {
     return new Promise((resolve) => {
       this.#leaving = resolve;
     });
   }
 
-  /** Something of the task `id` was thrown that nobody caught. False: it may be the body's own, which must not wait for ever. */
   outlives(id: string | undefined): boolean {
     const running = this.#current?.request.message.id;
     if (running === undefined || id === undefined || id === running) return false;
@@ -114,7 +103,7 @@ export class InChild {
         if (this.#current?.request.job.job === message.job) this.#current.context.abort(unpackReason(message.reason));
         return;
       case "answer":
-        return this.#onAnswer(message.call, message.answer);
+        return this.#calls.onAnswer(message.call, message.answer);
       case "leave":
         this.#leaving?.();
         return;
@@ -221,70 +210,26 @@ export class InChild {
   }
 
   /** Resolves with the answer as JSON. */
-  #call(
+  async #call(
     request: ChildRequest,
-    method: Call["method"],
+    method: CeleryMethod,
     given: object,
     signal?: unknown,
     about: string = request.message.id,
     timeoutMs = 0,
   ): Promise<string> {
-    const call = ++this.#calls;
-    const json = encodeJson(given);
-    return new Promise((resolve, reject) => {
-      const forget = (): void => {
-        this.#waiting.delete(call);
-        if (signal instanceof AbortSignal) signal.removeEventListener("abort", onAbort);
-      };
-      const onAbort = (): void => {
-        forget();
-        reject(signal instanceof AbortSignal ? signal.reason : undefined);
-      };
-      if (signal instanceof AbortSignal) {
-        if (signal.aborted) return onAbort();
-        signal.addEventListener("abort", onAbort, { once: true });
-      }
-      this.#waiting.set(call, {
-        resolve: (answer) => {
-          forget();
-          resolve(answer);
-        },
-        reject: (error) => {
-          forget();
-          reject(error);
-        },
-      });
-      this.#line.post({ type: "call", job: request.job.job, call, method, json });
-    }).catch((error: unknown) => {
+    const limits = { signal: signal instanceof AbortSignal ? signal : undefined };
+    try {
+      return await this.#calls.call(request.job.job, method, encodeJson(given), limits);
+    } catch (error) {
       if (!(error instanceof CallFailed)) throw error;
       if (error.packed.kind === "timeout") throw new TimeoutError(about, timeoutMs);
       throw this.#errorOf(error.packed, about);
-    }) as Promise<string>;
-  }
-
-  #onAnswer(call: number, answer: Answer): void {
-    const waiting = this.#waiting.get(call);
-    if (answer.ok) waiting?.resolve(answer.json);
-    else waiting?.reject(new CallFailed(answer.error));
+    }
   }
 
   #errorOf(packed: PackedError, taskId: string): Error {
     const [type, module, args] = decodeJson(packed.exception) as [string, string | null, unknown[]];
     return this.#loaded.errorOf(taskId, { type, module, args }, packed.traceback);
   }
-}
-
-class CallFailed extends Error {
-  readonly packed: PackedError;
-  constructor(packed: PackedError) {
-    super(packed.text);
-    this.packed = packed;
-  }
-}
-
-/** What a process uses, as Celery measures it; of a thread what is its own: its heap and the buffers that hang from it. */
-function usedKib(): number {
-  if (isMainThread) return Math.ceil(process.memoryUsage.rss() / 1024);
-  const { used_heap_size: heap, external_memory: external } = getHeapStatistics();
-  return Math.ceil((heap + external) / 1024);
 }
