@@ -225,9 +225,10 @@ describe.skipIf(!ready).concurrent.each(["typescript", "python"] as const)(
   (language) => {
     test("makes room for the children of 70 parents that wait at once", async () => {
       await using stage = await openStage(language === "python" ? "typescript" : "python");
-      await stage.start(language, { concurrency: 1 });
       const gate = { task: "parent", args: ["fixture.hold", ["gate"]] };
       const ids = await Promise.all(Array.from({ length: 70 }, () => stage.client.submit(gate, "")));
+      // Now, when all wait: a child that came before a parent would keep the one place until the gate opens.
+      await stage.start(language, { concurrency: 1 });
       await waitFor(async () => (await stage.site.notes.llen(`${stage.site.name}.notes`)) > 0, { describe: "notes" });
       for (const id of ids) await stage.stateOf(id, "SUSPENDED");
       await stage.open("gate");
