@@ -8,7 +8,15 @@ import type { ResultMeta } from "../protocol/celery/result-meta.ts";
 import type { WireSignature } from "../protocol/celery/signature.ts";
 import { ImproperlyConfigured } from "../protocol/errors.ts";
 import type { Queue } from "../protocol/routing.ts";
-import { checkCeleryOptions, checkGroupId, checkQueueNames, checkTaskId, definition, logLevel, notAName } from "./app/options.ts";
+import {
+  checkCeleryOptions,
+  checkGroupId,
+  checkQueueNames,
+  checkTaskId,
+  definition,
+  logLevel,
+  notAName,
+} from "./app/options.ts";
 import { makeBackend, makeTransport, type PartsContext } from "./app/parts.ts";
 import { type AnyResult, type AsyncResult, type ResultOptions, resultFromTuple } from "./client/async-result.ts";
 import { checkCalls } from "./client/check-calls.ts";
