@@ -7,6 +7,7 @@
  *   npm run bench -- --only work/amqp --names lovage --tasks 100000 --cpu-prof profiles
  *   npm run bench -- --canvas 1000,10000             chords of these sizes, and sending a group of 1,000
  *   npm run bench -- --mognet --rounds 5             Mognet's own client and worker, ours, and both mixtures
+ *   npm run bench -- --events 20000                  a worker with task events on, beside off
  *
  * Servers that are named by LOVAGE_TEST_AMQP_URL and LOVAGE_TEST_REDIS_URL are used instead of private ones; the Redis
  * databases 0 and 1 must be empty.
@@ -35,6 +36,7 @@ await main(async (argv) => {
       tasks: { type: "string" },
       canvas: { type: "string" },
       mognet: { type: "boolean", default: false },
+      events: { type: "string" },
       "cpu-prof": { type: "string" },
       out: { type: "string", default: join(root, "bench", "results", "latest.json") },
     },
@@ -46,14 +48,15 @@ await main(async (argv) => {
   const [python, npm] = await Promise.all([pythonEnvironments([celery]), installNpmPeers()]);
   const services = await servers();
   try {
-    if (values.canvas !== undefined) {
+    if (values.canvas !== undefined || values.events !== undefined) {
       const env = {
         ...process.env,
         AMQP_URL: services.env.LOVAGE_TEST_AMQP_URL,
         REDIS_URL: services.env.LOVAGE_TEST_REDIS_URL,
         PYTHON: python[celery],
       };
-      const args = [join(root, "bench", "canvas.mjs"), values.rounds ?? "3", values.canvas];
+      const program = values.canvas === undefined ? "events.mjs" : "canvas.mjs";
+      const args = [join(root, "bench", program), values.rounds ?? "3", values.canvas ?? values.events];
       return (await run(process.execPath, args, { env })).code;
     }
     const profiles = values["cpu-prof"] === undefined ? undefined : resolve(values["cpu-prof"]);

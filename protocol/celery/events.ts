@@ -2,6 +2,7 @@
  * Celery's event messages: the envelope that every event has, the exchange and queues they travel by, and how a body is read.
  * wire: celery/events/event.py, dispatcher.py, receiver.py; celery-wire 5.2, behaviour 4.1 to 4.3.
  */
+import { encodeJson } from "../json.ts";
 import { isRecord } from "../records.ts";
 import { type Exchange, type Queue, queueArguments } from "../routing.ts";
 import { PyFloat } from "../values.ts";
@@ -78,16 +79,26 @@ export interface EventSender {
   readonly utcoffset: number;
 }
 
-/** The body of one event; the order of the members is Celery's. */
-export function eventBody(
-  type: string,
-  fields: EventFields,
-  sender: EventSender,
-  clock: number | null,
-  timestamp: number,
-): Record<string, unknown> {
-  const { hostname, pid, utcoffset } = sender;
-  return { hostname, utcoffset: new PyFloat(utcoffset), pid, clock, ...fields, timestamp, type };
+/** How the texts of a sender's events begin. Written once: of a worker's every task three events are told. */
+export function eventHead({ hostname, pid, utcoffset }: EventSender): string {
+  const head = encodeJson({ hostname, utcoffset: new PyFloat(utcoffset), pid });
+  return head.slice(0, -1);
+}
+
+/** Seconds as Python writes a float. */
+export function timestampText(seconds: number): string {
+  return Number.isInteger(seconds) ? `${seconds}.0` : `${seconds}`;
+}
+
+/** The members of an event beside the envelope's, without their braces. Throws `EncodeError`. */
+export function fieldsText(fields: EventFields): string {
+  return encodeJson(fields).slice(1, -1);
+}
+
+/** An event as JSON, `own` from `fieldsText` and `when` from `timestampText`; the order of the members is Celery's. */
+export function eventText(head: string, type: string, own: string, clock: number, when: string): string {
+  const middle = own === "" ? "" : `, ${own}`;
+  return `${head}, "clock": ${clock}${middle}, "timestamp": ${when}, "type": "${type}"}`;
 }
 
 /** Most events that one message may hold; a worker's batches hold dozens. */

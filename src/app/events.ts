@@ -1,5 +1,6 @@
 /** `app.events`: the stream of what workers and publishers tell, and what follows from it. wire: celery/app/events.py. */
 import type { Celery } from "../app.ts";
+import { checkCustomEvent } from "../events/custom.ts";
 import { EventDispatcher } from "../events/dispatcher.ts";
 import { EventReceiver, type ReceivedEvent } from "../events/receiver.ts";
 import { eventSettings } from "../events/settings.ts";
@@ -86,8 +87,9 @@ export class Events {
     return new State(options);
   }
 
-  /** Sends an event of this process's own, by itself. */
+  /** Sends an event of this process's own, by itself. Throws `InvalidEvent`. */
   send(type: string, fields: Readonly<Record<string, unknown>> = {}): void {
+    checkCustomEvent("app.events.send()", type, fields);
     this.dispatcher.sendSingly(type, fields);
   }
 

@@ -43,6 +43,7 @@ function rig(options: { groups?: string[] | null; maxWaiting?: number; maxWaitin
     ...limits,
   });
   const settle = async () => {
+    dispatcher.flush();
     for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
   };
   return { dispatcher, sent, settle, cut: (off: boolean) => (connected = !off) };
@@ -70,7 +71,7 @@ describe("an event", () => {
     });
   });
 
-  test("of a task travels with others of its tick in one list, in order", async () => {
+  test("of a task travels with others of its time in one list, in order", async () => {
     const { dispatcher, sent, settle } = rig();
     for (const uuid of ["a", "b", "c"]) dispatcher.send("task-started", { uuid });
     await settle();

@@ -1,20 +1,24 @@
 /**
- * Sends events. Task events of a worker are gathered and leave as lists on `task.multi`, at the end of the tick or when enough
- * are there; all others leave one by one. Nobody waits for an event: while the broker is away, or slower than we are, they wait
+ * Sends events. Task events of a worker are gathered and leave as lists on `task.multi`, a few milliseconds later or when
+ * enough are there; all others leave one by one. Nobody waits for an event: while the broker is away, or slower than we are, they wait
  * here, the newest of them, in a number and size that are bounded. wire: celery/events/dispatcher.py; behaviour 4.1 and 4.2.
  */
+
+import { utf8Encode } from "../../protocol/bytes.ts";
 import {
   type EventFields,
-  type EventSender,
-  eventBody,
   eventExchange,
   eventGroup,
+  eventHead,
   eventRoutingKey,
+  eventText,
+  fieldsText,
+  timestampText,
 } from "../../protocol/celery/events.ts";
 import type { LamportClock } from "../../protocol/kombu/lamport-clock.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Exchange } from "../../protocol/routing.ts";
-import { encodePayload, type Serializer } from "../../protocol/serialization.ts";
+import type { Serializer } from "../../protocol/serialization.ts";
 import type { Log } from "../runtime/log.ts";
 import { TransportClosed } from "../transports/errors.ts";
 import type { Transport } from "../transports/transport.ts";
@@ -43,6 +47,8 @@ export interface DispatcherOptions {
 
 /** Events of one list. Celery's limit is 24, for its every list is a write; a receiver takes lists of any length. */
 const BATCH = 200;
+/** Milliseconds that a list waits for more. */
+const GATHER_MS = 5;
 /** Messages on their way to the broker at a time. */
 const IN_FLIGHT = 256;
 
@@ -58,10 +64,14 @@ export class EventDispatcher {
   readonly #groups: Set<string> | null;
   readonly #buffered: ReadonlySet<string>;
   readonly #now: () => number;
-  #sender: EventSender;
+  /** What all events begin with, as text. */
+  #head: string;
   #sendsTasks: boolean;
-  #batches = new Map<string, Record<string, unknown>[]>();
-  #flushTurn: NodeJS.Immediate | null = null;
+  #whenMs = Number.NaN;
+  #whenText = "";
+  /** Texts of events by group. */
+  #batches = new Map<string, string[]>();
+  #flushTimer: NodeJS.Timeout | null = null;
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
   #inFlight = 0;
@@ -78,7 +88,7 @@ export class EventDispatcher {
     this.#groups = options.groups === null ? null : new Set(options.groups);
     this.#buffered = new Set(options.buffered ?? []);
     this.#now = options.now ?? Date.now;
-    this.#sender = this.#senderNow();
+    this.#head = this.#headNow();
     this.#sendsTasks = this.sends("task");
   }
 
@@ -116,44 +126,54 @@ export class EventDispatcher {
     return true;
   }
 
-  /** Sends an event unless its group is switched off. Never throws for want of a broker. */
+  /** Sends an event unless its group is switched off. Never throws for want of a broker. `type` is a plain name. */
   send(type: string, fields: EventFields): void {
     const group = eventGroup(type);
     if (this.#closed || !this.sends(group)) return;
-    const { clock } = this.#options;
-    const body = eventBody(type, fields, this.#sender, clock.forward(), this.#now() / 1000);
-    if (!this.#buffered.has(group)) return this.#put(body, eventRoutingKey(type));
+    const own = this.#own(type, fields);
+    if (own !== null) this.#gather(group, type, own);
+  }
+
+  /** The same of an event of a task whose members are written already (`fieldsText`): asked for three times a task. */
+  sendTaskText(type: string, own: string): void {
+    if (!this.#closed && this.#sendsTasks) this.#gather("task", type, own);
+  }
+
+  #gather(group: string, type: string, own: string): void {
+    const text = eventText(this.#head, type, own, this.#options.clock.forward(), this.#when());
+    if (!this.#buffered.has(group)) return this.#put(text, eventRoutingKey(type));
     let batch = this.#batches.get(group);
     if (batch === undefined) {
       batch = [];
       this.#batches.set(group, batch);
     }
-    batch.push(body);
+    batch.push(text);
     if (batch.length >= BATCH) this.flush();
-    else this.#flushTurn ??= setImmediate(() => this.flush());
+    else this.#flushTimer ??= setTimeout(() => this.flush(), GATHER_MS);
   }
 
   /** Sends an event by itself behind all so far, also where its group is switched off: one of a task's own. */
   sendSingly(type: string, fields: EventFields): void {
     if (this.#closed) return;
     this.flush();
-    const { clock } = this.#options;
-    this.#put(eventBody(type, fields, this.#sender, clock.forward(), this.#now() / 1000), eventRoutingKey(type));
+    const own = this.#own(type, fields);
+    if (own === null) return;
+    this.#put(eventText(this.#head, type, own, this.#options.clock.forward(), this.#when()), eventRoutingKey(type));
   }
 
   /** The process may have moved to another offset since the start (daylight saving). */
   refreshOffset(): void {
-    this.#sender = this.#senderNow();
+    this.#head = this.#headNow();
   }
 
   /** Sends what is gathered, and what waited for the broker. */
   flush(): void {
-    if (this.#flushTurn !== null) clearImmediate(this.#flushTurn);
-    this.#flushTurn = null;
+    if (this.#flushTimer !== null) clearTimeout(this.#flushTimer);
+    this.#flushTimer = null;
     for (const [group, batch] of this.#batches) {
       if (batch.length === 0) continue;
       this.#batches.set(group, []);
-      this.#put(batch, `${group}.multi`);
+      this.#put(`[${batch.join(", ")}]`, `${group}.multi`);
     }
     this.#pump();
   }
@@ -175,33 +195,40 @@ export class EventDispatcher {
 
   readonly #whenIdle: (() => void)[] = [];
 
-  #put(body: unknown, routingKey: string): void {
-    const message = this.#message(body);
-    if (message === null) return;
+  /** Null: what somebody's own event holds has no form on the wire. */
+  #own(type: string, fields: EventFields): string | null {
+    try {
+      return fieldsText(fields);
+    } catch (error) {
+      this.#options.log.warn({ err: error, type }, "an event has no form on the wire and was not sent");
+      return null;
+    }
+  }
+
+  /** Many events are told in one millisecond. */
+  #when(): string {
+    const ms = this.#now();
+    if (ms !== this.#whenMs) {
+      this.#whenMs = ms;
+      this.#whenText = timestampText(ms / 1000);
+    }
+    return this.#whenText;
+  }
+
+  #put(text: string, routingKey: string): void {
+    const { serializer, hostname } = this.#options;
+    const message: Message = {
+      body: utf8Encode(text),
+      contentType: serializer.contentType,
+      contentEncoding: serializer.contentEncoding,
+      headers: { hostname },
+      properties: { deliveryMode: 1, priority: 0 },
+    };
     if (this.#waiting.length === 0 && this.#mayPublish()) return this.#publish(message, routingKey);
     this.#waiting.push({ message, routingKey });
     this.#waitingBytes += message.body.byteLength;
     this.#makeRoom();
     this.#pump();
-  }
-
-  /** What somebody's own event holds may have no form; it must not take the others of its list with it. */
-  #message(body: unknown): Message | null {
-    const { serializer, hostname, log } = this.#options;
-    try {
-      return {
-        ...encodePayload(body, serializer),
-        headers: { hostname },
-        properties: { deliveryMode: 1, priority: 0 },
-      };
-    } catch (error) {
-      if (Array.isArray(body) && body.length > 1) {
-        const good = body.filter((event) => this.#message(event) !== null);
-        return good.length === 0 || good.length === body.length ? null : this.#message(good);
-      }
-      log.warn({ err: error }, "an event has no form on the wire and was not sent");
-      return null;
-    }
   }
 
   #mayPublish(): boolean {
@@ -280,8 +307,8 @@ export class EventDispatcher {
     await transport.declare([], [this.#exchange]);
   }
 
-  #senderNow(): EventSender {
+  #headNow(): string {
     const utcoffset = new Date(this.#now()).getTimezoneOffset() / 60;
-    return { hostname: this.hostname, pid: process.pid, utcoffset: utcoffset === 0 ? 0 : utcoffset };
+    return eventHead({ hostname: this.hostname, pid: process.pid, utcoffset: utcoffset === 0 ? 0 : utcoffset });
   }
 }

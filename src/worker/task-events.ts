@@ -3,6 +3,7 @@
  * by its id alone. wire: celery/worker/strategy.py, celery/worker/request.py; behaviour 4.3.
  */
 import { parseIso } from "../../protocol/iso-time.ts";
+import { encodeJson } from "../../protocol/json.ts";
 import { reprException, saferepr } from "../../protocol/saferepr.ts";
 import { PyFloat } from "../../protocol/values.ts";
 import type { Zone } from "../settings/timezone.ts";
@@ -15,6 +16,8 @@ export interface EventSink {
   /** False: nothing is to be made of task events. */
   readonly sendsTaskEvents: boolean;
   send(type: string, fields: Readonly<Record<string, unknown>>): void;
+  /** A task event whose members are written already, as JSON without braces. */
+  sendTaskText(type: string, own: string): void;
   /** Behind all events so far, by itself, and also where its group is switched off. */
   sendSingly(type: string, fields: Readonly<Record<string, unknown>>): void;
 }
@@ -23,6 +26,7 @@ export interface EventSink {
 export const noEvents: EventSink = {
   sendsTaskEvents: false,
   send: () => undefined,
+  sendTaskText: () => undefined,
   sendSingly: () => undefined,
 };
 
@@ -38,27 +42,31 @@ export class TaskEvents {
   received(request: Request): void {
     if (!this.#on(request)) return;
     const { message } = request;
-    this.#sink.send("task-received", {
-      uuid: message.id,
-      name: message.shadow || message.task,
-      args: message.argsRepr ?? saferepr(message.args, { asTuple: true }),
-      kwargs: message.kwargsRepr ?? saferepr(message.kwargs),
-      root_id: message.rootId,
-      parent_id: message.parentId,
-      retries: message.retries,
-      eta: this.#time(message.eta, request.etaMs),
-      expires: this.#time(message.expires, request.expiresMs),
-    });
+    const { id, rootId, parentId, retries } = message;
+    const name = message.shadow || message.task;
+    const args = message.argsRepr ?? saferepr(message.args, { asTuple: true });
+    const kwargs = message.kwargsRepr ?? saferepr(message.kwargs);
+    const eta = this.#time(message.eta, request.etaMs);
+    const expires = this.#time(message.expires, request.expiresMs);
+    this.#sink.sendTaskText(
+      "task-received",
+      `"uuid": ${text(id)}, "name": ${text(name)}, "args": ${text(args)}, "kwargs": ${text(kwargs)}, "root_id": ${text(rootId)}, ` +
+        `"parent_id": ${text(parentId)}, "retries": ${retries}, "eta": ${text(eta)}, "expires": ${text(expires)}`,
+    );
   }
 
   started(request: Request): void {
-    if (this.#on(request)) this.#sink.send("task-started", { uuid: request.id });
+    if (this.#on(request)) this.#sink.sendTaskText("task-started", `"uuid": ${text(request.id)}`);
   }
 
   succeeded(request: Request): void {
     if (!this.#on(request)) return;
     const runtime = new PyFloat(Math.max(0, (performance.now() - request.startedMs) / 1000));
-    this.#sink.send("task-succeeded", { uuid: request.id, result: saferepr(request.value), runtime });
+    const result = text(saferepr(request.value));
+    this.#sink.sendTaskText(
+      "task-succeeded",
+      `"uuid": ${text(request.id)}, "result": ${result}, "runtime": ${runtime}`,
+    );
   }
 
   failed(request: Request): void {
@@ -117,4 +125,9 @@ export class TaskEvents {
 export function exceptionText(error: unknown): string {
   const { type, args } = toRemoteException(error);
   return reprException(type, args);
+}
+
+/** As JSON. */
+function text(value: string | null): string {
+  return value === null ? "null" : encodeJson(value);
 }
