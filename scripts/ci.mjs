@@ -54,7 +54,7 @@ await main(async () => {
   };
   const test = join(root, "scripts", "test.mjs");
   await step("npm run check", process.execPath, [join(root, "scripts", "check.mjs")], 3);
-  await step(`npm test on Node ${process.versions.node}`, process.execPath, [test], 14);
+  await step(`npm test on Node ${process.versions.node}`, process.execPath, [test], 50);
   const lts = await ltsNode();
   if (lts) {
     await step(`unit ring on Node ${ltsMajor}`, lts, [test, "--ring", "unit"], 4);

@@ -54,23 +54,37 @@ export function normalForm(seen: Seen): NormalForm {
   });
 }
 
-/** Ids without a place got their numbers as chance had it: they are numbered again in the order of what is known. */
+/**
+ * Ids without a place got their numbers as chance had it: they are numbered again by the lines that each of them stands in, first
+ * with the others unnamed there, then with what that has told of the others.
+ */
 function renumbered(form: NormalForm): NormalForm {
-  const number = /\?\d+/g;
-  const known = (line: string) => line.replace(number, "?");
-  const inKnownOrder = (lines: readonly string[]) =>
-    [...lines].sort((a, b) => (known(a) < known(b) ? -1 : known(a) > known(b) ? 1 : 0));
-  const { outcome, tuple, ran, stored, keys } = form;
-  const arranged = { outcome, tuple, ran: inKnownOrder(ran), stored: inKnownOrder(stored), keys: inKnownOrder(keys) };
-  const numbers = new Map<string, string>();
-  const text = JSON.stringify(arranged).replace(number, (old) => {
-    const again = numbers.get(old) ?? `?${numbers.size + 1}`;
-    numbers.set(old, again);
-    return again;
-  });
-  const { ran: runs, stored: records, keys: left, ...rest }: NormalForm = JSON.parse(text);
-  return { ...rest, ran: runs.sort(), stored: records.sort(), keys: left.sort() };
+  const lines = [JSON.stringify([form.outcome, form.tuple]), ...form.ran, ...form.stored, ...form.keys];
+  const numbers = new Set(lines.flatMap((line) => line.match(number) ?? []));
+  let ranks = new Map<string, number>();
+  for (let round = 0; round < 3; round++) {
+    const rank = (id: string) => `?${ranks.get(id) ?? ""}`;
+    const seenFrom = (one: string) => lines.map((line) => line.replace(number, (id) => (id === one ? "?!" : rank(id))));
+    const keys = [...numbers].map((id) => ({
+      id,
+      key: seenFrom(id)
+        .filter((line) => line.includes("?!"))
+        .sort()
+        .join("\n"),
+    }));
+    keys.sort((one, other) => (one.key < other.key ? -1 : one.key > other.key ? 1 : 0));
+    const classes = [...new Set(keys.map(({ key }) => key))];
+    ranks = new Map(keys.map(({ id, key }) => [id, classes.indexOf(key)]));
+  }
+  const order = [...numbers].sort((one, other) => (ranks.get(one) ?? 0) - (ranks.get(other) ?? 0));
+  const again = new Map(order.map((id, at) => [id, `?${at + 1}`]));
+  const { ran, stored, keys, ...rest }: NormalForm = JSON.parse(
+    JSON.stringify(form).replace(number, (id) => again.get(id) ?? id),
+  );
+  return { ...rest, ran: ran.sort(), stored: stored.sort(), keys: keys.sort() };
 }
+
+const number = /\?\d+/g;
 
 /** Names are given on the way, so the way has to be the same each time. */
 function inPlaceOrder(notes: readonly Note[]): Note[] {

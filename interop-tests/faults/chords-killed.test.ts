@@ -43,6 +43,10 @@ async function startMember(site: Site, language: Language): Promise<PeerProcess>
 
 const bodyKey = (index: number) => `body-${index}`;
 const partKey = (index: number, part: number) => `part-${index}-${part}`;
+const keysOf = (index: number) => [
+  bodyKey(index),
+  ...Array.from({ length: headerSize }, (_, part) => partKey(index, part)),
+];
 
 function sendChord(app: Celery, index: number): Promise<AsyncResult> {
   const header = Array.from({ length: headerSize }, (_, part) =>
@@ -70,30 +74,42 @@ describe.each(kinds)("chords of a fleet whose workers are killed, on %s", (kind)
     }
 
     // Or nothing has been watched.
-    if (takings !== null) expect(takings.byOurs.size).toBeGreaterThan(chordCount / 2);
-    const late: number[] = [];
+    if (takings !== null) expect(takings.size).toBeGreaterThan(chordCount);
     const right = (index: number) => headerSize * index + 6;
-    await Promise.all(
-      results.map(async (result, index) => {
-        const got = await result.get({ timeout: 30_000 }).catch((error: unknown) => error);
+    // Whose result does not come; the others have the right one.
+    const without = async (indexes: readonly number[], timeout: number): Promise<number[]> => {
+      const late: number[] = [];
+      const look = async (index: number) => {
+        const got = await results[index]?.get({ timeout }).catch((error: unknown) => error);
         if (got instanceof TimeoutError) late.push(index);
         else expect(got, bodyKey(index)).toBe(right(index));
-      }),
-    );
+      };
+      await Promise.all(indexes.map(look));
+      return late;
+    };
     // The claim of a killed worker lapses after 21 seconds, and its messages come again before or after that.
-    const runs = byKey(site.ledger.read("start"));
-    const vanished = await vanishedInPython(takings, late, runs);
-    const lost = late.filter((index) => vanished.has(index) || givenUpByCelery(fleet, runsOfParts(runs, index)));
+    let late = await without([...results.keys()], 30_000);
+    const lost: number[] = [];
+    // Seen twice: a message may be on its way between Celery's two steps.
+    let suspects: readonly number[] = [];
+    for (let looks = 0; late.length > 0 && looks < 6; looks++) {
+      const runs = byKey(site.ledger.read("start"));
+      const seen = await vanished(takings, late);
+      const gone = late.filter(
+        (index) =>
+          givenUpByCelery(fleet, runsOfParts(runs, index)) || (suspects.includes(index) && seen.includes(index)),
+      );
+      suspects = seen;
+      lost.push(...gone);
+      late = await without(
+        late.filter((index) => !gone.includes(index)),
+        15_000,
+      );
+    }
+    const told = late.map((index) => known(takings, index, site, fleet));
+    expect(told, "chords without a result").toEqual([]);
     const pythonKilled = fleet.killed.filter(({ language }) => language === "python").length;
     expect(lost.length, "lost by Celery").toBeLessThanOrEqual(pythonKilled * heldByPython);
-    await Promise.all(
-      late
-        .filter((index) => !lost.includes(index))
-        .map(async (index) => {
-          const got = await results[index]?.get({ timeout: 90_000 }).catch((error: unknown) => error);
-          expect(got, `${bodyKey(index)}: ${await known(takings, index, site, fleet)}`).toBe(right(index));
-        }),
-    );
 
     const allRuns = byKey(site.ledger.read("start"));
     for (let index = 0; index < chordCount; index++) {
@@ -130,33 +146,16 @@ function givenUpByCelery(fleet: Fleet, parts: readonly (readonly Run[])[]): bool
   });
 }
 
-/**
- * Chords with a part or a body that never ran, whose message was sent, is nowhere any more and was never taken by one of ours: then
- * only a Celery worker can have taken it, and was killed before it marked it as taken. That is possible on Redis alone.
- */
-async function vanishedInPython(
-  takings: Takings | null,
-  late: readonly number[],
-  runs: ReadonlyMap<string, Run[]>,
-): Promise<ReadonlySet<number>> {
-  if (takings === null) return new Set();
-  const found = new Set<number>();
-  for (const index of late) {
-    const keys = [bodyKey(index), ...Array.from({ length: headerSize }, (_, part) => partKey(index, part))];
-    const vanished = await takings.vanished(
-      queue,
-      keys.filter((key) => !runs.has(key)),
-    );
-    if (vanished.length > 0) found.add(index);
-  }
-  return found;
+/** Chords of which a message is out of the world, popped by a Celery worker that was killed before it marked it as taken. */
+async function vanished(takings: Takings | null, late: readonly number[]): Promise<number[]> {
+  const missing = await Promise.all(late.map((index) => takings?.vanished(queue, keysOf(index)) ?? []));
+  return late.filter((_, at) => (missing[at] ?? []).length > 0);
 }
 
-/** What is known of the messages of a chord: who ran them, and what has become of those that nobody ran. */
-async function known(takings: Takings | null, index: number, site: Site, fleet: Fleet): Promise<string> {
+/** What is known of the messages of a chord: who ran them, how often they were sent and taken. */
+function known(takings: Takings | null, index: number, site: Site, fleet: Fleet): string {
   const runs = byKey(site.ledger.read("start"));
-  const keys = [bodyKey(index), ...Array.from({ length: headerSize }, (_, part) => partKey(index, part))];
-  const told = keys.map((key) => {
+  const told = keysOf(index).map((key) => {
     const ran = (runs.get(key) ?? []).map((run) => `${run.lang}${fleet.hasKilled([run]) ? " (killed)" : ""}`);
     return `${key} ran in [${ran}]${takings === null ? "" : `, ${takings.told(key)}`}`;
   });

@@ -1,6 +1,7 @@
 /**
- * Who has taken which messages from Redis. Our take is a script that marks a message as taken in the same step, so that MONITOR shows
- * every one of ours with its text; Celery's is two steps, and a worker killed between them takes a message out of the world.
+ * What became of messages on Redis. Every push onto a queue and every mark in `unacked` has the message's text, and MONITOR shows them
+ * all. Our take pops and marks in one script; Celery's is two steps, and a worker killed between them takes a message out of the
+ * world: it was pushed once more often than it was marked, and lies in no queue.
  */
 import { Redis } from "ioredis";
 
@@ -8,8 +9,8 @@ export class Takings implements AsyncDisposable {
   readonly #looking: Redis;
   readonly #monitor: Redis;
   readonly #keys: RegExp;
-  readonly #byOurs = new Set<string>();
-  readonly #pushed = new Set<string>();
+  readonly #pushed = new Map<string, number>();
+  readonly #marked = new Map<string, number>();
 
   /** `keys` finds in a message's text what it is known by. */
   static async watch(url: string, keys: RegExp): Promise<Takings> {
@@ -21,37 +22,45 @@ export class Takings implements AsyncDisposable {
     this.#looking = looking;
     this.#monitor = monitor;
     this.#keys = keys;
-    monitor.on("monitor", (_time: string, [command, ...args]: string[], source: string) => {
+    monitor.on("monitor", (_time: string, [command, key, ...values]: string[]) => {
       const act = command?.toUpperCase();
-      if (act === "LPUSH" || act === "RPUSH") for (const key of this.#found(args.join(" "))) this.#pushed.add(key);
-      if (source === "lua" && act === "HSET") for (const key of this.#found(args.join(" "))) this.#byOurs.add(key);
+      if (act === "LPUSH" || act === "RPUSH") this.#count(this.#pushed, values);
+      else if (act === "HSET" && key === "unacked") this.#count(this.#marked, values);
     });
   }
 
-  /** Messages that one of our workers has taken, once or more. */
-  get byOurs(): ReadonlySet<string> {
-    return this.#byOurs;
+  /** How many messages have been marked as taken, once or more. */
+  get size(): number {
+    return this.#marked.size;
   }
 
-  /** Of these keys those whose message was sent, is nowhere any more, in no queue and not marked as taken, and was taken by none of ours. */
+  /** Of these keys those whose message was popped and not marked as taken. */
   async vanished(queue: string, keys: readonly string[]): Promise<string[]> {
     const lists = await this.#looking.keys(`${queue}*`);
     const waiting = await Promise.all(lists.map((list) => this.#looking.lrange(list, 0, -1).catch(() => [])));
-    const there = new Set(this.#found([...waiting.flat(), ...(await this.#looking.hvals("unacked"))].join(" ")));
-    return keys.filter((key) => this.#pushed.has(key) && !there.has(key) && !this.#byOurs.has(key));
+    const there = new Set(waiting.flat().flatMap((text) => this.#found(text)));
+    return keys.filter((key) => !there.has(key) && times(this.#pushed, key) > times(this.#marked, key));
   }
 
   /** What was seen of it, for a message. */
   told(key: string): string {
-    return `${this.#pushed.has(key) ? "sent" : "never sent"}, ${this.#byOurs.has(key) ? "" : "not "}taken by ours`;
+    return `pushed ${times(this.#pushed, key)} times, taken ${times(this.#marked, key)} times`;
+  }
+
+  #count(counts: Map<string, number>, texts: readonly string[]): void {
+    for (const text of texts) for (const key of this.#found(text)) counts.set(key, times(counts, key) + 1);
   }
 
   #found(text: string): string[] {
-    return text.match(this.#keys) ?? [];
+    return [...new Set(text.match(this.#keys))];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#monitor.disconnect();
     this.#looking.disconnect();
   }
+}
+
+function times(counts: ReadonlyMap<string, number>, key: string): number {
+  return counts.get(key) ?? 0;
 }

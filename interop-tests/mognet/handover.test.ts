@@ -36,6 +36,7 @@ describe.skipIf(!ready).concurrent.each(ways)("from a %s worker to a %s worker",
     await stage.open("gate");
     expect(await stage.client.get(id, 15_000)).toEqual({ state: "SUCCESS", value: "gate" });
     expect(await stage.read(id)).toMatchObject({ number_of_starts: 2, number_of_stops: 1, metadata: { kept: 1 } });
+    await stage.drained();
     expect(await stage.events(id)).toEqual([
       ["submitting", first],
       ["starting", first],
@@ -44,7 +45,6 @@ describe.skipIf(!ready).concurrent.each(ways)("from a %s worker to a %s worker",
       ["run", second],
       ["completed", second],
     ]);
-    await stage.drained();
   });
 
   test("a task that kills four workers is not given to a fifth run", async () => {

@@ -433,6 +433,19 @@ describe.skipIf(url === "")("with a Redis server", () => {
       expect(await admin.keys(`${prefix}*`)).toEqual([]);
     });
 
+    test("a process that was killed while it restored does not keep others from it", async () => {
+      const { transport, prefix } = await start({ transportOptions: { visibility_timeout: 0.5 } });
+      const envelope =
+        '{"body": "", "content-encoding": "utf-8", "content-type": "text/plain", "headers": {}, "properties": {"delivery_info": {"exchange": "", "routing_key": "q"}, "priority": 0, "body_encoding": "base64", "delivery_tag": "a"}}';
+      await admin.hset(`${prefix}unacked`, "a", `[${envelope}, "", "q"]`);
+      await admin.zadd(`${prefix}unacked_index`, Date.now() / 1000 - 10, "a");
+      await admin.set(`${prefix}unacked_mutex`, "the dead", "PX", 300_000);
+      expect(await transport.restoreOverdue()).toBe(0);
+      await until(async () => (await transport.restoreOverdue()) === 1, "the message to be restored");
+      expect(await admin.llen(`${prefix}q`)).toBe(1);
+      expect(await admin.exists(`${prefix}unacked_mutex`)).toBe(0);
+    });
+
     test("what a dead consumer held comes back next, marked, oldest first; only one process restores", async () => {
       const { transport, another, prefix } = await start({ transportOptions: { visibility_timeout: 0.5 } });
       const other = await another();

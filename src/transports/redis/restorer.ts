@@ -3,7 +3,9 @@
  * wire: celery-wire 6.4; kombu/transport/redis.py `restore_visible`, with Kombu's lock, so that one process of a mixed
  * fleet does it at a time. Unlike Kombu's, a restore is one atomic step per message, a message whose exchange knows no
  * queue any more goes to the queue named by its routing key instead of nowhere, and one that was renewed or settled
- * between the look and the move stays where it is.
+ * between the look and the move stays where it is. The lock of a process that was killed with it would keep everybody from
+ * restoring for `unacked_mutex_expire` (300 s): one that the same holder has for longer than any scan takes is broken, which
+ * Kombu bears (`LockNotOwnedError`) and atomic steps make harmless.
  */
 import { randomUUID } from "node:crypto";
 import type { RedisKeys } from "../../../protocol/kombu/redis-keys.ts";
@@ -14,6 +16,9 @@ import { OVERDUE, UNLOCK } from "./scripts.ts";
 import { type Return, readRecord, type Unacked } from "./unacked.ts";
 
 const CHUNK = 50;
+
+/** Kombu restores ten messages under its lock, which takes milliseconds. */
+const ABANDONED_MS = 5_000;
 
 export interface RestorerOptions {
   visibilityTimeoutMs: number;
@@ -30,6 +35,8 @@ export class Restorer {
   readonly #log: Log;
   readonly #options: RestorerOptions;
   #running = false;
+  /** Who had the lock when it was last found taken, and since when. */
+  #holder: { token: string; sinceMs: number } | null = null;
 
   constructor(
     link: RedisLink,
@@ -56,8 +63,8 @@ export class Restorer {
       if ((await this.#overdue(1)).length === 0) return 0;
       const token = randomUUID().replaceAll("-", "");
       const mutex = this.#keys.unackedMutex;
-      const locked = await this.#link.call("SET", [mutex, token, "NX", "PX", this.#options.mutexExpireMs]);
-      if (locked !== "OK") return 0;
+      const lock = () => this.#link.call("SET", [mutex, token, "NX", "PX", this.#options.mutexExpireMs]);
+      if ((await lock()) !== "OK" && !((await this.#broken(mutex)) && (await lock()) === "OK")) return 0;
       try {
         return await this.#restoreAll();
       } finally {
@@ -66,6 +73,26 @@ export class Restorer {
     } finally {
       this.#running = false;
     }
+  }
+
+  /** Breaks a lock that one holder has for too long. */
+  async #broken(mutex: string): Promise<boolean> {
+    const found = await this.#link.call("GET", [mutex]);
+    const token = found === null ? null : String(found);
+    const before = this.#holder;
+    if (token === null || before?.token !== token) {
+      this.#holder = token === null ? null : { token, sinceMs: performance.now() };
+      return token === null;
+    }
+    if (performance.now() - before.sinceMs < ABANDONED_MS) return false;
+    this.#holder = null;
+    const broken = (await this.#link.run(UNLOCK, [mutex], [token])) === 1;
+    if (broken)
+      this.#log.warn(
+        { mutex },
+        "a lock on restoring messages was held for too long, as by a process that was killed; it is broken",
+      );
+    return broken;
   }
 
   async #restoreAll(): Promise<number> {
