@@ -2,6 +2,7 @@
  * The Mognet grid: every case from each client in every fleet, compared with what Python makes of Python's: what both clients are
  * told, and what stands in Redis afterwards: result, value, children, metadata, state, their expiry, and the notes of every run.
  * `LOVAGE_TEST_MOGNET="mixed"` (comma separated names of fleets) runs some fleets only, besides the control;
+ * `LOVAGE_TEST_MOGNET_POOL=threads` (or `processes`) runs the tasks of TypeScript workers in a pool;
  * `LOVAGE_TEST_MOGNET_REPORT=<folder>` writes there what each fleet left, to be looked at.
  */
 import { writeFile } from "node:fs/promises";

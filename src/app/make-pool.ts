@@ -93,6 +93,9 @@ async function spawnerOf(name: "threads" | "processes", hostname: string): Promi
   return (await import("../worker/pools/process-child.ts")).spawnProcess(entry);
 }
 
+/** Threads or processes of a Mognet app, those of tasks that wait for others included, when `maximum_concurrency` does not say. */
+const MOST_CHILDREN = 100;
+
 /** Threads or processes for a Mognet app; null: its tasks run on the event loop. */
 export function makeMognetPool(app: Mognet, options: PoolOptions, hostname: string): MognetPool | null {
   const { config, log } = app;
@@ -102,7 +105,7 @@ export function makeMognetPool(app: Mognet, options: PoolOptions, hostname: stri
   return new MognetPool({
     name,
     size: mognetPoolSize(options),
-    most: config.maximum_concurrency,
+    most: config.maximum_concurrency ?? Math.max(MOST_CHILDREN, mognetPoolSize(options)),
     spawner: () => spawnerOf(name, hostname),
     init: {
       protocol: "mognet",

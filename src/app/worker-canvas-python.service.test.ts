@@ -12,6 +12,7 @@ import { task } from "../tasks/definition.ts";
 import { Ignore } from "../tasks/signals.ts";
 import { type PythonClient, startPythonClient } from "../testing/python-client.ts";
 import { type PythonWorker, startPythonWorker } from "../testing/python-worker.ts";
+import { type RedisServer, startRedis } from "../testing/redis-server.ts";
 import { testService } from "../testing/services.ts";
 import { Worker } from "./worker.ts";
 
@@ -42,7 +43,8 @@ const ignored = task("ours.ignored", (): number => {
 const twice = task("ours.twice", (x: number): number => currentTask()?.replace(chain(add.s(x, x), add.s(0))) ?? 0);
 
 describe.skipIf(url === undefined || python === undefined)("workflows across languages", () => {
-  const redis = url ?? "";
+  let server: RedisServer;
+  let redis = "";
   let app: Celery;
   let worker: Worker;
   let theirs: PythonWorker;
@@ -51,6 +53,8 @@ describe.skipIf(url === undefined || python === undefined)("workflows across lan
 
   beforeAll(async () => {
     await loadRedis();
+    server = await startRedis();
+    redis = server.url;
     admin = connectRedis(parseRedisUrl(redis), { purpose: "test" });
     await whenReady(admin);
     const options = {
@@ -76,8 +80,8 @@ describe.skipIf(url === undefined || python === undefined)("workflows across lan
     await theirs?.[Symbol.asyncDispose]();
     await worker?.stop("cold");
     await app?.close();
-    await admin?.flushdb();
     admin?.disconnect();
+    await server?.[Symbol.asyncDispose]();
   });
 
   const here = { queue: ours };

@@ -70,7 +70,7 @@ export class MognetWorkerCore {
     this.#parts = parts;
     this.#log = parts.log;
     const { config, queues, log } = parts;
-    this.#window = new Window(parts.concurrency, config.maximum_concurrency, log);
+    this.#window = new Window(parts.concurrency, parts.pool?.most ?? config.maximum_concurrency, log);
     this.#runner = new Runner({
       parts,
       window: this.#window,

@@ -34,8 +34,8 @@ const END_WITHIN_MS = 5_000;
 const KEEP_MS = 30_000;
 
 export interface MognetPoolOptions extends ChildrenOptions {
-  /** Children there may be at most, those of bodies that wait included; null: no limit. */
-  most: number | null;
+  /** Children there may be at most, those of bodies that wait included. */
+  most: number;
 }
 
 export class MognetPool {
@@ -47,8 +47,8 @@ export class MognetPool {
   #shrinking: TimerEntry | null = null;
 
   constructor(options: MognetPoolOptions) {
-    this.#options = options;
-    this.#children = new Children(options);
+    this.#options = { ...options, size: Math.min(options.size, options.most) };
+    this.#children = new Children(this.#options);
   }
 
   get name(): string {
@@ -58,6 +58,10 @@ export class MognetPool {
   /** Bodies at a time, besides those that wait. */
   get size(): number {
     return this.#options.size;
+  }
+
+  get most(): number {
+    return this.#options.most;
   }
 
   /** What bodies ask of the worker. Before `start`. */
@@ -115,7 +119,7 @@ export class MognetPool {
     if (!this.#running.has(run)) return;
     this.#waiting.add(run);
     const { size, most } = this.#options;
-    const wanted = Math.min(size + this.#waiting.size, most ?? Number.POSITIVE_INFINITY);
+    const wanted = Math.min(size + this.#waiting.size, most);
     if (wanted > this.#children.size) this.#children.resize(wanted);
   }
 
