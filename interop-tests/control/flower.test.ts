@@ -52,7 +52,14 @@ test.skipIf(!hasFlower() && process.env.CI !== "true").each(kinds)(
       active_queues: [{ name: TS_QUEUE }],
       stats: { pid: process.pid, broker: { transport: kind }, pool: { "max-concurrency": 2 } },
     });
-    expect(await get("/api/workers?status=1")).toEqual({ [fleet.ts]: true, [fleet.py]: true });
+    // It goes by their heartbeats, which come in their own time.
+    await waitFor(
+      async () => {
+        const online: Record<string, unknown> = await get("/api/workers?status=1");
+        return online[fleet.ts] === true && online[fleet.py] === true;
+      },
+      { timeout: 30_000, describe: "Flower to see both workers online" },
+    );
     for (const page of ["/workers", `/worker/${fleet.ts}`, "/tasks", "/broker"]) {
       expect((await fetch(url + page)).status, page).toBe(200);
     }
