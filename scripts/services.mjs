@@ -30,6 +30,11 @@ async function findOrInstall() {
   }
 }
 
+/** A terminal for the tests of live views, where we may install one; without it they fail in CI and are skipped elsewhere. */
+export async function needTerminal() {
+  if (!findProgram("tmux")) await installSystemPackages(["tmux"]);
+}
+
 /** Resolves with `{ env, stop }`: the addresses for the tests, and what ends the servers and removes their folders. */
 export async function startServices() {
   await findOrInstall();
