@@ -7,12 +7,20 @@
 import { decodePlainJson } from "../../../protocol/mognet/json.ts";
 import { encodeAsciiJson } from "../../../protocol/mognet/json-text.ts";
 import { NOT_READY_VALUE } from "../../../protocol/mognet/refusals.ts";
-import { isDoneResult, type MognetResult, newMognetResult } from "../../../protocol/mognet/result.ts";
+import {
+  isDoneResult,
+  isUntouched,
+  type MognetResult,
+  newMognetResult,
+  startedResult,
+} from "../../../protocol/mognet/result.ts";
 import { decodeMognetValue, encodeMognetValue, type MognetValue } from "../../../protocol/mognet/value.ts";
 import { BackendStoreError, ResultLost } from "../errors.ts";
 import { Waits } from "../waits.ts";
 import { conditionHolds } from "./conditions.ts";
 import type {
+  MognetBegin,
+  MognetBegun,
   MognetCreation,
   MognetOutcome,
   MognetPut,
@@ -103,6 +111,16 @@ class MemoryMognetStore implements MognetStore {
     if (result.parentId !== null) this.#addChildren(result.parentId, [result.id]);
     this.#write(result);
     if (encoded.length > 0) this.#merge(result.id, encoded);
+  }
+
+  async begin(id: string, { nodeId, started }: MognetBegin): Promise<MognetBegun> {
+    this.#open(id);
+    const current = live(this.#hub.results, id);
+    if (current === null) return { begun: false, result: null };
+    if (!isUntouched(current)) return { begun: false, result: { ...current } };
+    const result = startedResult(current, nodeId, started);
+    this.#write(result);
+    return { begun: true, result: { ...result } };
   }
 
   async put({ result, value, condition, clearState }: MognetPut): Promise<MognetWrite> {

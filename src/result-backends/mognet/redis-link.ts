@@ -16,8 +16,7 @@ import {
   type RedisTarget,
 } from "../../runtime/redis-connection.ts";
 import { BackendError, BackendGetMetaError, BackendStoreError } from "../errors.ts";
-import type { MognetWrite } from "./mognet-store.ts";
-import { RedisWrites, type WriteRequest } from "./redis-writes.ts";
+import { type RedisWrite, RedisWrites, type WriteRequest } from "./redis-writes.ts";
 
 export interface RedisLinkOptions {
   urls: string | readonly string[];
@@ -77,11 +76,11 @@ export class MognetRedisLink {
   }
 
   /** `request` may throw what encoding throws. While Redis is away this waits. */
-  async write(request: () => WriteRequest): Promise<MognetWrite> {
-    const { id, ...rest } = request();
-    if (this.#closing !== null) throw new BackendStoreError(id, "the result store is closed");
+  async write(make: () => WriteRequest): Promise<RedisWrite> {
+    const request = make();
+    if (this.#closing !== null) throw new BackendStoreError(request.id, "the result store is closed");
     this.#connect();
-    return this.#writes.push({ id, ...rest });
+    return this.#writes.push(request);
   }
 
   /** An act that may be repeated; a loss of the connection is outlived for `graceMs`. */
