@@ -1,6 +1,6 @@
 /** The envelope around every Mognet message. wire: Mognet 2.0.0 broker/base_broker.py `MessagePayload`, broker/amqp_broker.py. */
 import { utf8Decode, utf8Encode } from "../bytes.ts";
-import { DecodeError } from "../errors.ts";
+import { DecodeError, ProtocolError } from "../errors.ts";
 import { isRecord, kindOf } from "../records.ts";
 import { decodePlainJson } from "./json.ts";
 import { encodeCompactJson } from "./json-text.ts";
@@ -28,6 +28,18 @@ export interface MognetPublication {
   readonly expiration?: string;
   /** Queries only. */
   readonly replyTo?: string;
+}
+
+/** The id of the request that a message, which need not be readable otherwise, says it is about; null: it does not say. */
+export function mognetRequestIdIn(body: Uint8Array, options: { maxDepth?: number } = {}): string | null {
+  try {
+    const document = decodePlainJson(utf8Decode(body), options);
+    const payload = isRecord(document) ? document.payload : null;
+    return isRecord(payload) && typeof payload.id === "string" ? payload.id : null;
+  } catch (error) {
+    if (error instanceof ProtocolError) return null;
+    throw error;
+  }
 }
 
 /** `payload` is JSON text. */

@@ -17,7 +17,7 @@ import { consoleLog } from "../runtime/console-log.ts";
 import { maskUrl } from "../runtime/credentials.ts";
 import type { Log } from "../runtime/log.ts";
 import { inPoolChild } from "../runtime/pool-child.ts";
-import { mismatch } from "../settings/kinds.ts";
+import { isPlainObject, mismatch } from "../settings/kinds.ts";
 import { type MognetConfig, type MognetConfigInput, parseMognetConfig, patienceS } from "../settings/mognet-config.ts";
 import { MognetQueues } from "../settings/mognet-queues.ts";
 import { callArguments } from "../tasks/call-arguments.ts";
@@ -30,6 +30,7 @@ import { QueueNotFound } from "../transports/errors.ts";
 import type { Transport, TransportEvents } from "../transports/transport.ts";
 import { LifeHooks } from "./mognet-hooks.ts";
 import {
+  checkMiddleware,
   checkMognetOptions,
   checkQueueStats,
   checkRevoke,
@@ -149,9 +150,7 @@ export class Mognet {
 
   /** Middleware is called in the order of addition; adding one twice is adding it once. */
   addMiddleware(middleware: MognetMiddleware): this {
-    if (typeof middleware !== "object" || middleware === null) {
-      throw mismatch("app.addMiddleware(): the middleware", "an object of hooks", middleware);
-    }
+    checkMiddleware(middleware, "app.addMiddleware(): the middleware");
     if (!this.#middleware.includes(middleware)) this.#middleware.push(middleware);
     return this;
   }
@@ -221,6 +220,7 @@ export class Mognet {
 
   /** Those of these ids that there are, in their order. */
   async getResults(ids: readonly string[]): Promise<Result[]> {
+    if (!Array.isArray(ids)) throw mismatch("app.getResults(): the ids", "an array of UUIDs", ids);
     const { store, results } = this.client;
     const records = await store.getMany(ids.map((id) => idOf(id, "app.getResults()")));
     return records.flatMap((record) => (record === null ? [] : new Result(record, results)));
@@ -390,7 +390,9 @@ export class Mognet {
     const returns = this.#tasks.get(name)?.returns ?? null;
     if (given === undefined || given === null) return new Request({ ...options, name }, returns);
     if (Array.isArray(given)) return new Request({ ...options, name, args: given }, returns);
-    if (typeof given !== "object") throw mismatch(`${name}: the arguments`, "an object of keywords or an array", given);
+    // A Map or a Date has no keywords, and would travel as none.
+    if (!isPlainObject(given))
+      throw mismatch(`${name}: the arguments`, "a plain object of keywords or an array", given);
     return new Request({ ...options, name, kwargs: { ...given } }, returns);
   }
 

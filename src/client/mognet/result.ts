@@ -153,6 +153,8 @@ export class Result<T = unknown> {
    */
   async wait(options: WaitOptions = {}): Promise<this> {
     checkOptionObject(options, WAIT_OPTIONS, "result.wait()");
+    // What is done can still be revoked by force.
+    if (this.done) await this.refresh();
     if (!this.done) await this.#await(options, false);
     return this;
   }
@@ -164,13 +166,14 @@ export class Result<T = unknown> {
    */
   async get(options: GetOptions = {}): Promise<T> {
     checkOptionObject(options, GET_OPTIONS, "result.get()");
-    let value: MognetValue | null;
-    if (this.done) value = await this.#results.store.getValue(this.id);
-    else if (options.wait === false) {
-      await this.refresh();
-      if (!this.done) throw new ResultNotReady(this.id, this.state);
-      value = await this.#results.store.getValue(this.id);
-    } else value = await this.#await(options, true);
+    let value: MognetValue | null = null;
+    const looks = this.done || options.wait === false;
+    // The record first: a value is written before the state that says that it is there.
+    if (looks) [, value] = await Promise.all([this.refresh(), this.#results.store.getValue(this.id)]);
+    if (!this.done) {
+      if (options.wait === false) throw new ResultNotReady(this.id, this.state);
+      value = await this.#await(options, true);
+    }
     if (this.failed) throw failureOf(this.#record, value, this.#results.errors);
     if (value === null) throw new ResultValueLost(this.id);
     return this.#checked(mognetValueToJs(value));

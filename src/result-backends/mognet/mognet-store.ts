@@ -35,6 +35,8 @@ export interface MognetPut {
   condition?: MognetCondition;
   /** What is stored now as far as the writer knows, where the condition holds: what is the same need not travel. */
   over?: MognetResult;
+  /** Whatever lies under the keys of result and value, of whatever type, goes first. Without a condition. @default false */
+  anew?: boolean;
   /** Once it is written, the task's state is removed, for it has ended; what cannot be removed goes with its lifetime. @default false */
   clearState?: boolean;
 }

@@ -16,7 +16,7 @@ import {
   type RedisTarget,
 } from "../../runtime/redis-connection.ts";
 import { BackendError, BackendGetMetaError, BackendStoreError } from "../errors.ts";
-import { type RedisWrite, RedisWrites, type WriteRequest } from "./redis-writes.ts";
+import { isOtherType, otherTypeError, type RedisWrite, RedisWrites, type WriteRequest } from "./redis-writes.ts";
 
 export interface RedisLinkOptions {
   urls: string | readonly string[];
@@ -121,6 +121,7 @@ export class MognetRedisLink {
   unreadable(id: string, error: unknown): Error {
     if (error instanceof BackendError || error instanceof ProtocolError) return error;
     const isReply = error instanceof Error && error.name === "ReplyError";
+    if (isReply && isOtherType(error.message)) return otherTypeError(id, error);
     const message = `cannot read the result of ${id}: ${error instanceof Error ? error.message : String(error)}`;
     const retryable = !isReply && !(error instanceof RedisConnectionError && error.refused);
     return new BackendGetMetaError(id, message, { cause: connectionError(error), retryable });

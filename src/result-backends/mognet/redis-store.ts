@@ -204,7 +204,7 @@ class RedisStore implements RedisMognetStore {
     return { begun: true, result: startedResult(decodeMognetResult(fresh), nodeId, started) };
   }
 
-  put({ result, value, condition, over, clearState = false }: MognetPut): Promise<MognetWrite> {
+  put({ result, value, condition, over, anew = false, clearState = false }: MognetPut): Promise<MognetWrite> {
     const { id } = result;
     const clearsHere = clearState && this.#stateLink === this.#link;
     const writing = this.#link.write(() => {
@@ -218,6 +218,7 @@ class RedisStore implements RedisMognetStore {
         result,
         ...(isShort ? { short: this.#end(result, fields, clearsHere) } : {}),
         commands: () => [
+          ...(anew ? [["DEL", this.#names.resultKey(id), this.#names.valueKey(id)] satisfies Command] : []),
           ...(fields === null ? [] : this.#fieldCommands(id, fields)),
           ...this.#resultCommands(result),
           ...(clearsHere ? [["DEL", this.#names.stateKey(id)] satisfies Command] : []),

@@ -3,6 +3,7 @@
  * condition. While Redis is away they wait for ever, in order; a write whose answer was lost is sent again, and one that turns out
  * to have happened is not called refused. Where the server allows no scripts, each is a MULTI after a look at its condition.
  */
+import { DecodeError } from "../../../protocol/errors.ts";
 import { encodeAsciiJson } from "../../../protocol/mognet/json-text.ts";
 import { decodeMognetResult, type MognetResult } from "../../../protocol/mognet/result.ts";
 import type { Log } from "../../runtime/log.ts";
@@ -37,6 +38,23 @@ export type RedisWrite = MognetWrite & { told?: readonly (string | null)[] };
 /** How many texts a begin tells; all fields are more. */
 const TOLD_BY_BEGIN = 4;
 
+/** What the script compares the fields of a result with; "": nothing. */
+interface Spelled {
+  states: string;
+  starts: ScriptArgument;
+  nodeId: string;
+}
+
+/** wire: MOGNET_RESULT_FIELDS. */
+function spelled({ states, starts, nodeId }: MognetCondition, fields: readonly (string | null)[]): Spelled {
+  const [, , state = null, count = null, , , , , , node = null] = fields;
+  return {
+    states: states === undefined ? "" : state === null || state === "null" ? '"PENDING"' : state,
+    starts: starts === undefined ? "" : (count ?? "0"),
+    nodeId: nodeId === undefined ? "" : (node ?? ""),
+  };
+}
+
 class Write implements QueuedWrite {
   readonly request: WriteRequest;
   readonly resolve: (write: RedisWrite) => void;
@@ -45,6 +63,8 @@ class Write implements QueuedWrite {
   sequence = 0;
   tries = 0;
   repeated = false;
+  /** The condition in the words of who wrote what is stored, where they are not ours. */
+  spelled: Spelled | null = null;
   /** Null: it goes in short. */
   commands: readonly Command[] | null;
 
@@ -64,14 +84,12 @@ class Write implements QueuedWrite {
       return;
     }
     const commands = this.whole();
-    args.push(
-      "W",
-      condition?.states?.map((state) => `"${state}"`).join() ?? "",
-      condition?.starts ?? "",
-      condition?.nodeId === undefined ? "" : encodeAsciiJson(condition.nodeId),
-      condition?.exists === true ? "1" : "",
-      commands.length,
-    );
+    const { states, starts, nodeId } = this.spelled ?? {
+      states: condition?.states?.map((state) => `"${state}"`).join() ?? "",
+      starts: condition?.starts ?? "",
+      nodeId: condition?.nodeId === undefined ? "" : encodeAsciiJson(condition.nodeId),
+    };
+    args.push("W", states, starts, nodeId, condition?.exists === true ? "1" : "", commands.length);
     for (const command of commands) args.push(command.length, ...command);
   }
 
@@ -222,9 +240,14 @@ export class RedisWrites {
 
   #told(write: Write, fields: (string | null)[]): void {
     if (fields.length === TOLD_BY_BEGIN) return this.#done(write, { written: true, told: fields });
-    const { result } = write.request;
+    const { result, condition } = write.request;
     try {
       const current = fields.every((field) => field === null) ? null : decodeMognetResult(fields);
+      if (write.spelled === null && current !== null && condition !== undefined && conditionHolds(condition, current)) {
+        // It was refused for its spelling alone, such as 1.0 for 1.
+        write.spelled = spelled(condition, fields);
+        return this.#again([write]);
+      }
       if (write.repeated && result !== undefined && isSameResult(result, current)) this.#done(write, WRITTEN);
       else this.#done(write, { written: false, current });
     } catch (error) {
@@ -234,6 +257,7 @@ export class RedisWrites {
 
   #refuse(write: Write, code: string): void {
     const { id } = write.request;
+    if (isOtherType(code)) return this.#fail(write, otherTypeError(id));
     const message = `Redis refused to write the result of ${id}: ${code}`;
     this.#fail(write, new BackendStoreError(id, message, { retryable: isOutOfMemory(code) }));
   }
@@ -286,6 +310,15 @@ export class RedisWrites {
     this.#bytes -= write.bytes;
     write.reject(error);
   }
+}
+
+/** Something that is no hash lies under a key of a result. */
+export function isOtherType(reply: string): boolean {
+  return /^-?WRONGTYPE\b/.test(reply);
+}
+
+export function otherTypeError(id: string, cause?: unknown): DecodeError {
+  return new DecodeError(`what lies under a key of the result of ${id} is of another type`, { cause });
 }
 
 function closedError(id: string): BackendStoreError {

@@ -2,6 +2,7 @@
  * The acts that the machine asks for, done in order, each when the one before has ended. Every write of a result is conditional, so that
  * nothing late overwrites what another node or a revoke has written. wire: mognet 5.2-5.7; mognet/worker/worker.py `_on_complete`.
  */
+import { DecodeError } from "../../../protocol/errors.ts";
 import { mognetErrorValue } from "../../../protocol/mognet/refusals.ts";
 import type { MognetEffect, MognetRequestEvent } from "../../../protocol/mognet/request-machine.ts";
 import { finishedResult, isDoneResult, suspendedResult } from "../../../protocol/mognet/result.ts";
@@ -52,10 +53,13 @@ export class Acts {
       const effect = effects[at]!;
       const pending = this.#do(run, effect, event);
       if (pending === undefined) continue;
-      pending.then(
-        (next) => this.#perform(run, next ?? effects, next === undefined ? at + 1 : 0, event),
-        (error: unknown) => this.#effectFailed(run, effects, at, event, error),
-      );
+      pending
+        .then(
+          (next) => this.#perform(run, next ?? effects, next === undefined ? at + 1 : 0, event),
+          (error: unknown) => this.#effectFailed(run, effects, at, event, error),
+        )
+        // Whatever else goes wrong, its message is not kept.
+        .catch(() => this.#giveUp(run));
       return;
     }
     if (run.state === "settled") this.#host.forget(run);
@@ -160,6 +164,12 @@ export class Acts {
     const effect = effects[at]!;
     this.#log.error({ task: run.request.name, id: run.id, effect, err: error }, `${effect} failed`);
     if (effect === "store-outcome") {
+      if (error instanceof DecodeError) {
+        this.#replace(run)
+          .then(() => this.#perform(run, effects, at + 1, event))
+          .catch(() => this.#giveUp(run));
+        return;
+      }
       const before = run.outcome;
       // A value that has no form on the wire, or is refused by the store, is a failure of the task.
       if (before?.state === "SUCCESS") {
@@ -172,6 +182,15 @@ export class Acts {
     }
     if (effect === "store-revoked") return this.#giveUp(run);
     this.#perform(run, effects, at + 1, event);
+  }
+
+  /** Something of another kind lies under the keys of the result, and always would: the outcome takes its place. */
+  async #replace(run: Run): Promise<void> {
+    const { record, outcome } = run;
+    if (record === null || outcome === null) return;
+    const result = finishedResult(record, outcome.state, now());
+    await this.#parts.store.put({ result, value: outcome.value, anew: true });
+    run.stored = result;
   }
 
   /** Nothing could be stored: the message comes again. */

@@ -15,7 +15,8 @@ import type { Log } from "../../runtime/log.ts";
 import type { TimerHeap } from "../../runtime/timer-heap.ts";
 import type { AnyTask } from "../../tasks/definition.ts";
 import { callMiddleware, hasHook } from "../../tasks/mognet-middleware.ts";
-import { checkCall } from "./arguments.ts";
+import { readableThrown } from "../../tasks/python-errors.ts";
+import { type Checked, checkCall } from "./arguments.ts";
 import { timeLeftMs } from "./deadlines.ts";
 import { execute, isIgnore, isPause, isThenable } from "./execute.ts";
 import { pythonErrorOf } from "./failures.ts";
@@ -60,8 +61,14 @@ export class Bodies {
     if (run.state !== "running") return;
     if (this.#parts.pool !== null) return this.#post(run, this.#parts.pool);
     const validate = config.lovage.validate_params;
-    const checking = checkCall(definition, request.args, request.kwargs, validate);
-    const checked = checking instanceof Promise ? await checking : checking;
+    let checked: Checked;
+    try {
+      const checking = checkCall(definition, request.args, request.kwargs, validate);
+      checked = checking instanceof Promise ? await checking : checking;
+    } catch (error) {
+      // A schema of the task's has thrown instead of complaining.
+      return this.#threw(run, error);
+    }
     if (run.state !== "running") return;
     run.startedMs = performance.now();
     if (!checked.ok) return this.#invalid(run, checked.errors);
@@ -78,8 +85,8 @@ export class Bodies {
 
   #invalid(run: Run, errors: readonly InvalidArgument[]): void {
     const error = invalidTaskArguments(errors);
-    this.#log.error({ task: run.request.name, id: run.id, reason: error.message }, "the arguments do not fit the task");
     this.#end(run, { state: "INVALID", value: mognetErrorValue(error) });
+    this.#log.error({ task: run.request.name, id: run.id, reason: error.message }, "the arguments do not fit the task");
   }
 
   /** To a thread or process, which checks the arguments and calls the handler. */
@@ -95,29 +102,44 @@ export class Bodies {
     });
   }
 
+  /** Whatever the body returns or throws, even what throws when it is looked at, its request is settled by it. */
   #execute(run: Run, definition: AnyTask, call: readonly unknown[], validate: boolean): void {
     let result: unknown;
+    let later: Promise<unknown> | null = null;
     try {
       result = execute(definition, call, run.context, validate);
+      if (isThenable(result)) later = Promise.resolve(result);
     } catch (error) {
       return this.#threw(run, error);
     }
-    if (!isThenable(result)) return this.#returned(run, result);
-    Promise.resolve(result).then(
-      (value) => this.#returned(run, value),
-      (error: unknown) => this.#threw(run, error),
-    );
+    if (later === null) return this.#returned(run, result);
+    later
+      .then(
+        (value) => this.#returned(run, value),
+        (error: unknown) => this.#threw(run, error),
+      )
+      .catch((error: unknown) => this.#host.failed(run, error));
   }
 
-  #returned(run: Run, value: unknown): void {
-    this.#succeeded(run, mognetValueOf(value));
+  #returned(run: Run, returned: unknown): void {
+    let value: MognetValue;
+    try {
+      // Its type may be what code of its own says.
+      value = mognetValueOf(returned);
+    } catch (error) {
+      return this.#threw(run, error);
+    }
+    this.#succeeded(run, value);
   }
 
   #succeeded(run: Run, value: MognetValue): void {
-    if (run.state !== "settled") this.#end(run, { state: "SUCCESS", value });
+    if (run.state === "settled") return;
+    if (isLate(run)) this.#expire(run);
+    else this.#end(run, { state: "SUCCESS", value });
   }
 
-  #threw(run: Run, error: unknown): void {
+  #threw(run: Run, thrown: unknown): void {
+    const error = readableThrown(thrown);
     if (isPause(error)) return this.#paused(run);
     if (isIgnore(error)) return this.#succeeded(run, mognetValueOf(null));
     this.#threwIn(run, pythonErrorOf(error), error);
@@ -125,6 +147,7 @@ export class Bodies {
 
   #paused(run: Run): void {
     if (run.state === "settled") return;
+    if (isLate(run)) return this.#expire(run);
     this.#host.stats.paused++;
     if (this.#saysEach) this.#log.info({ task: run.request.name, id: run.id }, "paused");
     this.#host.enter(run, "paused");
@@ -132,8 +155,9 @@ export class Bodies {
 
   #threwIn(run: Run, error: PythonError, cause: unknown): void {
     if (run.state === "settled") return;
-    this.#log.error({ task: run.request.name, id: run.id, err: cause }, "the task failed");
+    if (isLate(run)) return this.#expire(run);
     this.#end(run, { state: "FAILURE", value: mognetErrorValue(error) });
+    this.#log.error({ task: run.request.name, id: run.id, err: cause }, "the task failed");
   }
 
   #expire(run: Run): void {
@@ -157,4 +181,9 @@ export class Bodies {
     }
     this.#host.enter(run, "ended");
   }
+}
+
+/** Has its deadline passed, though its timer has had no turn yet? A body that keeps the event loop busy is late all the same. */
+function isLate({ timer }: Run): boolean {
+  return timer !== null && Date.now() >= timer.dueMs;
 }

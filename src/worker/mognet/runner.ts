@@ -172,12 +172,12 @@ export class Runner implements SlotUser {
       if (run.delivery.lost) run.state = "received";
       return this.enter(run, run.delivery.lost ? "lost" : "handedBack");
     }
+    run.abort(error);
+    this.enter(run, "failed");
     this.#log.error(
       { task: run.request.name, id: run.id, err: error },
       "the request could not be carried out; it goes back",
     );
-    run.abort(error);
-    this.enter(run, "failed");
   }
 
   /** It needs no place any more. */

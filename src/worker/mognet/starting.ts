@@ -15,6 +15,7 @@ import {
   unexpectedRetries,
 } from "../../../protocol/mognet/result.ts";
 import { MOGNET_OPEN_STATES } from "../../../protocol/mognet/states.ts";
+import { isSameResult } from "../../result-backends/mognet/conditions.ts";
 import type { MognetBegun, MognetWrite } from "../../result-backends/mognet/mognet-store.ts";
 import { instantMs, timeLeftMs } from "./deadlines.ts";
 import { pythonErrorOf } from "./failures.ts";
@@ -55,8 +56,14 @@ export class Starting {
       if (run.state !== "received" || !(await this.#judge(run, result)) || result === null) return false;
       const write = await this.#write(run, result);
       if (write.written) return run.isIn("running");
+      const before = result;
       result = write.current;
-      if (run.isIn("running")) run.state = "received";
+      if (!run.isIn("running")) continue;
+      run.state = "received";
+      if (isSameResult(before, result)) {
+        await this.#replaceUnreadable(run, new DecodeError("a result that cannot be compared with itself"));
+        return false;
+      }
     }
   }
 
@@ -93,10 +100,15 @@ export class Starting {
     const { request } = run;
     const { store, config, log } = this.#parts;
     const open = result !== null && !isDoneResult(result);
-    const ancestors =
-      open && request.stack.length > 0 && request.stack.length <= config.max_recursion
-        ? await this.#patiently(run, () => store.getMany(request.stack))
-        : [];
+    let ancestors: readonly (MognetResult | null)[] = [];
+    if (open && request.stack.length > 0 && request.stack.length <= config.max_recursion) {
+      try {
+        ancestors = await this.#patiently(run, () => store.getMany(request.stack));
+      } catch (error) {
+        if (!(error instanceof DecodeError)) throw error;
+        return this.#refuseUnreadable(run, result, error);
+      }
+    }
     if (run.state !== "received") return false;
     const verdict = judgeDelivery({
       request,
@@ -149,8 +161,21 @@ export class Starting {
     const parentId = stack.at(-1) ?? null;
     const result = newMognetResult({ id, name, parentId, requestKwargsRepr: kwargsRepr });
     run.stored = run.record = finishedResult(result, "FAILURE", now());
-    await this.#parts.store.put({ result: run.record, value: mognetErrorValue(pythonErrorOf(error)) });
+    const value = mognetErrorValue(pythonErrorOf(error));
+    const { record } = run;
+    await this.#patiently(run, () => this.#parts.store.put({ result: record, value, anew: true }));
     this.#host.enter(run, "alreadyDone");
+  }
+
+  /** Whether an ancestor was revoked cannot be known, now or later. */
+  #refuseUnreadable(run: Run, result: MognetResult, error: DecodeError): false {
+    if (run.state !== "received") return false;
+    const { id, name } = run.request;
+    this.#parts.log.error({ task: name, id, err: error }, "an ancestor's result cannot be read: the request fails");
+    run.stored = run.record = result;
+    run.outcome = { state: "FAILURE", value: mognetErrorValue(pythonErrorOf(error)) };
+    this.#host.enter(run, "refused");
+    return false;
   }
 
   #patiently<T>(run: Run, act: () => Promise<T>): Promise<T> {
