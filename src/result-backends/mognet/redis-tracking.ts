@@ -33,6 +33,10 @@ export interface RedisTrackingOptions {
 }
 
 const keysPerRead = 500;
+/** When so many are awaited at once, a look waits a moment for more to change: a start and an end are often one look then. */
+const MANY = 32;
+const KEYS_PER_MS = 50;
+const MOST_PACE_MS = 5;
 
 export class RedisTracking {
   readonly #options: RedisTrackingOptions;
@@ -49,6 +53,7 @@ export class RedisTracking {
   #listenerId: string | null = null;
   #reading = false;
   #turn: NodeJS.Immediate | null = null;
+  #pace: NodeJS.Timeout | null = null;
   #poll: NodeJS.Timeout | null = null;
   #again: NodeJS.Timeout | null = null;
   #attempt = 0;
@@ -95,7 +100,9 @@ export class RedisTracking {
     this.#pollOff();
     if (this.#turn !== null) clearImmediate(this.#turn);
     if (this.#again !== null) clearTimeout(this.#again);
+    if (this.#pace !== null) clearTimeout(this.#pace);
     this.#turn = null;
+    this.#pace = null;
     this.#again = null;
     if (this.#reader !== null) endRedis(this.#reader);
     this.#dropListener();
@@ -226,7 +233,18 @@ export class RedisTracking {
   }
 
   #schedule(): void {
-    if (this.#reading || this.#again !== null || this.#closed) return;
+    if (this.#reading || this.#again !== null || this.#pace !== null || this.#closed) return;
+    const size = this.#keys.size;
+    if (size >= MANY) {
+      this.#pace = setTimeout(
+        () => {
+          this.#pace = null;
+          void this.#readDirty();
+        },
+        Math.min(MOST_PACE_MS, size / KEYS_PER_MS),
+      );
+      return;
+    }
     this.#turn ??= setImmediate(() => {
       this.#turn = null;
       void this.#readDirty();
@@ -239,7 +257,7 @@ export class RedisTracking {
     if (this.#reading || client === null || client.status !== "ready") return;
     this.#reading = true;
     try {
-      while (this.#dirty.size > 0 && !this.#closed) {
+      if (this.#dirty.size > 0 && !this.#closed) {
         const keys = this.#takeDirty();
         this.#reads += keys.length;
         try {
@@ -254,6 +272,7 @@ export class RedisTracking {
     } finally {
       this.#reading = false;
     }
+    if (this.#dirty.size > 0) this.#schedule();
   }
 
   #takeDirty(): string[] {
