@@ -20,8 +20,8 @@ export interface MognetPublication {
   readonly body: Uint8Array;
   readonly contentType: "application/json";
   readonly contentEncoding: "utf-8";
-  /** Transient, as Mognet's. */
-  readonly deliveryMode: 1;
+  /** 1: transient, as all of Mognet's; 2: it outlives a restart of the broker. */
+  readonly deliveryMode: 1 | 2;
   readonly priority: number;
   readonly messageId: string;
   /** Milliseconds as text; control messages only. */
@@ -50,12 +50,15 @@ export function encodeMognetEnvelope(id: string, kind: string, payload: string, 
 }
 
 /** Throws `EncodeError` for arguments that have no form. */
-export function encodeMognetRequest(request: MognetRequest): MognetPublication {
+export function encodeMognetRequest(
+  request: MognetRequest,
+  { persistent = false }: { persistent?: boolean } = {},
+): MognetPublication {
   return {
     body: encodeMognetEnvelope(request.id, "Request", encodeMognetRequestPayload(request), request.priority),
     contentType: "application/json",
     contentEncoding: "utf-8",
-    deliveryMode: 1,
+    deliveryMode: persistent ? 2 : 1,
     priority: request.priority,
     messageId: request.id,
   };

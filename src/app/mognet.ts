@@ -9,7 +9,6 @@ import { Control, type StatusOptions } from "../client/mognet/control.ts";
 import { Result } from "../client/mognet/result.ts";
 import type { ResultStore, Results, RevokeOptions } from "../client/mognet/results.ts";
 import { Submitter } from "../client/mognet/submitter.ts";
-import { Timeouts } from "../client/mognet/timeouts.ts";
 import { type BrokerState, Publisher } from "../client/publisher.ts";
 import { ErrorRegistry, type MappedErrorClass } from "../client/remote-errors.ts";
 import type { MognetStore } from "../result-backends/mognet/mognet-store.ts";
@@ -17,6 +16,7 @@ import { consoleLog } from "../runtime/console-log.ts";
 import { maskUrl } from "../runtime/credentials.ts";
 import type { Log } from "../runtime/log.ts";
 import { inPoolChild } from "../runtime/pool-child.ts";
+import { LimitedWaits } from "../runtime/wait-limits.ts";
 import { isPlainObject, mismatch } from "../settings/kinds.ts";
 import { type MognetConfig, type MognetConfigInput, parseMognetConfig, patienceS } from "../settings/mognet-config.ts";
 import { MognetQueues } from "../settings/mognet-queues.ts";
@@ -95,7 +95,7 @@ export class Mognet {
   readonly #middleware: MognetMiddleware[] = [];
   readonly #errors: ErrorRegistry;
   readonly #broker: BrokerState;
-  readonly #timeouts = new Timeouts();
+  readonly #limits = new LimitedWaits();
   #transport: Transport | null = null;
   #store: MognetStore | null = null;
   #client: MognetClient | null = null;
@@ -358,6 +358,7 @@ export class Mognet {
       results,
       log,
       middleware: this.#middleware,
+      persistent: this.config.lovage.persistent_messages,
       patienceMs: patienceS(this.config.result_backend.redis) * 1000,
     });
     return { store, transport, publisher, control, results, submitter };
@@ -367,7 +368,7 @@ export class Mognet {
   resultsOf(store: ResultStore, revoke: Results["revoke"]): Results {
     const { log, config } = this;
     const { validate_params: validate } = config.lovage;
-    return { store, errors: this.#errors, timeouts: this.#timeouts, log, validate, revoke };
+    return { store, errors: this.#errors, limits: this.#limits, log, validate, revoke };
   }
 
   #parts(events: TransportEvents) {
@@ -405,7 +406,7 @@ export class Mognet {
     await this.#transport?.close();
     await this.#store?.close();
     this.#client?.submitter.close();
-    this.#timeouts.close();
+    this.#limits.close();
     if (used) await this.hooks.stopped();
   }
 }

@@ -4,9 +4,8 @@ import { PENDING } from "../../protocol/celery/states.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import type { GroupStore } from "../result-backends/chord-counter.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
-import { AbortGroups } from "../runtime/abort-groups.ts";
 import { Canceller } from "../runtime/cancellation.ts";
-import { TimerHeap } from "../runtime/timer-heap.ts";
+import { LimitedWaits } from "../runtime/wait-limits.ts";
 import { TimeoutError } from "../tasks/errors.ts";
 import { Anticipation } from "./anticipation.ts";
 import type { ErrorRegistry } from "./remote-errors.ts";
@@ -51,8 +50,7 @@ export class Results {
   readonly #lostAfterMs: number | null;
   /** Listens early for the results of what is sent; null without a backend. */
   readonly anticipation: Anticipation | null;
-  readonly #aborts = new AbortGroups();
-  #timers: TimerHeap | null = null;
+  readonly #limits = new LimitedWaits();
 
   constructor(parts: ResultsParts) {
     this.#backend = parts.backend;
@@ -108,41 +106,13 @@ export class Results {
     return this.#limited(record, stop, id, limits);
   }
 
-  async #limited(
-    record: Promise<ResultMeta>,
-    stop: Canceller,
-    id: string,
-    { timeout, signal }: WaitLimits,
-  ): Promise<ResultMeta> {
-    if (timeout === undefined && signal === undefined) return record;
-    const endWith =
-      timeout === undefined ? null : this.#after(timeout, () => stop.abort(new TimeoutError(id, timeout)));
-    if (signal !== undefined) this.#aborts.join(signal, stop);
-    try {
-      return await record;
-    } finally {
-      endWith?.();
-      if (signal !== undefined) this.#aborts.leave(signal, stop);
-    }
+  #limited(record: Promise<ResultMeta>, stop: Canceller, id: string, limits: WaitLimits): Promise<ResultMeta> {
+    return this.#limits.limit(record, stop, limits, (ms) => new TimeoutError(id, ms));
   }
 
   close(): void {
     this.anticipation?.close();
-    this.#timers?.close();
-    this.#timers = null;
-  }
-
-  /** Returns what cancels it. The timer goes with its last deadline, so that an idle client keeps no process alive. */
-  #after(ms: number, run: () => void): () => void {
-    this.#timers ??= new TimerHeap(() => performance.now());
-    const timers = this.#timers;
-    const entry = timers.at(performance.now() + ms, run);
-    return () => {
-      timers.cancel(entry);
-      if (timers.size > 0) return;
-      timers.close();
-      if (this.#timers === timers) this.#timers = null;
-    };
+    this.#limits.close();
   }
 }
 

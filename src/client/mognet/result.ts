@@ -8,6 +8,7 @@ import { MOGNET_ERROR_STATES, type MognetState } from "../../../protocol/mognet/
 import { mognetTime } from "../../../protocol/mognet/times.ts";
 import { type MognetValue, mognetValueToJs } from "../../../protocol/mognet/value.ts";
 import { ResultLost } from "../../result-backends/errors.ts";
+import { Canceller } from "../../runtime/cancellation.ts";
 import { bool, count, dict, mismatch, structured } from "../../settings/kinds.ts";
 import { checkOptionObject, type OptionKinds } from "../../settings/option-object.ts";
 import { TaskValidationError, TimeoutError } from "../../tasks/errors.ts";
@@ -18,9 +19,11 @@ import { errorIn, failureOf } from "./failures.ts";
 import { ResultChildren } from "./result-children.ts";
 import { buildTree, type ResultTree, type TreeOptions } from "./result-tree.ts";
 import type { Results, RevokeOptions } from "./results.ts";
-import type { Limits } from "./timeouts.ts";
 
-export interface WaitOptions extends Limits {
+export interface WaitOptions {
+  /** Milliseconds. */
+  timeout?: number;
+  signal?: AbortSignal;
   /** Sees the states before the last one; some may be passed over. */
   onUpdate?: (record: MognetResult) => void;
 }
@@ -215,21 +218,18 @@ export class Result<T = unknown> {
   }
 
   async #await({ timeout, signal, onUpdate }: WaitOptions, value: boolean): Promise<MognetValue | null> {
-    const limits: Limits = {
-      ...(timeout === undefined ? {} : { timeout }),
-      ...(signal === undefined ? {} : { signal }),
-    };
-    const { store, timeouts } = this.#results;
-    const outcome = await timeouts.run(
-      limits,
-      (ms) => new TimeoutError(this.id, ms),
-      (stop) =>
-        store.waitFor(this.id, {
-          value,
-          ...(stop === undefined ? {} : { signal: stop }),
-          ...(onUpdate === undefined ? {} : { onUpdate }),
-        }),
-    );
+    const { store, limits } = this.#results;
+    if (signal?.aborted) throw signal.reason;
+    const stop = timeout === undefined && signal === undefined ? null : new Canceller();
+    const waiting = store.waitFor(this.id, {
+      value,
+      ...(stop === null ? {} : { signal: stop }),
+      ...(onUpdate === undefined ? {} : { onUpdate }),
+    });
+    const outcome =
+      stop === null
+        ? await waiting
+        : await limits.limit(waiting, stop, { timeout, signal }, (ms) => new TimeoutError(this.id, ms));
     this.#record = outcome.result;
     return outcome.value;
   }

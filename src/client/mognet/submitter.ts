@@ -29,6 +29,8 @@ export interface SubmitterParts {
   readonly results: Results;
   readonly log: Log;
   readonly middleware: readonly MognetMiddleware[];
+  /** Whether requests outlive a restart of the broker. @default false */
+  readonly persistent?: boolean;
   /** How long a store that is away is borne. */
   readonly patienceMs: number;
   /** Unix milliseconds. @default Date.now */
@@ -77,7 +79,7 @@ export class Submitter {
       if (parent !== null) request.stack = [...parent.stack, parent.id];
       const mayChange = hasHook(middleware, "onRequestSubmitting");
       // What has no form on the wire shall fail before anything is written.
-      const publication = mayChange ? null : encodeMognetRequest(request);
+      const publication = mayChange ? null : this.#encoded(request);
       const { metadata } = request;
       const creating = store.create(
         Object.keys(metadata).length === 0 ? { result: record } : { result: record, metadata },
@@ -92,7 +94,7 @@ export class Submitter {
           this.#parts.log,
         );
       }
-      await this.#publish(request, publication ?? encodeMognetRequest(request));
+      await this.#publish(request, publication ?? this.#encoded(request));
       return new Result<R>(record, results, request.returns);
     } catch (cause) {
       const error = this.#error(request, cause);
@@ -122,10 +124,14 @@ export class Submitter {
   async sendAgain(request: Request): Promise<void> {
     request.kwargsRepr ??= mognetKwargsRepr(request.args, request.kwargs);
     try {
-      await this.#publish(request, encodeMognetRequest(request));
+      await this.#publish(request, this.#encoded(request));
     } catch (cause) {
       throw this.#error(request, cause);
     }
+  }
+
+  #encoded(request: Request): MognetPublication {
+    return encodeMognetRequest(request, { persistent: this.#parts.persistent === true });
   }
 
   #publish(request: Request, publication: MognetPublication): Promise<void> {

@@ -63,6 +63,8 @@ export interface RedisMognetStoreOptions extends MognetStoreSettings, Omit<Redis
   stateUrls?: string | readonly string[];
   /** How often waits are read where the server tells us of no changes. @default 100 */
   pollMs?: number;
+  /** How often some of what is awaited is read untold, for what has expired. @default 5000 */
+  lookMs?: number;
 }
 
 export interface RedisMognetStore extends MognetStore {
@@ -97,7 +99,7 @@ class RedisStore implements RedisMognetStore {
   #loading: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
 
-  constructor({ app, urls, stateUrls, pollMs, ...options }: RedisMognetStoreOptions) {
+  constructor({ app, urls, stateUrls, pollMs, lookMs, ...options }: RedisMognetStoreOptions) {
     const {
       resultTtl,
       resultValueTtl,
@@ -141,6 +143,7 @@ class RedisStore implements RedisMognetStore {
         for (const id of [...this.#waits.ids()]) this.#waits.fail(id, this.#link.unreadable(id, error));
       },
       ...(pollMs === undefined ? {} : { pollMs }),
+      ...(lookMs === undefined ? {} : { lookMs }),
     });
   }
 

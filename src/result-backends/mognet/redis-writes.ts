@@ -123,6 +123,7 @@ export class RedisWrites {
     this.#options = options;
     this.#queue = new WriteQueue({
       client: options.client,
+      fewer: true,
       send: (client, batch) => this.#send(client, batch),
       onRetry: (err, writes) => options.log.warn({ err, writes }, "results cannot be written yet; trying again"),
     });

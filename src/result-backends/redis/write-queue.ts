@@ -31,6 +31,8 @@ export interface WriteQueueOptions<W> {
   /** Sends and settles them, or gives them back with `again` or `later`. Never rejects. */
   send(client: Redis, batch: W[]): Promise<void>;
   onRetry(error: unknown, writes: number): void;
+  /** A batch that is not full waits for the answer to the one before. @default false: up to four are on their way */
+  fewer?: boolean;
 }
 
 export class WriteQueue<W extends QueuedWrite> {
@@ -154,8 +156,13 @@ export class WriteQueue<W extends QueuedWrite> {
       this.#waiting.sort((a, b) => a.sequence - b.sequence);
       this.#inOrder = true;
     }
-    while (this.#waiting.length > 0 && this.#inFlight < BATCHES_IN_FLIGHT) void this.#send(client, this.#takeBatch());
+    while (this.#waiting.length > 0 && this.#inFlight < this.#most()) void this.#send(client, this.#takeBatch());
   };
+
+  /** What waits for the answer to another batch makes a larger one, which costs both sides less. */
+  #most(): number {
+    return this.#options.fewer === true && this.#waiting.length < WRITES_PER_BATCH ? 1 : BATCHES_IN_FLIGHT;
+  }
 
   #takeBatch(): W[] {
     let count = 0;

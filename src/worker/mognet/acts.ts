@@ -102,7 +102,8 @@ export class Acts {
         run.delivery.ack();
         return undefined;
       case "requeue":
-        if (event === "failed") this.#requeueLater(run);
+        if (run.delivery.lost) this.#sayLost(run);
+        else if (event === "failed") this.#requeueLater(run);
         else run.delivery.reject({ requeue: true });
         return undefined;
       default:
@@ -197,6 +198,22 @@ export class Acts {
   #giveUp(run: Run): void {
     this.#requeueLater(run);
     this.#host.forget(run);
+  }
+
+  /**
+   * It cannot be given back, and not be sent again either: where the broker still has it, it comes again, and two of them might be
+   * run at a time.
+   */
+  #sayLost(run: Run): void {
+    const { info, message } = run.delivery;
+    const persistent = message.properties.deliveryMode === 2;
+    this.#log.warn(
+      { task: run.request.name, id: run.id, queue: info.queue },
+      persistent
+        ? "the connection that the message of a task that is to begin again came over has gone: it comes again by itself"
+        : "the connection that the message of a task that is to begin again came over has gone. It comes again, unless RabbitMQ was " +
+            "restarted: Mognet's messages do not outlive that, and the task stays SUSPENDED (lovage.persistent_messages keeps those of an app)",
+    );
   }
 
   #requeueLater(run: Run): void {
