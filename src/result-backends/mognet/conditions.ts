@@ -11,11 +11,6 @@ export function conditionHolds(condition: MognetCondition | undefined, current: 
   return nodeId === undefined || nodeId === current.nodeId;
 }
 
-/** Is exactly this stored already? Then a write whose answer was lost has happened. */
-export function isSameResult(a: MognetResult, b: MognetResult | null): boolean {
-  return b !== null && (Object.keys(a) as (keyof MognetResult)[]).every((name) => a[name] === b[name]);
-}
-
 /** Is this the end of a run that changes no more than state, end and number of stops? */
 export function isPlainEnd(before: MognetResult, after: MognetResult): boolean {
   return (

@@ -123,12 +123,13 @@ class MemoryMognetStore implements MognetStore {
     return { begun: true, result: { ...result } };
   }
 
-  async put({ result, value, condition, clearState }: MognetPut): Promise<MognetWrite> {
+  async put({ result, value, condition, anew, clearState }: MognetPut): Promise<MognetWrite> {
     this.#open(result.id);
     const encoded = value === undefined ? null : encodeMognetValue(value);
     const current = live(this.#hub.results, result.id);
     if (!conditionHolds(condition, current))
       return { written: false, current: current === null ? null : { ...current } };
+    if (anew === true) this.#hub.values.delete(result.id);
     if (encoded !== null) this.#writeValue(result.id, encoded);
     this.#write(result);
     if (clearState === true) await this.state.clear(result.id);

@@ -5,13 +5,13 @@
  */
 import { DecodeError } from "../../../protocol/errors.ts";
 import { encodeAsciiJson } from "../../../protocol/mognet/json-text.ts";
-import { decodeMognetResult, type MognetResult } from "../../../protocol/mognet/result.ts";
+import { decodeMognetResult, isSameResult, type MognetResult } from "../../../protocol/mognet/result.ts";
 import type { Log } from "../../runtime/log.ts";
 import type { Redis } from "../../runtime/redis-connection.ts";
 import { BackendStoreError } from "../errors.ts";
 import { runScript, type ScriptArgument } from "../redis/script.ts";
 import { isOutOfMemory, isPassing, LONGEST_VALUE, type QueuedWrite, WriteQueue } from "../redis/write-queue.ts";
-import { conditionHolds, isSameResult } from "./conditions.ts";
+import { conditionHolds } from "./conditions.ts";
 import type { MognetCondition, MognetWrite } from "./mognet-store.ts";
 import { writeScript } from "./redis-scripts.ts";
 

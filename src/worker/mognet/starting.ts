@@ -9,13 +9,13 @@ import { judgeDelivery, type MognetRequestEvent, mognetStep } from "../../../pro
 import {
   finishedResult,
   isDoneResult,
+  isSameResult,
   type MognetResult,
   newMognetResult,
   startedResult,
   unexpectedRetries,
 } from "../../../protocol/mognet/result.ts";
 import { MOGNET_OPEN_STATES } from "../../../protocol/mognet/states.ts";
-import { isSameResult } from "../../result-backends/mognet/conditions.ts";
 import type { MognetBegun, MognetWrite } from "../../result-backends/mognet/mognet-store.ts";
 import { instantMs, timeLeftMs } from "./deadlines.ts";
 import { pythonErrorOf } from "./failures.ts";
