@@ -217,6 +217,11 @@ export function unexpectedRetries(result: Pick<MognetResult, "numberOfStarts" | 
   return Math.max(0, result.numberOfStarts - result.numberOfStops);
 }
 
+/** Do they say the same in every field? */
+export function isSameResult(a: MognetResult, b: MognetResult | null): boolean {
+  return b !== null && (Object.keys(a) as (keyof MognetResult)[]).every((name) => a[name] === b[name]);
+}
+
 /** As it was created: nobody has begun it. */
 export function isUntouched({ state, numberOfStarts, numberOfStops }: MognetResult): boolean {
   return state === "PENDING" && numberOfStarts === 0 && numberOfStops === 0;

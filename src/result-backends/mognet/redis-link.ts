@@ -121,10 +121,10 @@ export class MognetRedisLink {
   unreadable(id: string, error: unknown): Error {
     if (error instanceof BackendError || error instanceof ProtocolError) return error;
     const isReply = error instanceof Error && error.name === "ReplyError";
-    if (isReply && isOtherType(error.message)) return otherTypeError(id, error);
     const message = `cannot read the result of ${id}: ${error instanceof Error ? error.message : String(error)}`;
     const retryable = !isReply && !(error instanceof RedisConnectionError && error.refused);
-    return new BackendGetMetaError(id, message, { cause: connectionError(error), retryable });
+    const cause = isReply && isOtherType(error.message) ? otherTypeError(id, error) : connectionError(error);
+    return new BackendGetMetaError(id, message, { cause, retryable });
   }
 
   async connect(): Promise<void> {

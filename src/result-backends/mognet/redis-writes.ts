@@ -258,9 +258,9 @@ export class RedisWrites {
 
   #refuse(write: Write, code: string): void {
     const { id } = write.request;
-    if (isOtherType(code)) return this.#fail(write, otherTypeError(id));
     const message = `Redis refused to write the result of ${id}: ${code}`;
-    this.#fail(write, new BackendStoreError(id, message, { retryable: isOutOfMemory(code) }));
+    const cause = isOtherType(code) ? { cause: otherTypeError(id) } : {};
+    this.#fail(write, new BackendStoreError(id, message, { retryable: isOutOfMemory(code), ...cause }));
   }
 
   #onFailure(batch: Write[], error: unknown): void {

@@ -2,7 +2,6 @@
  * The acts that the machine asks for, done in order, each when the one before has ended. Every write of a result is conditional, so that
  * nothing late overwrites what another node or a revoke has written. wire: mognet 5.2-5.7; mognet/worker/worker.py `_on_complete`.
  */
-import { DecodeError } from "../../../protocol/errors.ts";
 import { mognetErrorValue } from "../../../protocol/mognet/refusals.ts";
 import type { MognetEffect, MognetRequestEvent } from "../../../protocol/mognet/request-machine.ts";
 import { finishedResult, isDoneResult, suspendedResult } from "../../../protocol/mognet/result.ts";
@@ -15,6 +14,7 @@ import { pythonErrorOf } from "./failures.ts";
 import { now } from "./now.ts";
 import type { MognetWorkerParts } from "./parts.ts";
 import type { Run } from "./run.ts";
+import { unreadableIn } from "./unreadable.ts";
 import type { Window } from "./window.ts";
 
 export interface ActsHost {
@@ -165,7 +165,7 @@ export class Acts {
     const effect = effects[at]!;
     this.#log.error({ task: run.request.name, id: run.id, effect, err: error }, `${effect} failed`);
     if (effect === "store-outcome") {
-      if (error instanceof DecodeError) {
+      if (unreadableIn(error) !== null) {
         this.#replace(run)
           .then(() => this.#perform(run, effects, at + 1, event))
           .catch(() => this.#giveUp(run));

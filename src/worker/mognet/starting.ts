@@ -23,6 +23,7 @@ import { now } from "./now.ts";
 import type { MognetWorkerParts } from "./parts.ts";
 import { patiently } from "./patiently.ts";
 import type { Run } from "./run.ts";
+import { unreadableIn } from "./unreadable.ts";
 
 export interface StartingHost {
   readonly parts: MognetWorkerParts;
@@ -48,8 +49,9 @@ export class Starting {
       if (begun.begun) return this.#hasBegun(run, begun.result);
       ({ result } = begun);
     } catch (error) {
-      if (!(error instanceof DecodeError && run.isIn("received"))) throw error;
-      await this.#replaceUnreadable(run, error);
+      const wrong = unreadableIn(error);
+      if (wrong === null || !run.isIn("received")) throw error;
+      await this.#replaceUnreadable(run, wrong);
       return false;
     }
     for (;;) {
@@ -105,8 +107,9 @@ export class Starting {
       try {
         ancestors = await this.#patiently(run, () => store.getMany(request.stack));
       } catch (error) {
-        if (!(error instanceof DecodeError)) throw error;
-        return this.#refuseUnreadable(run, result, error);
+        const wrong = unreadableIn(error);
+        if (wrong === null) throw error;
+        return this.#refuseUnreadable(run, result, wrong);
       }
     }
     if (run.state !== "received") return false;
