@@ -31,7 +31,7 @@ const FLAGS: Flags = {
     type: "string",
     short: "c",
     value: "N",
-    help: "run: requests at a time (default minimum_concurrency; with --pool threads or processes the number of CPUs)",
+    help: "run: requests at a time (default minimum_concurrency; with --pool threads or processes the CPUs)",
   },
   "include-value": { type: "boolean", help: "tasks get: with the value, or the traceback" },
   force: { type: "boolean", help: "tasks revoke: also what is done, and so its children; queues purge: do it" },
@@ -99,7 +99,8 @@ export const mognet: Command = {
       print("Must pass --force");
       return EXIT.failed;
     }
-    const level = applyMognetFlags(given, "warn");
+    // Whoever watches sees why it takes so long; a script gets one line, with the last reason.
+    const level = applyMognetFlags(given, process.stderr.isTTY && !given.on("json") ? "warn" : "error");
     beImpatient();
     await using app = await openMognetApp(given, spec, level);
     return await sub.run(app, given, words.slice(2));

@@ -47,6 +47,8 @@ export class MognetRedisLink {
   #loading: Promise<void> | null = null;
   #whenUp: (() => void)[] = [];
   #refusal: RedisConnectionError | null = null;
+  /** Why there is no connection. */
+  #reason: RedisConnectionError | null = null;
   #closing: Promise<void> | null = null;
 
   constructor(options: RedisLinkOptions) {
@@ -168,12 +170,14 @@ export class MognetRedisLink {
       purpose,
       onConnected: () => {
         this.#refusal = null;
+        this.#reason = null;
         this.#writes.wake();
         for (const resolve of this.#whenUp.splice(0)) resolve();
       },
       onLost: (error) =>
         this.log.warn({ err: error, purpose }, "the connection to Mognet's results has gone; reconnecting"),
       onRetry: (error, delayMs) => {
+        this.#reason = error;
         this.log.warn({ err: error, purpose, delayMs }, "Mognet's results cannot be reached; trying again");
         if (error.refused) this.#onRefused(error);
       },
@@ -201,8 +205,10 @@ export class MognetRedisLink {
     const client = this.#ready;
     if (client !== null) return client;
     const refusal = this.#refusal;
-    throw new BackendGetMetaError(id, refusal?.message ?? "the result store is away", {
-      ...(refusal === null ? {} : { cause: refusal }),
+    const reason = refusal ?? this.#reason;
+    const away = reason === null ? "the result store is away" : `the result store is away: ${reason.message}`;
+    throw new BackendGetMetaError(id, refusal?.message ?? away, {
+      ...(reason === null ? {} : { cause: reason }),
       retryable: refusal === null && this.#closing === null,
     });
   }
