@@ -167,18 +167,19 @@ export class StoreQueue<R> {
   }
 
   async #send(client: Redis, batch: PendingStore[]): Promise<void> {
-    // Each by itself, until the one that Redis does not take is found.
-    const parts = this.#oneByOne ? batch.map((store) => [store]) : [batch];
-    for (const part of parts) {
-      let codes: unknown;
-      try {
-        codes = await this.#script(client, part);
-      } catch (error) {
-        this.#onFailure(part, error);
-        continue;
-      }
-      this.#onAnswer(client, part, Array.isArray(codes) ? codes : []);
+    if (!this.#oneByOne) return this.#sendPart(client, batch);
+    // Each by itself, until the one that Redis does not take is found; behind one another, so that the order holds across batches.
+    await Promise.all(batch.map((store) => this.#sendPart(client, [store])));
+  }
+
+  async #sendPart(client: Redis, part: PendingStore[]): Promise<void> {
+    let codes: unknown;
+    try {
+      codes = await this.#script(client, part);
+    } catch (error) {
+      return this.#onFailure(part, error);
     }
+    this.#onAnswer(client, part, Array.isArray(codes) ? codes : []);
   }
 
   #script(client: Redis, batch: readonly PendingStore[]): Promise<unknown> {

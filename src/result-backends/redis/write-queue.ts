@@ -30,6 +30,7 @@ export interface WriteQueueOptions<W> {
   client(): Redis | null;
   /** Sends and settles them, or gives them back with `again` or `later`. Never rejects. */
   send(client: Redis, batch: W[]): Promise<void>;
+  /** Told once for each pause, with all that is not settled. */
   onRetry(error: unknown, writes: number): void;
   /** A batch that is not full waits for the answer to the one before. @default false: up to four are on their way */
   fewer?: boolean;
@@ -38,6 +39,7 @@ export interface WriteQueueOptions<W> {
 export class WriteQueue<W extends QueuedWrite> {
   readonly #options: WriteQueueOptions<W>;
   #waiting: W[] = [];
+  #waitingBytes = 0;
   #inOrder = true;
   #sequence = 0;
   #inFlight = 0;
@@ -65,6 +67,7 @@ export class WriteQueue<W extends QueuedWrite> {
   push(write: W): void {
     write.sequence = ++this.#sequence;
     this.#waiting.push(write);
+    this.#waitingBytes += write.bytes;
     this.#schedule();
   }
 
@@ -79,15 +82,19 @@ export class WriteQueue<W extends QueuedWrite> {
   /** Writes that are tried once more, in their place; not for a queue that is closed. */
   again(writes: readonly W[]): void {
     if (writes.length === 0) return;
-    for (const write of writes) this.#waiting.push(write);
+    for (const write of writes) {
+      this.#waiting.push(write);
+      this.#waitingBytes += write.bytes;
+    }
     this.#inOrder = false;
     this.#schedule();
   }
 
   /** As `again`, after a pause. */
   later(writes: readonly W[], error: unknown): void {
-    this.#options.onRetry(error, writes.length);
+    if (writes.length === 0) return;
     if (this.#timer === null && !this.#closed) {
+      this.#options.onRetry(error, this.pending);
       if (this.#turn !== null) clearImmediate(this.#turn);
       this.#turn = null;
       this.#timer = setTimeout(
@@ -115,6 +122,7 @@ export class WriteQueue<W extends QueuedWrite> {
   /** Gives up what is not in flight. */
   takeAll(): W[] {
     const all = this.#waiting.splice(0);
+    this.#waitingBytes = 0;
     // Whoever takes them settles them in this turn.
     process.nextTick(() => this.#tellIdle());
     return all;
@@ -161,17 +169,19 @@ export class WriteQueue<W extends QueuedWrite> {
 
   /** What waits for the answer to another batch makes a larger one, which costs both sides less. */
   #most(): number {
-    return this.#options.fewer === true && this.#waiting.length < WRITES_PER_BATCH ? 1 : BATCHES_IN_FLIGHT;
+    const isFull = this.#waiting.length >= WRITES_PER_BATCH || this.#waitingBytes >= BYTES_PER_BATCH;
+    return this.#options.fewer === true && !isFull ? 1 : BATCHES_IN_FLIGHT;
   }
 
   #takeBatch(): W[] {
     let count = 0;
     let bytes = 0;
     for (const write of this.#waiting) {
+      if (count > 0 && (count >= WRITES_PER_BATCH || bytes + write.bytes > BYTES_PER_BATCH)) break;
       bytes += write.bytes;
-      if (count > 0 && (count >= WRITES_PER_BATCH || bytes > BYTES_PER_BATCH)) break;
       count++;
     }
+    this.#waitingBytes -= bytes;
     return this.#waiting.splice(0, count);
   }
 

@@ -55,6 +55,8 @@ export class Starting {
       return false;
     }
     for (;;) {
+      // It has not begun, and is wanted back: whoever has it next looks at it.
+      if (run.goesBack) return false;
       if (run.state !== "received" || !(await this.#judge(run, result)) || result === null) return false;
       const write = await this.#write(run, result);
       if (write.written) return run.isIn("running");
