@@ -166,20 +166,22 @@ export class StoreQueue<R> {
     this.rejectAll("the result backend was closed", true);
   }
 
-  async #send(client: Redis, batch: PendingStore[]): Promise<void> {
-    if (!this.#oneByOne) return this.#sendPart(client, batch);
+  async #send(client: Redis, batch: PendingStore[]): Promise<() => void> {
+    if (!this.#oneByOne) return this.#ask(client, batch);
     // Each by itself, until the one that Redis does not take is found; behind one another, so that the order holds across batches.
-    await Promise.all(batch.map((store) => this.#sendPart(client, [store])));
+    const settles = await Promise.all(batch.map((store) => this.#ask(client, [store])));
+    return () => {
+      for (const settle of settles) settle();
+    };
   }
 
-  async #sendPart(client: Redis, part: PendingStore[]): Promise<void> {
-    let codes: unknown;
+  async #ask(client: Redis, part: PendingStore[]): Promise<() => void> {
     try {
-      codes = await this.#script(client, part);
+      const codes = await this.#script(client, part);
+      return () => this.#onAnswer(client, part, Array.isArray(codes) ? codes : []);
     } catch (error) {
-      return this.#onFailure(part, error);
+      return () => this.#onFailure(part, error);
     }
-    this.#onAnswer(client, part, Array.isArray(codes) ? codes : []);
   }
 
   #script(client: Redis, batch: readonly PendingStore[]): Promise<unknown> {
