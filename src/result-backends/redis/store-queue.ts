@@ -99,8 +99,8 @@ export interface StoreQueueOptions<R> {
 export class StoreQueue<R> {
   readonly #options: StoreQueueOptions<R>;
   readonly #queue: WriteQueue<PendingStore>;
-  /** The last store asked for, by id, while any of the id is pending: an older open record is not written after it. */
-  readonly #latest = new Map<string, PendingStore>();
+  /** Sequence of the last store asked for, by id, while any of the id is pending: an older open record is not written after it. */
+  readonly #latest = new Map<string, number>();
   /** Redis called a batch a protocol error: some value is longer than it takes; find out which. */
   #oneByOne = false;
   #bytes = 0;
@@ -137,9 +137,9 @@ export class StoreQueue<R> {
     return new Promise((resolve, reject) => {
       const parts = { id, key, value, ttl, final: values.codec.isFinal(record) };
       const store = new PendingStore(parts, resolve, reject);
-      this.#latest.set(id, store);
       this.#bytes += value.length;
       this.#queue.push(store);
+      this.#latest.set(id, store.sequence);
     });
   }
 
@@ -261,7 +261,7 @@ export class StoreQueue<R> {
       const { id } = store;
       if (this.#queue.closed) {
         this.#settle(store, new BackendStoreError(id, "the result backend was closed", { retryable: true }));
-      } else if (!store.final && this.#latest.get(id) !== store) this.#settle(store);
+      } else if (!store.final && this.#latest.get(id) !== store.sequence) this.#settle(store);
       else return true;
       return false;
     });
@@ -269,7 +269,7 @@ export class StoreQueue<R> {
 
   #settle(store: PendingStore, error?: unknown): void {
     this.#bytes -= store.value.length;
-    if (this.#latest.get(store.id) === store) this.#latest.delete(store.id);
+    if (this.#latest.get(store.id) === store.sequence) this.#latest.delete(store.id);
     if (error === undefined) store.resolve();
     else store.reject(error);
   }
