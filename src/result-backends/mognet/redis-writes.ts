@@ -174,14 +174,13 @@ export class RedisWrites {
     this.rejectAll("the result store was closed", true);
   }
 
-  async #send(client: Redis, batch: Write[]): Promise<void> {
-    let codes: unknown[];
+  async #send(client: Redis, batch: Write[]): Promise<() => void> {
     try {
-      codes = this.#withoutScripts ? await this.#oneByOne(client, batch) : await this.#script(client, batch);
+      const codes = await (this.#withoutScripts ? this.#oneByOne(client, batch) : this.#script(client, batch));
+      return () => this.#onAnswer(batch, codes);
     } catch (error) {
-      return this.#onFailure(batch, error);
+      return () => this.#onFailure(batch, error);
     }
-    this.#onAnswer(batch, codes);
   }
 
   async #script(client: Redis, batch: readonly Write[]): Promise<unknown[]> {

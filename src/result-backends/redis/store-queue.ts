@@ -99,8 +99,8 @@ export interface StoreQueueOptions<R> {
 export class StoreQueue<R> {
   readonly #options: StoreQueueOptions<R>;
   readonly #queue: WriteQueue<PendingStore>;
-  /** The last store asked for, by id, while any of the id is pending: an older open record is not written after it. */
-  readonly #latest = new Map<string, PendingStore>();
+  /** Sequence of the last store asked for, by id, while any of the id is pending: an older open record is not written after it. */
+  readonly #latest = new Map<string, number>();
   /** Redis called a batch a protocol error: some value is longer than it takes; find out which. */
   #oneByOne = false;
   #bytes = 0;
@@ -137,9 +137,9 @@ export class StoreQueue<R> {
     return new Promise((resolve, reject) => {
       const parts = { id, key, value, ttl, final: values.codec.isFinal(record) };
       const store = new PendingStore(parts, resolve, reject);
-      this.#latest.set(id, store);
       this.#bytes += value.length;
       this.#queue.push(store);
+      this.#latest.set(id, store.sequence);
     });
   }
 
@@ -166,20 +166,22 @@ export class StoreQueue<R> {
     this.rejectAll("the result backend was closed", true);
   }
 
-  async #send(client: Redis, batch: PendingStore[]): Promise<void> {
-    if (!this.#oneByOne) return this.#sendPart(client, batch);
+  async #send(client: Redis, batch: PendingStore[]): Promise<() => void> {
+    if (!this.#oneByOne) return this.#ask(client, batch);
     // Each by itself, until the one that Redis does not take is found; behind one another, so that the order holds across batches.
-    await Promise.all(batch.map((store) => this.#sendPart(client, [store])));
+    const settles = await Promise.all(batch.map((store) => this.#ask(client, [store])));
+    return () => {
+      for (const settle of settles) settle();
+    };
   }
 
-  async #sendPart(client: Redis, part: PendingStore[]): Promise<void> {
-    let codes: unknown;
+  async #ask(client: Redis, part: PendingStore[]): Promise<() => void> {
     try {
-      codes = await this.#script(client, part);
+      const codes = await this.#script(client, part);
+      return () => this.#onAnswer(client, part, Array.isArray(codes) ? codes : []);
     } catch (error) {
-      return this.#onFailure(part, error);
+      return () => this.#onFailure(part, error);
     }
-    this.#onAnswer(client, part, Array.isArray(codes) ? codes : []);
   }
 
   #script(client: Redis, batch: readonly PendingStore[]): Promise<unknown> {
@@ -259,7 +261,7 @@ export class StoreQueue<R> {
       const { id } = store;
       if (this.#queue.closed) {
         this.#settle(store, new BackendStoreError(id, "the result backend was closed", { retryable: true }));
-      } else if (!store.final && this.#latest.get(id) !== store) this.#settle(store);
+      } else if (!store.final && this.#latest.get(id) !== store.sequence) this.#settle(store);
       else return true;
       return false;
     });
@@ -267,7 +269,7 @@ export class StoreQueue<R> {
 
   #settle(store: PendingStore, error?: unknown): void {
     this.#bytes -= store.value.length;
-    if (this.#latest.get(store.id) === store) this.#latest.delete(store.id);
+    if (this.#latest.get(store.id) === store.sequence) this.#latest.delete(store.id);
     if (error === undefined) store.resolve();
     else store.reject(error);
   }

@@ -10,8 +10,8 @@ interface Write extends QueuedWrite {
 interface Batch {
   readonly names: string[];
   readonly writes: Write[];
-  /** The answer is here. */
-  answer(): void;
+  /** The answer is here; `settle` says what is done with it. */
+  answer(settle?: () => void): void;
 }
 
 await loadRedis();
@@ -35,7 +35,10 @@ describe("writes on their way to Redis", () => {
       fewer,
       onRetry: (_error, writes) => told.push(writes),
       send: (_client, writes) =>
-        new Promise((resolve) => batches.push({ names: writes.map(({ name }) => name), writes, answer: resolve })),
+        new Promise((resolve) => {
+          const answer = (settle = () => {}) => resolve(settle);
+          batches.push({ names: writes.map(({ name }) => name), writes, answer });
+        }),
     });
     const push = (name: string, bytes = 1) => queue.push({ name, bytes, sequence: 0, tries: 0 });
     const pushMany = (count: number, bytes = 1) => {
@@ -75,6 +78,20 @@ describe("writes on their way to Redis", () => {
     expect(large.batches.at(-1)?.names).toEqual(["alone"]);
   });
 
+  test("of those who are told of a batch leave in the same turn", async () => {
+    const { batches, push } = rig();
+    push("a");
+    await turns();
+    const turn = new Promise<void>((resolve) => {
+      batches[0]?.answer(() => {
+        push("b");
+        process.nextTick(() => process.nextTick(resolve));
+      });
+    });
+    await turn;
+    expect(batches.map(({ names }) => names)).toEqual([["a"], ["b"]]);
+  });
+
   test("wait for the answer before where fewer batches are better, unless there is a full one", async () => {
     const { batches, push, pushMany } = rig({ fewer: true });
     push("a");
@@ -107,15 +124,13 @@ describe("writes on their way to Redis", () => {
     pushMany(401);
     await vi.advanceTimersByTimeAsync(0);
     const [first, second, third] = batches;
-    queue.later(second?.writes ?? [], "LOADING");
-    second?.answer();
-    queue.later(first?.writes ?? [], "LOADING");
-    first?.answer();
+    second?.answer(() => queue.later(second.writes, "LOADING"));
+    first?.answer(() => queue.later(first.writes, "LOADING"));
     third?.answer();
     push("new");
     await vi.advanceTimersByTimeAsync(0);
     expect(batches.length).toBe(3);
-    expect(told).toEqual([401]);
+    expect(told).toEqual([402]);
     await vi.advanceTimersByTimeAsync(60_000);
     const order = batches.slice(3).flatMap(({ names }) => names);
     expect(order).toEqual([...Array.from({ length: 400 }, (_, at) => String(at)), "new"]);
@@ -126,8 +141,10 @@ describe("writes on their way to Redis", () => {
     const { queue, batches, push } = rig();
     push("a");
     await vi.advanceTimersByTimeAsync(0);
-    queue.later(batches[0]?.writes ?? [], "closed");
-    batches[0]?.answer();
+    const [batch] = batches;
+    batch?.answer(() => queue.later(batch.writes, "closed"));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(batches.length).toBe(1);
     queue.wake();
     await vi.advanceTimersByTimeAsync(0);
     expect(batches.map(({ names }) => names)).toEqual([["a"], ["a"]]);
@@ -138,8 +155,14 @@ describe("writes on their way to Redis", () => {
     push("a");
     await turns();
     let looked: () => void = () => undefined;
-    const looking = queue.hold(() => new Promise((resolve) => (looked = resolve)));
-    batches[0]?.answer();
+    let looking: Promise<void> | undefined;
+    const look = () =>
+      new Promise<void>((resolve) => {
+        looked = resolve;
+      });
+    batches[0]?.answer(() => {
+      looking = queue.hold(look);
+    });
     await turns();
     expect(queue.pending).toBe(1);
     const drained = queue.drained();

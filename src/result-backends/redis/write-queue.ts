@@ -28,8 +28,11 @@ export interface QueuedWrite {
 export interface WriteQueueOptions<W> {
   /** The connection if it is up; the owner calls `wake` when it comes up. */
   client(): Redis | null;
-  /** Sends and settles them, or gives them back with `again` or `later`. Never rejects. */
-  send(client: Redis, batch: W[]): Promise<void>;
+  /**
+   * Resolves when it is known what became of them, and never rejects; then the function is called, which settles each or gives it
+   * back with `again` or `later`. What those who are told write next finds nobody ahead, and leaves in the same turn.
+   */
+  send(client: Redis, batch: W[]): Promise<() => void>;
   /** Told once for each pause, with all that is not settled. */
   onRetry(error: unknown, writes: number): void;
   /** A batch that is not full waits for the answer to the one before. @default false: up to four are on their way */
@@ -93,8 +96,8 @@ export class WriteQueue<W extends QueuedWrite> {
   /** As `again`, after a pause. */
   later(writes: readonly W[], error: unknown): void {
     if (writes.length === 0) return;
-    if (this.#timer === null && !this.#closed) {
-      this.#options.onRetry(error, this.pending);
+    const pauses = this.#timer === null && !this.#closed;
+    if (pauses) {
       if (this.#turn !== null) clearImmediate(this.#turn);
       this.#turn = null;
       this.#timer = setTimeout(
@@ -106,6 +109,7 @@ export class WriteQueue<W extends QueuedWrite> {
       );
     }
     this.again(writes);
+    if (pauses) this.#options.onRetry(error, this.pending);
   }
 
   /** All has gone well: the next pause is a short one. */
@@ -189,9 +193,10 @@ export class WriteQueue<W extends QueuedWrite> {
     const { length } = batch;
     this.#inFlight++;
     this.#unanswered += length;
-    await this.#options.send(client, batch);
+    const settle = await this.#options.send(client, batch);
     this.#inFlight--;
     this.#unanswered -= length;
+    settle();
     this.#goOn();
   }
 
