@@ -5,15 +5,6 @@
  * then dropped). `stop("warm")` takes nothing more, gives what runs a while to end, and hands the rest back; "cold" hands back at once.
  * wire: mognet 5; mognet/worker/worker.py.
  */
-import { DecodeError } from "../../../protocol/errors.ts";
-import { decodeMognetEnvelope, mognetRequestIdIn } from "../../../protocol/mognet/message.ts";
-import { mognetIdOrNull } from "../../../protocol/mognet/names.ts";
-import { mognetErrorValue } from "../../../protocol/mognet/refusals.ts";
-import { decodeMognetRequestPayload, type MognetRequest } from "../../../protocol/mognet/request.ts";
-import { finishedResult, isDoneResult } from "../../../protocol/mognet/result.ts";
-import { mognetTimestamp } from "../../../protocol/mognet/times.ts";
-import { isRecord } from "../../../protocol/records.ts";
-import { newId } from "../../runtime/ids.ts";
 import type { Log } from "../../runtime/log.ts";
 import { callMiddleware, hasHook } from "../../tasks/mognet-middleware.ts";
 import type { TransportError } from "../../transports/errors.ts";
@@ -23,6 +14,8 @@ import { RunningMognetContext } from "./context.ts";
 import { ControlConsumer } from "./control.ts";
 import { Counts } from "./counts.ts";
 import { Heartbeat } from "./heartbeat.ts";
+import { Intake } from "./intake.ts";
+import { LostMessages } from "./lost-messages.ts";
 import type { MognetWorkerParts } from "./parts.ts";
 import { Run } from "./run.ts";
 import { Runner } from "./runner.ts";
@@ -39,8 +32,6 @@ export interface MognetWorkerStats {
 
 export type MognetStopMode = "warm" | "cold";
 
-/** How often runs whose message is lost are compared with the store, in case another node has them. */
-const RECHECK_MS = 5_000;
 /** How long a stop waits for what is being stored. */
 const STORE_GRACE_MS = 5_000;
 
@@ -55,6 +46,8 @@ export class MognetWorkerCore {
   readonly #contextOf: (run: Run) => RunningMognetContext;
   readonly #counts: Counts | null;
   readonly #heartbeat = new Heartbeat();
+  readonly #intake: Intake;
+  readonly #lost: LostMessages;
   #consumer: Consumer | null = null;
   #retiring = false;
   #enough = false;
@@ -62,9 +55,6 @@ export class MognetWorkerCore {
   #stopped: Promise<void> = Promise.resolve();
   #whenIdle: (() => void) | null = null;
   #cool: () => void = () => undefined;
-  #recheck: NodeJS.Timeout | null = null;
-  /** Messages that are answered without becoming a run. */
-  #answering = 0;
 
   constructor(parts: MognetWorkerParts) {
     this.#parts = parts;
@@ -78,6 +68,17 @@ export class MognetWorkerCore {
       full: () => this.#retire(),
       waits: () => this.#checkIdle(),
       forget: (run) => this.#forget(run),
+    });
+    this.#intake = new Intake({
+      parts,
+      refused: () => void this.stats.refused++,
+      answered: () => this.#checkIdle(),
+    });
+    this.#lost = new LostMessages({
+      parts,
+      held: () => this.#held.values(),
+      isStopping: () => this.#stopping !== null,
+      compare: (run, result) => this.#runner.compare(run, result),
     });
     const adjust = (run: Run) => this.#runner.adjust(run);
     const contextHost = { parts, adjust };
@@ -137,12 +138,12 @@ export class MognetWorkerCore {
   connectionLost(): void {
     for (const run of [...this.#held.values()])
       if (run.state === "received" && !run.hasSlot) this.#runner.enter(run, "lost");
-    this.#watchLost();
+    this.#lost.watch();
   }
 
   /** It is back: revokes that were sent meanwhile went past us. */
   connectionBack(): void {
-    this.#compare([...this.#held.values()]);
+    this.#lost.compare([...this.#held.values()]);
   }
 
   stop(mode: MognetStopMode = "warm"): Promise<void> {
@@ -191,7 +192,7 @@ export class MognetWorkerCore {
     await this.#control.stop();
     this.#runner.close();
     await this.#parts.pool?.close();
-    if (this.#recheck !== null) clearTimeout(this.#recheck);
+    this.#lost.close();
     await this.#counts?.told();
     this.#heartbeat.stop();
     await services.close(this.#log);
@@ -203,7 +204,7 @@ export class MognetWorkerCore {
   #take(delivery: Delivery): void {
     if (this.#stopping !== null || this.#retiring) return delivery.reject({ requeue: true });
     this.stats.received++;
-    const request = this.#read(delivery);
+    const request = this.#intake.read(delivery);
     if (request === null) return;
     const same = this.#held.get(request.id);
     if (same !== undefined) return this.#takeAgain(same, delivery);
@@ -229,71 +230,6 @@ export class MognetWorkerCore {
     this.#checkIdle();
   }
 
-  #read(delivery: Delivery): MognetRequest | null {
-    const { message } = delivery;
-    const { lovage } = this.#parts.config;
-    let payload: unknown = null;
-    try {
-      if (message.refused !== undefined) throw new DecodeError(message.refused);
-      if (message.body.byteLength > lovage.max_message_bytes) {
-        throw new DecodeError(`a message of ${message.body.byteLength} bytes, more than lovage.max_message_bytes`);
-      }
-      const envelope = decodeMognetEnvelope(message.body, {
-        floats: lovage.exact_floats ? "keep" : "number",
-        maxDepth: lovage.max_message_depth,
-      });
-      payload = envelope.payload;
-      if (envelope.kind !== "Request")
-        throw new DecodeError(`a message of kind ${JSON.stringify(envelope.kind.slice(0, 60))}`);
-      return decodeMognetRequestPayload(envelope.payload, newId);
-    } catch (error) {
-      this.#refuse(delivery, payload, error);
-      return null;
-    }
-  }
-
-  /** Mognet acks it, and its result stays PENDING for ever. Here whoever waits for it is told, if it says who. */
-  #refuse(delivery: Delivery, payload: unknown, error: unknown): void {
-    this.stats.refused++;
-    const { properties } = delivery.message;
-    const told = isRecord(payload) && typeof payload.id === "string" ? payload.id : this.#idIn(delivery);
-    const id = mognetIdOrNull(told ?? properties.messageId ?? "");
-    this.#log.error({ err: error, id, queue: delivery.info.queue }, "a message that is no request is discarded");
-    const settle = () => delivery.reject({ requeue: false });
-    if (id === null) return settle();
-    const reason = error instanceof Error ? error.message : String(error);
-    this.#answering++;
-    this.#invalidate(id, `the request cannot be read: ${reason}`)
-      .catch((failure: unknown) =>
-        this.#log.error({ err: failure, id }, "the result of a message that is no request stays as it is"),
-      )
-      .then(settle)
-      .finally(() => {
-        this.#answering--;
-        this.#checkIdle();
-      });
-  }
-
-  /** Of a message whose envelope cannot be read. */
-  #idIn({ message }: Delivery): string | null {
-    const { max_message_bytes: most, max_message_depth: maxDepth } = this.#parts.config.lovage;
-    if (message.refused !== undefined || message.body.byteLength > most) return null;
-    return mognetRequestIdIn(message.body, { maxDepth });
-  }
-
-  async #invalidate(id: string, reason: string): Promise<void> {
-    const { store } = this.#parts;
-    const result = await store.get(id);
-    if (result === null || isDoneResult(result)) return;
-    const name = "mognet.exceptions.task_exceptions:InvalidTaskArguments";
-    const time = mognetTimestamp(Date.now());
-    await store.put({
-      result: finishedResult(result, "INVALID", time),
-      value: mognetErrorValue({ name, message: reason, args: [[reason]] }),
-      condition: { states: ["PENDING"], starts: result.numberOfStarts, exists: true },
-    });
-  }
-
   #revoke(id: string): void {
     const run = this.#held.get(id);
     if (run !== undefined) this.#runner.revoke(run);
@@ -304,7 +240,7 @@ export class MognetWorkerCore {
   }
 
   #checkIdle(): void {
-    if (this.#held.size === 0 && this.#answering === 0) this.#whenIdle?.();
+    if (this.#held.size === 0 && this.#intake.answering === 0) this.#whenIdle?.();
     if (!this.#retiring || this.#enough || this.#stopping !== null) return;
     // Those that wait for children are handed back: nobody runs children here any more.
     for (const run of this.#held.values()) if (run.state !== "waiting") return;
@@ -312,46 +248,9 @@ export class MognetWorkerCore {
     this.#parts.onEnough();
   }
 
-  // ------------------------------------------------------------------------------------------------------ lost connections
-
   #interrupted(error: TransportError): void {
     this.connectionLost();
-    if (!(error instanceof DeliveryTimeout)) return;
-    const oldest = [...this.#held.values()].filter((run) => run.delivery.lost);
-    this.#log.error(
-      {
-        err: error,
-        tasks: [...new Set(oldest.map((run) => run.request.name))].slice(0, 20),
-        timeoutMs: error.timeoutMs,
-      },
-      "RabbitMQ took back the messages of tasks that run for longer than its consumer_timeout. They go on here; their messages come again, " +
-        "to this worker (it goes on with them) or to another (which begins them anew). Raise consumer_timeout in rabbitmq.conf above the " +
-        "longest run (in milliseconds; advanced.config: {rabbit, [{consumer_timeout, undefined}]} switches it off), or let long tasks ctx.pause() in between",
-    );
-  }
-
-  /** As long as there are runs whose message is lost: is it still ours? */
-  #watchLost(): void {
-    if (this.#recheck !== null || this.#stopping !== null) return;
-    this.#recheck = setTimeout(() => {
-      this.#recheck = null;
-      const lost = [...this.#held.values()].filter((run) => run.delivery.lost);
-      if (lost.length === 0) return;
-      this.#compare(lost);
-      this.#watchLost();
-    }, RECHECK_MS);
-    this.#recheck.unref();
-  }
-
-  #compare(runs: readonly Run[]): void {
-    const running = runs.filter((run) => run.state === "running" || run.state === "waiting");
-    if (running.length === 0) return;
-    this.#parts.store.getMany(running.map((run) => run.id)).then(
-      (results) => {
-        for (const [at, run] of running.entries()) this.#runner.compare(run, results[at] ?? null);
-      },
-      (error: unknown) => this.#log.warn({ err: error }, "running tasks could not be compared with the store"),
-    );
+    if (error instanceof DeliveryTimeout) this.#lost.explain(error);
   }
 }
 
