@@ -4,30 +4,27 @@
  */
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import type { MognetNodeStatus } from "../../protocol/mognet/control.ts";
-import { type MognetNames, mognetIdOrNull, mognetNames } from "../../protocol/mognet/names.ts";
-import { Control, type StatusOptions } from "../client/mognet/control.ts";
+import { type MognetNames, mognetNames } from "../../protocol/mognet/names.ts";
+import type { StatusOptions } from "../client/mognet/control.ts";
 import { Result } from "../client/mognet/result.ts";
 import type { ResultStore, Results, RevokeOptions } from "../client/mognet/results.ts";
-import { Submitter } from "../client/mognet/submitter.ts";
-import { type BrokerState, Publisher } from "../client/publisher.ts";
 import { ErrorRegistry, type MappedErrorClass } from "../client/remote-errors.ts";
-import type { MognetStore } from "../result-backends/mognet/mognet-store.ts";
 import { consoleLog } from "../runtime/console-log.ts";
-import { maskUrl } from "../runtime/credentials.ts";
 import type { Log } from "../runtime/log.ts";
 import { inPoolChild } from "../runtime/pool-child.ts";
 import { LimitedWaits } from "../runtime/wait-limits.ts";
-import { isPlainObject, mismatch } from "../settings/kinds.ts";
-import { type MognetConfig, type MognetConfigInput, parseMognetConfig, patienceS } from "../settings/mognet-config.ts";
+import { mismatch } from "../settings/kinds.ts";
+import { type MognetConfig, type MognetConfigInput, parseMognetConfig } from "../settings/mognet-config.ts";
 import { MognetQueues } from "../settings/mognet-queues.ts";
-import { callArguments } from "../tasks/call-arguments.ts";
 import type { AnyTask, TaskType } from "../tasks/definition.ts";
-import { type MognetCall, type MognetContext, mognetContext } from "../tasks/mognet-context.ts";
+import type { MognetCall, MognetContext } from "../tasks/mognet-context.ts";
 import type { MognetMiddleware } from "../tasks/mognet-middleware.ts";
 import { Request, type RequestOptions } from "../tasks/mognet-request.ts";
 import type { ServiceFunction, ServiceKey } from "../tasks/mognet-services.ts";
 import { QueueNotFound } from "../transports/errors.ts";
 import type { Transport, TransportEvents } from "../transports/transport.ts";
+import { idOf, parentOf, requestByDefinition, requestByName } from "./mognet-calls.ts";
+import { type MognetClient, makeMognetClient } from "./mognet-client.ts";
 import { LifeHooks } from "./mognet-hooks.ts";
 import {
   checkMiddleware,
@@ -38,7 +35,7 @@ import {
   checkStatus,
   checkSubmit,
 } from "./mognet-options.ts";
-import { makeMognetStore, makeMognetTransport } from "./mognet-parts.ts";
+import { makeMognetTransport } from "./mognet-parts.ts";
 import { definition, logLevel } from "./options.ts";
 
 export interface MognetOptions {
@@ -94,10 +91,7 @@ export class Mognet {
   readonly #tasks = new Map<string, AnyTask>();
   readonly #middleware: MognetMiddleware[] = [];
   readonly #errors: ErrorRegistry;
-  readonly #broker: BrokerState;
   readonly #limits = new LimitedWaits();
-  #transport: Transport | null = null;
-  #store: MognetStore | null = null;
   #client: MognetClient | null = null;
   #closed = false;
   #closing: Promise<void> | null = null;
@@ -124,7 +118,6 @@ export class Mognet {
       of: (task) => this.#tasks.get(task)?.behaviour.queue,
       all: () => [...this.#tasks.values()].flatMap(({ behaviour }) => behaviour.queue ?? []),
     });
-    this.#broker = { url: config.broker.amqp.url.split(";").map(maskUrl).join(" or "), lastError: null };
     this.register(...(options.tasks ?? []));
     for (const middleware of options.middleware ?? []) this.addMiddleware(middleware);
   }
@@ -164,17 +157,9 @@ export class Mognet {
   createRequest<R = unknown>(name: string, args?: Named, options?: RequestOptions): Promise<Request<R>>;
   async createRequest(task: AnyTask | string, args?: unknown, options: RequestOptions = {}): Promise<Request> {
     checkSubmit(options);
-    if (typeof task === "string") return this.#byName(task, args, options);
-    const { name, behaviour, returns } = definition(task, "app.createRequest(): the first argument");
-    const call = callArguments(task, args, this.config.lovage.validate_params);
-    const { args: positional, kwargs } = call instanceof Promise ? await call : call;
-    const priority =
-      options.priority ?? (behaviour.priority === undefined ? undefined : Math.min(10, behaviour.priority));
-    return new Request(
-      { ...options, name, args: positional, kwargs, ...(priority === undefined ? {} : { priority }) },
-      returns,
-      true,
-    );
+    if (typeof task === "string") return requestByName(task, this.#tasks.get(task)?.returns ?? null, args, options);
+    const known = definition(task, "app.createRequest(): the first argument");
+    return requestByDefinition(known, args, options, this.config.lovage.validate_params);
   }
 
   /**
@@ -308,7 +293,7 @@ export class Mognet {
 
   /** A connection of its own for a consumer; the caller closes it. @internal */
   consumerTransport(events: TransportEvents = {}): Transport {
-    return makeMognetTransport(this.#parts(events));
+    return makeMognetTransport({ app: this.name, config: this.config, log: this.log, events });
   }
 
   /** What submits and waits; made when first used. @internal */
@@ -319,49 +304,15 @@ export class Mognet {
   }
 
   #makeClient(): MognetClient {
-    this.#store ??= makeMognetStore({ app: this.name, config: this.config, log: this.log });
-    this.#transport ??= makeMognetTransport(
-      this.#parts({
-        onConnected: () => {
-          this.#broker.lastError = null;
-        },
-        onLost: (error) => {
-          this.#broker.lastError = error;
-        },
-        onRetry: (error) => {
-          this.#broker.lastError = error;
-        },
-      }),
-    );
-    const { log, queues } = this;
-    const [store, transport] = [this.#store, this.#transport];
-    const { amqp } = this.config.broker;
-    const publisher = new Publisher({
-      transport,
+    const { log, config, queues } = this;
+    return makeMognetClient({
+      app: this.name,
+      config,
       log,
-      broker: this.#broker,
-      settings: {
-        // The transport itself tries to connect; these say how long a submit waits for it, in two halves.
-        broker_connection_timeout: patienceS(amqp) / 2,
-        task_publish_retry: true,
-        task_publish_retry_policy: { maxRetries: 1, intervalStart: 0, intervalStep: 0, intervalMax: 0 },
-        task_compression: null,
-        lovage_declare: "create",
-      },
-    });
-    const control = new Control({ transport, publisher, store, queues, nodeId: this.config.node_id, log });
-    const results = this.resultsOf(store, (id, { force = false }) => control.revoke(id, force));
-    const submitter = new Submitter({
-      publisher,
-      store,
       queues,
-      results,
-      log,
       middleware: this.#middleware,
-      persistent: this.config.lovage.persistent_messages,
-      patienceMs: patienceS(this.config.result_backend.redis) * 1000,
+      resultsOf: (store, revoke) => this.resultsOf(store, revoke),
     });
-    return { store, transport, publisher, control, results, submitter };
   }
 
   /** Results that a store knows of. @internal */
@@ -371,30 +322,11 @@ export class Mognet {
     return { store, errors: this.#errors, limits: this.#limits, log, validate, revoke };
   }
 
-  #parts(events: TransportEvents) {
-    return { app: this.name, config: this.config, log: this.log, events };
-  }
-
   #request(what: AnyTask | string, args: unknown, options: RequestOptions): Promise<Request> {
     // The overloads tell callers apart; in here there is one form.
     return typeof what === "string"
-      ? this.#byNameLater(what, args, options)
+      ? this.createRequest(what, args as never, options)
       : this.createRequest(what, args as never, options);
-  }
-
-  async #byNameLater(name: string, args: unknown, options: RequestOptions): Promise<Request> {
-    checkSubmit(options);
-    return this.#byName(name, args, options);
-  }
-
-  #byName(name: string, given: unknown, options: RequestOptions): Request {
-    const returns = this.#tasks.get(name)?.returns ?? null;
-    if (given === undefined || given === null) return new Request({ ...options, name }, returns);
-    if (Array.isArray(given)) return new Request({ ...options, name, args: given }, returns);
-    // A Map or a Date has no keywords, and would travel as none.
-    if (!isPlainObject(given))
-      throw mismatch(`${name}: the arguments`, "a plain object of keywords or an array", given);
-    return new Request({ ...options, name, kwargs: { ...given } }, returns);
   }
 
   async #close(): Promise<void> {
@@ -402,35 +334,8 @@ export class Mognet {
     if (used) await this.hooks.stopping();
     await Promise.all([...this.running].map((worker) => worker.stop()));
     this.#closed = true;
-    this.#client?.publisher.close();
-    await this.#transport?.close();
-    await this.#store?.close();
-    this.#client?.submitter.close();
+    await this.#client?.close();
     this.#limits.close();
     if (used) await this.hooks.stopped();
   }
-}
-
-/** The connected half of an app. @internal */
-export interface MognetClient {
-  readonly store: MognetStore;
-  readonly transport: Transport;
-  readonly publisher: Publisher;
-  readonly control: Control;
-  readonly results: Results;
-  readonly submitter: Submitter;
-}
-
-function parentOf(options: unknown) {
-  if (options === undefined) return null;
-  const context = typeof options === "object" && options !== null && "context" in options ? options.context : undefined;
-  if (context === undefined) return null;
-  const { request } = mognetContext(context as MognetContext);
-  return { id: request.id, stack: request.stack, context };
-}
-
-function idOf(id: unknown, at: string): string {
-  const known = typeof id === "string" ? mognetIdOrNull(id) : null;
-  if (known === null) throw mismatch(`${at}: the id`, "a UUID", id);
-  return known;
 }

@@ -322,7 +322,12 @@ describe.skipIf(url === undefined)("Mognet's results in Redis", () => {
     const proxy = new Proxy(urls);
     await proxy.open();
     const store = storeOf({ urls: proxy.url, graceMs: 50, drainMs: 10, maxPendingBytes: 2000 });
-    await store.connect();
+    const connected = () =>
+      store.connect().then(
+        () => true,
+        () => false,
+      );
+    await expect.poll(connected, { timeout: 10_000 }).toBe(true);
     await proxy.shut();
     await expect(store.get(randomUUID())).rejects.toMatchObject({ code: "BACKEND_GET_META", retryable: true });
     const writes = Array.from({ length: 50 }, () => store.create({ result: pending() }));
