@@ -101,8 +101,6 @@ export class StoreQueue<R> {
   readonly #queue: WriteQueue<PendingStore>;
   /** Sequence of the last store asked for, by id, while any of the id is pending: an older open record is not written after it. */
   readonly #latest = new Map<string, number>();
-  /** Redis called a batch a protocol error: some value is longer than it takes; find out which. */
-  #oneByOne = false;
   #bytes = 0;
 
   constructor(options: StoreQueueOptions<R>) {
@@ -132,7 +130,6 @@ export class StoreQueue<R> {
       return Promise.reject(new BackendStoreError(id, `the result of ${id} is longer than Redis takes (512 MB)`));
     }
     const seconds = values.codec.ttl(record);
-    if (this.#queue.pending === 0) this.#oneByOne = false;
     const ttl = seconds === null || seconds <= 0 ? "" : String(Math.max(1, Math.trunc(seconds)));
     return new Promise((resolve, reject) => {
       const parts = { id, key, value, ttl, final: values.codec.isFinal(record) };
@@ -167,20 +164,11 @@ export class StoreQueue<R> {
   }
 
   async #send(client: Redis, batch: PendingStore[]): Promise<() => void> {
-    if (!this.#oneByOne) return this.#ask(client, batch);
-    // Each by itself, until the one that Redis does not take is found; behind one another, so that the order holds across batches.
-    const settles = await Promise.all(batch.map((store) => this.#ask(client, [store])));
-    return () => {
-      for (const settle of settles) settle();
-    };
-  }
-
-  async #ask(client: Redis, part: PendingStore[]): Promise<() => void> {
     try {
-      const codes = await this.#script(client, part);
-      return () => this.#onAnswer(client, part, Array.isArray(codes) ? codes : []);
+      const codes = await this.#script(client, batch);
+      return () => this.#onAnswer(client, batch, Array.isArray(codes) ? codes : []);
     } catch (error) {
-      return () => this.#onFailure(part, error);
+      return () => this.#onFailure(batch, error);
     }
   }
 
@@ -238,9 +226,6 @@ export class StoreQueue<R> {
     const isReply = error instanceof Error && error.name === "ReplyError";
     if (!isReply) {
       this.#later(batch, error); // the connection has gone; `wake` comes with the next one
-    } else if (/protocol error/i.test(error.message) && batch.length > 1) {
-      this.#oneByOne = true;
-      this.#later(batch, error);
     } else {
       const again: PendingStore[] = [];
       for (const store of batch) {

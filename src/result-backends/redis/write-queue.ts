@@ -9,6 +9,7 @@ import type { Redis } from "../../runtime/redis-connection.ts";
 /** Redis refuses longer values, and closes the connection when it meets one. celery/backends/redis.py `_MAX_STR_VALUE_SIZE`. */
 export const LONGEST_VALUE = 512 * 1024 * 1024;
 const WRITES_PER_BATCH = 200;
+/** Less than any Redis takes in one value (`proto-max-bulk-len` is at least 1 MB): what is longer goes alone, and is refused alone. */
 const BYTES_PER_BATCH = 512 * 1024;
 const BATCHES_IN_FLIGHT = 4;
 /** Tries while Redis is out of memory: about a minute. */
