@@ -61,7 +61,9 @@ export class Celery {
   readonly #tasks = new Map<string, AnyTask>();
   readonly #errors: ErrorRegistry;
   readonly #connections: Connections;
+  /** @internal */
   readonly queues: Queues;
+  /** Celery's `timezone`. @internal */
   readonly zone: Zone;
   /** The logical clock of this app: every event and control message moves it. */
   readonly clock = new LamportClock();
@@ -229,7 +231,7 @@ export class Celery {
     return this.client.result(id, options);
   }
 
-  /** What sends and waits; made when first used. */
+  /** What sends and waits; made when first used. @internal */
   get client(): Client {
     if (this.#closed) throw new ImproperlyConfigured(`the app ${this.name} is closed`);
     this.#client ??= createClient({
@@ -264,7 +266,7 @@ export class Celery {
     return this.#connections.transport;
   }
 
-  /** Where results are stored; null when nowhere. */
+  /** Where results are stored; null when nowhere. @internal */
   get backend(): ResultBackend<ResultMeta> | null {
     return this.#connections.backend;
   }
@@ -288,7 +290,7 @@ export class Celery {
     return this.client.apply(readSignature(signature), { parent: null });
   }
 
-  /** The queues of these names, or all configured ones. */
+  /** The queues of these names, or all configured ones. @internal */
   selectQueues(names?: readonly string[]): readonly Queue[] {
     if (names !== undefined) checkQueueNames(names);
     return names === undefined || names.length === 0
