@@ -40,8 +40,9 @@ export interface InboxOptions {
 
 /** Replies on their way; of more, callers hear nothing. What they asked for is done all the same. */
 const MOST_REPLIES = 10_000;
-/** Bytes of them: a list of revoked ids alone has two million. */
+/** Bytes of those that are long: a list of revoked ids has two million. Short ones find room beside them. */
 const MOST_REPLY_BYTES = 32 * 1024 * 1024;
+const SHORT_REPLY = 16 * 1024;
 /** Of one command that works at its answer, so many at a time; callers of more are told. */
 const MOST_WORKING = 1_000;
 /** Characters of strangers' texts in a line of the log. */
@@ -182,18 +183,17 @@ export class Inbox {
     const failed = (error: unknown) => {
       if (!(error instanceof TransportClosed)) log.warn({ err: error, method }, "a reply could not be sent");
     };
-    // Before the reply is written: that alone takes its time.
-    if (!this.#hasRoom()) {
-      const onTheirWay = { replies: this.#replies, bytes: this.#replyBytes, method };
-      return log.warn(onTheirWay, "too many replies are on their way: a caller gets none");
-    }
     let message: Message;
     try {
       message = this.#message(request.ticket, reply ?? null);
     } catch (error) {
       return failed(error);
     }
-    const bytes = message.body.byteLength;
+    const bytes = message.body.byteLength <= SHORT_REPLY ? 0 : message.body.byteLength;
+    if (this.#replies >= MOST_REPLIES || (bytes > 0 && this.#replyBytes >= MOST_REPLY_BYTES)) {
+      const onTheirWay = { replies: this.#replies, bytes: this.#replyBytes, method };
+      return log.warn(onTheirWay, "too many replies are on their way: a caller gets none");
+    }
     this.#replies++;
     this.#replyBytes += bytes;
     void this.#send(replyTo, message)
@@ -202,10 +202,6 @@ export class Inbox {
         this.#replies--;
         this.#replyBytes -= bytes;
       });
-  }
-
-  #hasRoom(): boolean {
-    return this.#replies < MOST_REPLIES && this.#replyBytes < MOST_REPLY_BYTES;
   }
 
   async #send(to: ReplyTo, message: Message): Promise<void> {
