@@ -1,6 +1,7 @@
 /** What may be passed to `app.control`: a command to a whole fleet is checked before it leaves. */
 import { parseRate } from "../../protocol/celery/rate.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
+import { InvalidBroadcast } from "../control/errors.ts";
 import type { Reply } from "../control/mailbox.ts";
 import { checkPattern } from "../control/matcher.ts";
 import {
@@ -86,7 +87,11 @@ export const abortSignal: Kind<unknown> = structured("an AbortSignal", (value, a
   if (!(value instanceof AbortSignal)) throw mismatch(at, "an AbortSignal", value);
 });
 
-export const nodeNames = textOrTexts("an array of node names such as celery@host");
+const NODE_NAMES = "an array of node names such as celery@host";
+export const nodeNames: Kind<unknown> = structured(NODE_NAMES, (value, at) => {
+  const right = (Array.isArray(value) ? value : [value]).every((one) => typeof one === "string" && one !== "");
+  if (!right) throw new InvalidBroadcast(`${at}: destination is ${NODE_NAMES}`);
+});
 export const commandArguments = record("an object of the command's arguments by name");
 
 /** Options of every command. */
@@ -146,7 +151,8 @@ export function checkArgument(value: unknown, kind: Kind<unknown>, at: string): 
   } catch (error) {
     const hint = misplaced(value);
     if (hint === "" || !(error instanceof ImproperlyConfigured)) throw error;
-    throw new ImproperlyConfigured(`${error.message}${hint}`);
+    const Refusal = error instanceof InvalidBroadcast ? InvalidBroadcast : ImproperlyConfigured;
+    throw new Refusal(`${error.message}${hint}`);
   }
 }
 

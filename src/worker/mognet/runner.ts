@@ -33,6 +33,7 @@ import { type MognetValue, mognetValueOf } from "../../../protocol/mognet/value.
 import { BackendError } from "../../result-backends/errors.ts";
 import type { MognetCondition, MognetWrite } from "../../result-backends/mognet/mognet-store.ts";
 import { backoffMs, pause } from "../../runtime/backoff.ts";
+import { errorForLog } from "../../runtime/cut-text.ts";
 import type { Log } from "../../runtime/log.ts";
 import { TimerHeap } from "../../runtime/timer-heap.ts";
 import type { AnyTask } from "../../tasks/definition.ts";
@@ -353,7 +354,7 @@ export class Runner implements SlotUser {
 
   #threwIn(run: Run, error: PythonError, cause: unknown): void {
     if (run.state === "settled") return;
-    this.#log.error({ task: run.request.name, id: run.id, err: cause }, "the task failed");
+    this.#log.error({ task: run.request.name, id: run.id, err: errorForLog(cause) }, "the task failed");
     this.#end(run, { state: "FAILURE", value: mognetErrorValue(error) });
   }
 
