@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { waitFor } from "../../src/testing/index.ts";
 import { kinds } from "../faults/support.ts";
+import { writesPoolFeatures } from "./features.ts";
 import { openStage } from "./support.ts";
 
 const cells = kinds.flatMap((kind) => (["threads", "processes"] as const).map((pool) => ({ kind, pool })));
@@ -170,3 +171,5 @@ function alive(pid: number): boolean {
     return false;
   }
 }
+
+writesPoolFeatures(import.meta.url);

@@ -12,6 +12,7 @@ import {
   waitFor,
 } from "../../src/testing/index.ts";
 import { type Kind, openSite, type Site } from "../faults/support.ts";
+import { pythonOf } from "../harness/opening.ts";
 
 export type PoolName = "async" | "threads" | "processes";
 
@@ -41,12 +42,14 @@ export interface StageOptions {
   settings?: SettingsInput;
   env?: Record<string, string>;
   execArgv?: readonly string[];
+  /** Celery's, of the client. @default the one that the tests run with */
+  version?: string;
 }
 
 const module = fileURLToPath(new URL("./fixtures/app.mjs", import.meta.url));
 
 export async function openStage(options: StageOptions): Promise<Stage> {
-  const { kind, pool, args = ["-c", "2"], settings = {}, env = {}, execArgv = [] } = options;
+  const { kind, pool, args = ["-c", "2"], settings = {}, env = {}, execArgv = [], version } = options;
   const site = await openSite(kind);
   const notesFile = site.folder.join("notes");
   const shared = { ...site.settings, ...settings };
@@ -59,7 +62,11 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       ready: /"ready"|\bready\b/,
       timeout: 60_000,
     }),
-    startPythonClient({ broker: site.broker, backend: site.backend }),
+    startPythonClient({
+      broker: site.broker,
+      backend: site.backend,
+      ...(version === undefined ? {} : { python: pythonOf(version) }),
+    }),
   ]);
   const notes = () => (existsSync(notesFile) ? readFileSync(notesFile, "utf8").split("\n").slice(0, -1) : []);
   const stage: Stage = {
