@@ -18,7 +18,7 @@ import { bombs, madEvents, madReplies, madRequests, unreadable } from "./garbage
 import { jsonMessage } from "./json-message.ts";
 import { clientOf, type Kind, kinds, openSite, type Site } from "./support.ts";
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 180_000 });
 
 /** Celery's CELERY_WORKER_REVOKES_MAX. */
 const mostRevoked = 50_000;
@@ -132,6 +132,7 @@ async function expectSound(scene: Scene, before: { memory: number; mark: number 
   const { app, ts, py, ran, state } = scene;
   const destination = [ts.node, py.node];
   const inspect = app.control.inspect({ destination, timeout: 60 });
+  for (const member of [ts, py]) await member.untilHeard(app);
   expect(await inspect.ping()).toEqual({ [ts.node]: { ok: "pong" }, [py.node]: { ok: "pong" } });
   const [active, stats, known] = [await inspect.active(), await inspect.stats(), await inspect.revoked()];
   for (const node of destination) {
