@@ -82,7 +82,7 @@ async function openScene(kind: Kind): Promise<Scene> {
     while (!over.signal.aborted) {
       const key = randomUUID();
       const result = await app.sendTask("fault.late", [key, 20], {}, { queue: member.ownQueue, taskId: key });
-      const value = await result.get({ timeout: 60_000 }).catch((error: unknown) => error);
+      const value = await result.get({ timeout: 170_000 }).catch((error: unknown) => error);
       if (value === `done:${key}`) ran[who]++;
       else ran.wrong.push(`${who} ${key}: ${String(value)}`);
     }
@@ -166,10 +166,10 @@ describe.each(kinds)("a flood over %s", (kind) => {
   let scene: Scene;
   beforeAll(async () => {
     scene = await openScene(kind);
-  }, 120_000);
+  }, 200_000);
   afterAll(async () => {
     await scene.stop();
-  }, 120_000);
+  }, 200_000);
 
   const start = async () => ({ memory: await memory(scene), mark: scene.ts.running.mark(), at: performance.now() });
   const told = (what: string, since: { at: number }, figures: object) =>
