@@ -66,9 +66,7 @@ if (asked === "" && kinds.length === 2) {
       "and all four askers have to read the same. A number is how many passed, of how many there are.",
     columns,
     place(suites, title) {
-      const column = columns.find((one) =>
-        suites.some((suite) => suite.startsWith(`Celery ${one.replace(" ", " on ")}`)),
-      );
+      const column = columns.find((one) => suites[0]?.startsWith(one));
       const command = commandOf.get(title);
       if (column === undefined) return null;
       return { row: command === undefined ? title : `\`${command}\``, column };

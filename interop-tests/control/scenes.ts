@@ -311,7 +311,7 @@ async function shutDown(fleet: Fleet): Promise<void> {
   ]);
   expect([first, second]).toEqual([nobody, nobody]);
   await within(worker.finished, 30_000, "our worker to end");
-  await python.waitForLog(/Warm shutdown/, { timeout: 30_000 });
+  await python.waitForLog(/Got shutdown from remote/, { timeout: 30_000 });
   const accepted = /refused|cannot be read|is none|addresses nobody/;
   expect(lines.errors.filter(({ message }) => !accepted.test(message))).toEqual([]);
 }

@@ -79,8 +79,9 @@ function textOf(table: FeatureTable, own: Rows, before: string): string {
   const { part, intro, columns, isForeign = () => false, notes = [] } = table;
   const kept = new Map<string, string[]>();
   for (const line of before.split("\n")) {
-    const [name = "", ...cells] = line.split(" | ").map((cell) => cell.replace(/^\| | \|$/g, ""));
-    if (line.startsWith("| ") && cells.length === columns.length && isForeign(name)) kept.set(name, cells);
+    const [name = "", ...cells] = line.split(" | ").map((cell) => cell.replace(/^\|+ ?| ?\|$/g, ""));
+    if (line.startsWith("| ") && name !== "" && cells.length === columns.length && isForeign(name))
+      kept.set(name, cells);
   }
   const rows = [...kept, ...own].toSorted(([a], [b]) => (a < b ? -1 : 1));
   return `${[

@@ -120,9 +120,14 @@ export function dumpLine(event: ReceivedEvent, names: Map<string, string>): stri
 
 /** Python's `str` of a datetime in UTC: microseconds, and none where they are 0. */
 function pythonTime(timestamp: number): string {
-  const micros = Math.round(timestamp * 1e6);
-  const [second = ""] = new Date(Math.floor(micros / 1000)).toISOString().split(".");
-  const rest = ((micros % 1e6) + 1e6) % 1e6;
+  const whole = Math.floor(timestamp);
+  // As Python rounds: what is left of a second, half to even.
+  const exact = (timestamp - whole) * 1e6;
+  const down = Math.floor(exact);
+  const left = exact - down;
+  const micros = left > 0.5 || (left === 0.5 && down % 2 === 1) ? down + 1 : down;
+  const [second = ""] = new Date((whole + Math.floor(micros / 1e6)) * 1000).toISOString().split(".");
+  const rest = micros % 1e6;
   return `${second.replace("T", " ")}${rest === 0 ? "" : `.${String(rest).padStart(6, "0")}`}+00:00`;
 }
 
