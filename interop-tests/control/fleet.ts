@@ -48,6 +48,7 @@ class ValueError extends Error {
 /** `fixtures/fleet_tasks.py` has the same for the Python worker. */
 export const tasks = [
   task("fleet.add", {}, (x: number, y: number) => x + y),
+  task("fleet.echo", {}, (value: unknown) => value),
   task("fleet.wait", {}, async (name: string) => {
     await gate(name).promise;
     return name;

@@ -18,7 +18,7 @@ import { bombs, madEvents, madReplies, madRequests, unreadable } from "./garbage
 import { jsonMessage } from "./json-message.ts";
 import { clientOf, type Kind, kinds, openSite, type Site } from "./support.ts";
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 180_000 });
 
 /** Celery's CELERY_WORKER_REVOKES_MAX. */
 const mostRevoked = 50_000;
@@ -82,7 +82,7 @@ async function openScene(kind: Kind): Promise<Scene> {
     while (!over.signal.aborted) {
       const key = randomUUID();
       const result = await app.sendTask("fault.late", [key, 20], {}, { queue: member.ownQueue, taskId: key });
-      const value = await result.get({ timeout: 60_000 }).catch((error: unknown) => error);
+      const value = await result.get({ timeout: 170_000 }).catch((error: unknown) => error);
       if (value === `done:${key}`) ran[who]++;
       else ran.wrong.push(`${who} ${key}: ${String(value)}`);
     }
@@ -132,6 +132,7 @@ async function expectSound(scene: Scene, before: { memory: number; mark: number 
   const { app, ts, py, ran, state } = scene;
   const destination = [ts.node, py.node];
   const inspect = app.control.inspect({ destination, timeout: 60 });
+  for (const member of [ts, py]) await member.untilHeard(app);
   expect(await inspect.ping()).toEqual({ [ts.node]: { ok: "pong" }, [py.node]: { ok: "pong" } });
   const [active, stats, known] = [await inspect.active(), await inspect.stats(), await inspect.revoked()];
   for (const node of destination) {
@@ -165,10 +166,10 @@ describe.each(kinds)("a flood over %s", (kind) => {
   let scene: Scene;
   beforeAll(async () => {
     scene = await openScene(kind);
-  }, 120_000);
+  }, 200_000);
   afterAll(async () => {
     await scene.stop();
-  }, 120_000);
+  }, 200_000);
 
   const start = async () => ({ memory: await memory(scene), mark: scene.ts.running.mark(), at: performance.now() });
   const told = (what: string, since: { at: number }, figures: object) =>

@@ -51,7 +51,7 @@ describe.each(kinds)("a fleet whose workers come and go, on %s", (kind) => {
         over.abort();
       });
     try {
-      await Promise.all(all.map((member) => member.start()));
+      await Promise.all(all.map((member) => member.start().then(() => member.untilHeard(app))));
       const began = Date.now();
 
       // The load: every lane sends a task, waits for its result, and sends the next.
@@ -103,6 +103,7 @@ describe.each(kinds)("a fleet whose workers come and go, on %s", (kind) => {
             if (witness.living) throw error;
           });
           await member.start();
+          await member.untilHeard(app);
           const refusal = await app.sendTask("fault.late", [id], {}, { queue: member.ownQueue, taskId: id });
           await expect(refusal.get({ timeout: 30_000 }), `${member.node} refuses`).rejects.toThrow(/revoked/i);
           refused++;
@@ -138,7 +139,7 @@ describe.each(kinds)("a fleet whose workers come and go, on %s", (kind) => {
       );
     } finally {
       over.abort();
-      await Promise.all(all.map((member) => (member.living ? member.stop() : null)));
+      await Promise.all(all.map((member) => (member.process === null ? null : member.stop())));
       await app.close();
     }
   });

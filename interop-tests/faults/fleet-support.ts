@@ -48,6 +48,7 @@ export class Member {
   /** What its processes logged, one text each. */
   readonly logs: string[] = [];
   process: PeerProcess | null = null;
+  #heard = false;
   readonly #site: Site;
   readonly #choice: MemberChoice;
 
@@ -59,8 +60,19 @@ export class Member {
     this.ownQueue = `own-${choice.node}`;
   }
 
+  /** It runs, and hears what is broadcast. */
   get living(): boolean {
-    return this.process !== null;
+    return this.process !== null && this.#heard;
+  }
+
+  /** Celery on Redis says that it is ready a moment before it subscribes to its mailbox: a first ping may be lost. */
+  async untilHeard(app: Celery): Promise<void> {
+    const { node } = this;
+    await waitFor(async () => (await app.control.ping({ destination: [node], timeout: 2 })).length > 0, {
+      describe: `${node} to answer`,
+      timeout: 60_000,
+    });
+    this.#heard = true;
   }
 
   get running(): PeerProcess {
@@ -103,6 +115,7 @@ export class Member {
   async stop(): Promise<{ code: number | null; signal: string | null }> {
     const process = this.running;
     this.process = null;
+    this.#heard = false;
     const life = this.lives.at(-1);
     if (life !== undefined) life.to = Date.now();
     const end = await process.stop({ grace: 60_000 });
