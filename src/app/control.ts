@@ -207,10 +207,13 @@ export class Control {
     return this.#send("election", { id, topic, action }, checked(options, "election"));
   }
 
-  /** Deletes the messages that wait in the app's queues; resolves with their number. */
+  /**
+   * Deletes the messages that wait in the app's queues; resolves with their number. Throws `ConnectionLost` when the broker cannot be
+   * reached within ten seconds.
+   */
   async purge(): Promise<number> {
     const { transport } = this.#app;
-    await transport.connect();
+    await this.mailbox.connect();
     const queues = this.#app.queues.configured;
     await transport.declare(queues);
     let deleted = 0;

@@ -69,6 +69,29 @@ test("a command is given up by its signal while the broker is away", async () =>
   await app.close();
 });
 
+test("many commands go under one signal without a warning of Node's", async () => {
+  const app = open();
+  const warned = vi.fn();
+  process.on("warning", warned);
+  const { signal } = new AbortController();
+  const all = Array.from({ length: 30 }, () => app.control.ping({ signal, timeout: 0.05 }));
+  expect((await Promise.all(all)).flat()).toEqual([]);
+  await new Promise(setImmediate);
+  process.off("warning", warned);
+  expect(warned).not.toHaveBeenCalled();
+  await app.close();
+});
+
+test("app.control.purge gives up a broker that stays away", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const app = new Celery("away", away);
+  const purged = expect(app.control.purge()).rejects.toThrow("could not be reached within 10 seconds");
+  await vi.advanceTimersByTimeAsync(10_001);
+  vi.useRealTimers();
+  await purged;
+  await app.close();
+});
+
 test("handlers that fail later than they return are logged, and end nothing", async () => {
   const log = { ...silentLog, error: vi.fn() };
   const app = new Celery(`events-${++hubs}`, { broker: "memory://", log, env: {} });

@@ -53,6 +53,7 @@ test.each([
   [["control", "time_limit", "a", "soon"], "time_limit: soft is a number, not soon"],
   [["control", "pool_grow", "1", "2"], "pool_grow takes arguments: [N=1]"],
   [["inspect", "ping", "-t", "0"], "--timeout is a number of seconds, above 0"],
+  [["purge", "-f", "mail"], "unexpected mail; queues are named with -Q"],
   [["status", "all"], "unexpected all"],
   [["events", "--limit", "0"], "--limit is a number of events"],
   [["graph", "bootsteps"], "graph what: workers"],

@@ -13,6 +13,7 @@ import {
 } from "../../protocol/kombu/pidbox.ts";
 import type { Message } from "../../protocol/message.ts";
 import { encodePayload } from "../../protocol/serialization.ts";
+import { type Abortable, AbortGroups } from "../runtime/abort-groups.ts";
 import { newId } from "../runtime/ids.ts";
 import { limitedLog } from "../runtime/limited-log.ts";
 import type { Log } from "../runtime/log.ts";
@@ -81,6 +82,8 @@ const MOST_REPLY_BYTES = 512 * 1024 * 1024;
 /** What the slowest newcomer gets once all known nodes have replied. */
 const GRACE_MS = 200;
 
+const underSignals = new AbortGroups();
+
 export class Mailbox {
   readonly #options: MailboxOptions;
   readonly #oid = newId();
@@ -92,6 +95,11 @@ export class Mailbox {
 
   constructor(options: MailboxOptions) {
     this.#options = { ...options, log: limitedLog(options.log) };
+  }
+
+  /** Resolves when there is a connection. */
+  async connect(): Promise<void> {
+    await this.#reach((signal) => this.#options.transport.connect(signal));
   }
 
   /** Sends a request that nobody is to answer. Resolves once the broker has it. */
@@ -157,7 +165,7 @@ export class Mailbox {
     const end = () => {
       if (!this.#calls.delete(ticket)) return;
       if (call.timer !== null) clearTimeout(call.timer);
-      signal?.removeEventListener("abort", end);
+      if (signal !== null) underSignals.leave(signal, member);
       if (toAll && !options.limit) this.#known = new Set(call.replies.flatMap((reply) => Object.keys(reply)));
       resolve(call.replies);
     };
@@ -175,7 +183,8 @@ export class Mailbox {
       done,
     };
     this.#calls.set(ticket, call);
-    signal?.addEventListener("abort", end, { once: true });
+    const member = { onAbort: end };
+    if (signal !== null) underSignals.join(signal, member);
     return call;
   }
 
@@ -250,15 +259,16 @@ export class Mailbox {
     const late = new AbortController();
     const words = `the broker could not be reached within ${patienceMs / 1000} seconds`;
     let timer: NodeJS.Timeout | undefined;
-    let onAbort: () => void = () => undefined;
+    let member: Abortable | null = null;
     const tooLate = new Promise<never>((_resolve, reject) => {
       const giveUp = (error: unknown) => {
         reject(error);
         late.abort(error);
       };
       timer = setTimeout(() => giveUp(new ConnectionLost(words)), patienceMs);
-      onAbort = () => giveUp(ended?.reason);
-      ended?.addEventListener("abort", onAbort, { once: true });
+      if (ended === null) return;
+      member = { onAbort: () => giveUp(ended.reason) };
+      underSignals.join(ended, member);
     });
     const acting = act(late.signal);
     // Whoever comes second has no listener.
@@ -267,7 +277,7 @@ export class Mailbox {
       await Promise.race([acting, tooLate]);
     } finally {
       clearTimeout(timer);
-      ended?.removeEventListener("abort", onAbort);
+      if (ended !== null && member !== null) underSignals.leave(ended, member);
     }
   }
 
