@@ -76,6 +76,8 @@ const grounds = new Map<Kind, Promise<Ground>>();
 function groundOf(kind: Kind): Promise<Ground> {
   const ground = grounds.get(kind) ?? openGround(kind);
   grounds.set(kind, ground);
+  // The next stage tries again.
+  ground.catch(() => grounds.delete(kind));
   return ground;
 }
 
