@@ -84,6 +84,8 @@ function groundOf(kind: Kind, version?: string): Promise<Ground> {
   const name = `${kind} ${version}`;
   const ground = grounds.get(name) ?? openGround(kind, version);
   grounds.set(name, ground);
+  // The next stage tries again.
+  ground.catch(() => grounds.delete(name));
   return ground;
 }
 
