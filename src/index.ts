@@ -29,7 +29,7 @@ export {
   registerJsonType,
 } from "../protocol/values.ts";
 export type { AddConsumerOptions, BroadcastOptions, Control, ControlOptions, RevokeOptions } from "./app/control.ts";
-export type { Events, ReceiveOptions } from "./app/events.ts";
+export type { Events, ListenOptions, ReceiveOptions } from "./app/events.ts";
 export type { Answers, Inspect, TaskDescription } from "./app/inspect.ts";
 export { type Applied, type BoundTask, type CallArguments, Celery, type CeleryOptions } from "./app.ts";
 export { chain } from "./canvas/chain.ts";
