@@ -12,7 +12,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { main, root, Stop, say } from "./lib/run.mjs";
-import { needTerminal, pythonForTests, startServices } from "./services.mjs";
+import { needBrowser, needTerminal, pythonForTests, startServices } from "./services.mjs";
 import { binPath, build, installPackages } from "./setup.mjs";
 
 /** Deadlines in minutes: a ring that hangs is a ring that failed. */
@@ -151,8 +151,8 @@ await main(async (args) => {
         say(errors);
         outcomes.push({ name: "build", passed: 0, failed: 1, skipped: 0, failures: ["the sources do not compile"] });
       }
-      const python = await pythonForTests();
-      if (names.includes("interop")) await needTerminal();
+      const tools = names.includes("interop") ? [needTerminal(), needBrowser()] : [];
+      const [python] = await Promise.all([pythonForTests(), ...tools]);
       say("starting Redis and RabbitMQ");
       services = await startServices();
       env = { ...python, ...services.env, LOVAGE_TEST_LOG_DIR: join(root, "interop-tests", "artefacts", "logs") };

@@ -2,6 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { kinds } from "../faults/support.ts";
+import { writesPoolFeatures } from "./features.ts";
 import { openStage, QUEUE } from "./support.ts";
 
 const cells = kinds.flatMap((kind) => (["threads", "processes"] as const).map((pool) => ({ kind, pool })));
@@ -121,3 +122,5 @@ for _ in range(500):
     await stage.endWell();
   });
 });
+
+writesPoolFeatures(import.meta.url);

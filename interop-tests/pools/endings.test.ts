@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { waitFor } from "../../src/testing/index.ts";
 import { kinds } from "../faults/support.ts";
+import { writesPoolFeatures } from "./features.ts";
 import { alive, openStage } from "./support.ts";
 
 const cells = kinds.flatMap((kind) => (["threads", "processes"] as const).map((pool) => ({ kind, pool })));
@@ -161,3 +162,5 @@ test("processes do not outlive a worker that is killed, whatever they do", async
   await stage.worker.ended;
   await waitFor(() => pids.every((pid) => !alive(pid)), { describe: "the children to be gone" });
 });
+
+writesPoolFeatures(import.meta.url);

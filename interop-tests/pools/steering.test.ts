@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { startNodeWorker, waitFor } from "../../src/testing/index.ts";
 import { kinds } from "../faults/support.ts";
+import { writesPoolFeatures } from "./features.ts";
 import { alive, openStage, type Stage } from "./support.ts";
 
 const revoked = (reason: string) => ({
@@ -16,7 +17,7 @@ async function ids(stage: Stage, command: "active" | "reserved" | "scheduled"): 
 }
 
 describe.each(["async", "threads", "processes"] as const)("a worker with the pool %s", (pool) => {
-  test.each(kinds)("is told by Python on %s what not to run", async (kind) => {
+  test.each(kinds)("is told what not to run, on %s", async (kind) => {
     await using stage = await openStage({ kind, pool, args: ["-c", "1"] });
     const running = await stage.send("pool.patient", [], { ms: 600_000 });
     await stage.noted(`start ${running}`);
@@ -118,6 +119,31 @@ describe.each(["async", "threads", "processes"] as const)("a worker with the poo
   });
 });
 
+test("obeys clients of Celery 5.4.0 as it does those of 5.7.0, in the pool threads", async () => {
+  const version = "5.4.0";
+  await using stage = await openStage({ kind: "redis", pool: "threads", args: ["-c", "1"], version });
+  expect((await stage.python.versions()).celery).toBe(version);
+  const stamped = { stamped_headers: ["batch"], batch: "seven" };
+  const running = await stage.send("pool.patient", [], { ms: 600_000 });
+  await stage.noted(`start ${running}`);
+  const waiting = await stage.send("pool.add", [1, 2]);
+  const later = await stage.send("pool.add", [1, 2], {}, { countdown: 3_600 });
+  await waitFor(async () => (await ids(stage, "scheduled")).includes(later), { describe: "the ETA task to be held" });
+  await stage.python.revoke([waiting, later]);
+  await stage.python.revoke(running, { terminate: true, signal: "SIGTERM" });
+  for (const id of [waiting, later]) expect(await stage.python.get(id), id).toMatchObject(revoked("revoked"));
+  expect(await stage.python.get(running)).toMatchObject(revoked("terminated"));
+  await stage.control("revoke_by_stamped_headers", { headers: { batch: ["seven"] } });
+  expect(await stage.call("pool.add", [1, 2], {}, stamped)).toMatchObject(revoked("revoked"));
+  expect(await stage.control("time_limit", { task_name: "pool.deaf", hard: 0.3, soft: 0.1 })).toEqual({
+    ok: "time limits set successfully",
+  });
+  expect(await stage.call("pool.deaf", [], { ms: 60_000 })).toMatchObject({ raised: { type: "TimeLimitExceeded" } });
+  expect(await stage.control("pool_grow", { n: 1 })).toEqual({ ok: "pool will grow" });
+  expect(await stage.control("stats")).toMatchObject({ pool: { "max-concurrency": 2 }, prefetch_count: 8 });
+  await stage.endWell();
+});
+
 test("what is terminated in a process is dead, in a loop or not", async () => {
   await using stage = await openStage({ kind: "redis", pool: "processes" });
   const loop = await stage.send("pool.loop");
@@ -135,7 +161,7 @@ test("what is terminated in a process is dead, in a loop or not", async () => {
   await stage.endWell();
 });
 
-test("pool_restart replaces idle children at once and busy ones after their task", async () => {
+test("pool_restart replaces idle processes at once and busy ones after their task", async () => {
   await using stage = await openStage({
     kind: "redis",
     pool: "processes",
@@ -186,3 +212,5 @@ test("revoked ids outlive the worker with --statedb", async () => {
   expect(await stage.python.get("gone-1")).toMatchObject(revoked("revoked"));
   second.assertAlive();
 });
+
+writesPoolFeatures(import.meta.url);

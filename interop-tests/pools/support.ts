@@ -18,6 +18,7 @@ import {
   waitFor,
 } from "../../src/testing/index.ts";
 import { type Kind, openSite, type Site } from "../faults/support.ts";
+import { pythonOf } from "../harness/opening.ts";
 
 export type PoolName = "async" | "threads" | "processes";
 
@@ -51,6 +52,8 @@ export interface StageOptions {
   execArgv?: readonly string[];
   /** On a ground that no other stage stands on: it does not end with empty queues. @default false */
   alone?: boolean;
+  /** Celery's, of the client. @default the one that the tests run with */
+  version?: string;
 }
 
 interface Ground extends AsyncDisposable {
@@ -58,9 +61,13 @@ interface Ground extends AsyncDisposable {
   readonly python: PythonClient;
 }
 
-async function openGround(kind: Kind): Promise<Ground> {
+async function openGround(kind: Kind, version: string | undefined): Promise<Ground> {
   const site = await openSite(kind);
-  const python = await startPythonClient({ broker: site.broker, backend: site.backend });
+  const python = await startPythonClient({
+    broker: site.broker,
+    backend: site.backend,
+    ...(version === undefined ? {} : { python: pythonOf(version) }),
+  });
   return {
     site,
     python,
@@ -71,13 +78,14 @@ async function openGround(kind: Kind): Promise<Ground> {
   };
 }
 
-const grounds = new Map<Kind, Promise<Ground>>();
+const grounds = new Map<string, Promise<Ground>>();
 
-function groundOf(kind: Kind): Promise<Ground> {
-  const ground = grounds.get(kind) ?? openGround(kind);
-  grounds.set(kind, ground);
+function groundOf(kind: Kind, version: string | undefined): Promise<Ground> {
+  const key = `${kind} ${version}`;
+  const ground = grounds.get(key) ?? openGround(kind, version);
+  grounds.set(key, ground);
   // The next stage tries again.
-  ground.catch(() => grounds.delete(kind));
+  ground.catch(() => grounds.delete(key));
   return ground;
 }
 
@@ -88,8 +96,8 @@ afterAll(async () => {
 const module = fileURLToPath(new URL("./fixtures/app.mjs", import.meta.url));
 
 export async function openStage(options: StageOptions): Promise<Stage> {
-  const { kind, pool, args = ["-c", "2"], settings = {}, env = {}, execArgv = [], alone = false } = options;
-  const ground = alone ? await openGround(kind) : await groundOf(kind);
+  const { kind, pool, args = ["-c", "2"], settings = {}, env = {}, execArgv = [], alone = false, version } = options;
+  const ground = alone ? await openGround(kind, version) : await groundOf(kind, version);
   const { site, python } = ground;
   const folder = await tempFolder("pools");
   const notesFile = folder.join("notes");

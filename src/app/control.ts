@@ -24,7 +24,7 @@ export interface ControlOptions {
   reply?: boolean;
   /** Seconds of silence after which no more replies are expected. @default 1 */
   timeout?: number;
-  /** Replies after which nothing more is waited for. @default the number of destinations */
+  /** Replies after which nothing more is waited for. @default when all destinations have replied */
   limit?: number | null;
   /** Called with each reply as it comes. */
   callback?: ((reply: Reply) => void) | null;

@@ -47,7 +47,7 @@ export const status: Command = {
     if (given.words.length > 0) throw new UsageError(`unexpected ${given.words.join(" ")}`);
     return asking(given, async (app) => {
       const replies = await ask(app, given, "ping", {}, false);
-      if (given.on("json")) print(encodeJson(flatReplies(replies, app.log)));
+      if (given.on("json")) printDocument(flatReplies(replies, app.log));
       return replies;
     });
   },
@@ -90,7 +90,8 @@ function remote(kind: "inspect" | "control", summary: string, examples: readonly
           }
           const command = commandOf(kind, name, known);
           const replies = await ask(app, given, command.name, argumentsOf(command, words), true);
-          if (given.on("json")) print(encodeJson(kind === "inspect" ? flatReplies(replies, app.log) : replies));
+          if (given.on("json"))
+            printDocument(kind === "inspect" || replies.length === 0 ? flatReplies(replies, app.log) : replies);
           return replies;
         },
         kind === "inspect",
@@ -112,6 +113,11 @@ async function asking(given: Given, act: (app: Celery) => Promise<Reply[] | null
   const nodes = new Set(replies.flatMap((reply) => Object.keys(reply))).size;
   if (counts && !given.on("json") && !given.on("quiet")) print(`\n${nodes} ${nodes === 1 ? "node" : "nodes"} online.`);
   return EXIT.ok;
+}
+
+/** Nothing where nobody answered: then there is the complaint alone. */
+function printDocument(answers: unknown): void {
+  if (answers !== null) print(encodeJson(answers));
 }
 
 async function ask(

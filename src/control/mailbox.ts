@@ -14,6 +14,7 @@ import {
 import type { Message } from "../../protocol/message.ts";
 import { encodePayload } from "../../protocol/serialization.ts";
 import { newId } from "../runtime/ids.ts";
+import { limitedLog } from "../runtime/limited-log.ts";
 import type { Log } from "../runtime/log.ts";
 import { ConnectionLost, PublishError } from "../transports/errors.ts";
 import type { Consumer, Transport } from "../transports/transport.ts";
@@ -43,7 +44,7 @@ export interface Broadcast {
 export interface CallOptions {
   /** Milliseconds of silence after which no more replies are expected. */
   readonly timeoutMs: number;
-  /** Replies after which nothing more is waited for. @default the number of destinations */
+  /** Replies after which nothing more is waited for. @default when all destinations have replied */
   readonly limit?: number | null;
   /** Called with each reply as it comes. */
   readonly onReply?: ((reply: Reply) => void) | null;
@@ -61,6 +62,10 @@ interface Call {
   readonly replies: Reply[];
   readonly onReply: ((reply: Reply) => void) | null;
   readonly limit: number;
+  /** Nodes that were addressed by name and have not answered; null: it is not that what is waited for. */
+  readonly addressed: Set<string> | null;
+  /** Bytes of the replies. */
+  bytes: number;
   readonly timeoutMs: number;
   /** Nodes that answered before and not yet now; null: all are waited for. */
   readonly expected: Set<string> | null;
@@ -71,6 +76,8 @@ interface Call {
 
 /** A fleet is not larger; a garbage sender is. */
 const MOST_REPLIES = 100_000;
+/** Nor does a fleet say more in one call. */
+const MOST_REPLY_BYTES = 512 * 1024 * 1024;
 /** What the slowest newcomer gets once all known nodes have replied. */
 const GRACE_MS = 200;
 
@@ -84,7 +91,7 @@ export class Mailbox {
   #listening: Promise<Consumer> | null = null;
 
   constructor(options: MailboxOptions) {
-    this.#options = options;
+    this.#options = { ...options, log: limitedLog(options.log) };
   }
 
   /** Sends a request that nobody is to answer. Resolves once the broker has it. */
@@ -139,7 +146,8 @@ export class Mailbox {
   #expect(ticket: string, broadcast: Broadcast, options: CallOptions): Call & { readonly done: Promise<Reply[]> } {
     const { timeoutMs, onReply = null, early = true, signal = null } = options;
     const toAll = !broadcast.destination?.length && !broadcast.pattern;
-    const limit = options.limit || broadcast.destination?.length || MOST_REPLIES;
+    const limit = options.limit || MOST_REPLIES;
+    const addressed = !options.limit && broadcast.destination?.length ? new Set(broadcast.destination) : null;
     let resolve: (replies: Reply[]) => void = () => undefined;
     const done = new Promise<Reply[]>((settle) => {
       resolve = settle;
@@ -148,12 +156,21 @@ export class Mailbox {
       if (!this.#calls.delete(ticket)) return;
       if (call.timer !== null) clearTimeout(call.timer);
       signal?.removeEventListener("abort", end);
-      if (toAll && limit === MOST_REPLIES) this.#known = new Set(call.replies.flatMap((reply) => Object.keys(reply)));
+      if (toAll && !options.limit) this.#known = new Set(call.replies.flatMap((reply) => Object.keys(reply)));
       resolve(call.replies);
     };
     const expected = early && toAll && this.#known.size > 0 ? new Set(this.#known) : null;
-    const call = { replies: [], onReply, limit, timeoutMs, expected, timer: null, end, done } as Call & {
-      readonly done: Promise<Reply[]>;
+    const call: Call & { readonly done: Promise<Reply[]> } = {
+      replies: [],
+      onReply,
+      limit,
+      addressed,
+      bytes: 0,
+      timeoutMs,
+      expected,
+      timer: null,
+      end,
+      done,
     };
     this.#calls.set(ticket, call);
     signal?.addEventListener("abort", end, { once: true });
@@ -173,6 +190,7 @@ export class Mailbox {
     // Too late, or nobody's.
     if (call === undefined || reply === null) return;
     call.replies.push(reply);
+    call.bytes += message.body.byteLength;
     try {
       call.onReply?.(reply);
     } catch (error) {
@@ -183,8 +201,12 @@ export class Mailbox {
 
   /** Each reply begins the wait for the next one anew. */
   #wait(call: Call, reply: Reply): void {
-    if (call.replies.length >= call.limit) return call.end();
-    for (const node of Object.keys(reply)) call.expected?.delete(node);
+    if (call.replies.length >= call.limit || call.bytes >= MOST_REPLY_BYTES) return call.end();
+    for (const node of Object.keys(reply)) {
+      call.expected?.delete(node);
+      call.addressed?.delete(node);
+    }
+    if (call.addressed?.size === 0) return call.end();
     const complete = call.expected?.size === 0;
     if (call.timer !== null) clearTimeout(call.timer);
     call.timer = setTimeout(call.end, complete ? Math.min(GRACE_MS, call.timeoutMs) : call.timeoutMs);

@@ -8,7 +8,7 @@ import { reprException, saferepr } from "../../protocol/saferepr.ts";
 import { PyFloat } from "../../protocol/values.ts";
 import type { Zone } from "../settings/timezone.ts";
 import { toRemoteException, tracebackText } from "../tasks/python-errors.ts";
-import { Retry } from "../tasks/signals.ts";
+import { Reject, Retry } from "../tasks/signals.ts";
 import type { Request } from "./request.ts";
 
 /** Where events go: the dispatcher of `src/events`. */
@@ -123,6 +123,7 @@ export class TaskEvents {
 
 /** `ValueError('boom')`, as Python's `repr` of the exception that it will see. */
 export function exceptionText(error: unknown): string {
+  if (error instanceof Reject) return error.message;
   const { type, args } = toRemoteException(error);
   return reprException(type, args);
 }

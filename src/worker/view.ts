@@ -2,7 +2,7 @@
 import { constants } from "node:os";
 import { parseRate } from "../../protocol/celery/rate.ts";
 import type { Queue } from "../../protocol/routing.ts";
-import { saferepr } from "../../protocol/saferepr.ts";
+import { pyRepr, saferepr } from "../../protocol/saferepr.ts";
 import type {
   AutoscalerView,
   LimitsView,
@@ -14,6 +14,7 @@ import type {
   TaskView,
   WorkerView,
 } from "../control/worker-view.ts";
+import { limitedLog } from "../runtime/limited-log.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { Zone } from "../settings/timezone.ts";
@@ -58,11 +59,11 @@ export function viewOf(parts: ViewParts): WorkerView {
     },
     tasks: {
       *list() {
-        for (const plan of parts.plans.values()) yield taskView(plan);
+        for (const plan of parts.plans.values()) yield taskView(plan, parts.settings);
       },
       get(name) {
         const plan = parts.plans.get(name);
-        return plan === undefined ? null : taskView(plan);
+        return plan === undefined ? null : taskView(plan, parts.settings);
       },
     },
     requests: requestsView(parts),
@@ -77,7 +78,8 @@ export function viewOf(parts: ViewParts): WorkerView {
   };
 }
 
-function taskView(plan: TaskPlan): TaskView {
+/** wire: celery/app/task.py `Task` and its `from_config`: what neither the task nor a setting says is None, and not shown. */
+function taskView(plan: TaskPlan, settings: Settings): TaskView {
   const { task } = plan;
   const own = task.behaviour;
   const attributes: Readonly<Record<string, unknown>> = {
@@ -92,22 +94,31 @@ function taskView(plan: TaskPlan): TaskView {
     queue: own.queue,
     priority: own.priority,
     expires: own.expires,
-    serializer: own.serializer,
+    serializer: own.serializer ?? settings.task_serializer,
     compression: own.compression,
     acks_late: plan.acksLate,
+    acks_on_failure_or_timeout: own.acksOnFailureOrTimeout ?? settings.task_acks_on_failure_or_timeout,
     acks_on_failure: plan.acksOnFailure,
     acks_on_timeout: plan.acksOnTimeout,
-    reject_on_worker_lost: plan.rejectOnWorkerLost,
+    reject_on_worker_lost: own.rejectOnWorkerLost ?? settings.task_reject_on_worker_lost,
     retry_on_worker_lost: plan.retryWhenLost !== null,
     track_started: plan.trackStarted,
     ignore_result: plan.ignoreResult,
     store_errors_even_if_ignored: plan.storeErrorsEvenIfIgnored,
+    send_events: own.sendEvents ?? true,
+    typing: true,
+    throws: tupleText((own.throws ?? []).map((error) => `<class ${pyRepr(error.name)}>`)),
   };
   return {
     name: task.name,
     builtin: task.name.startsWith("celery."),
     attribute: (name) => (Object.hasOwn(attributes, name) ? (attributes[name] ?? null) : null),
   };
+}
+
+/** A Python tuple as text. */
+function tupleText(items: readonly string[]): string {
+  return items.length === 1 ? `(${items[0]},)` : `(${items.join(", ")})`;
 }
 
 function requestsView({ runner, held, limits, plans, zone }: ViewParts): RequestsView {
@@ -180,6 +191,8 @@ function requestView(request: Request, zone: Zone): RequestView {
 function revokesView(parts: ViewParts): RevokesView {
   const { runner, held, limits, revocations, log } = parts;
   const { ids, stamps } = revocations;
+  /** A flood of revokes is not one of lines. */
+  const told = limitedLog(log);
   /** Discards what has not started: it would be, when its turn came. */
   const discard = (request: Request, terminated: number | null): void => {
     if (held.has(request)) held.drop(request);
@@ -205,7 +218,7 @@ function revokesView(parts: ViewParts): RevokesView {
         // What has begun here tells its end itself.
         else if (!runner.hasBegun(id)) unknown.push(id);
       }
-      log.info({ count: given.length, ids: given.slice(0, 20) }, "tasks flagged as revoked");
+      told.info({ count: given.length, ids: given.slice(0, 20) }, "tasks flagged as revoked");
       await revocations.announce(unknown);
     },
     terminate(given, signal) {

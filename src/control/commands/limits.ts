@@ -28,7 +28,8 @@ export const rateLimit = command(
       return nok(`Invalid rate limit string: ${text}`);
     }
     if (typeof task !== "string" || !worker.limits.setRateLimit(task, rate)) return nok("unknown task");
-    return ok(perSecond === 0 ? "rate limit disabled successfully" : "new rate limit set successfully");
+    // Python asks whether what was given is empty: the text "0" is none too, and is not called so.
+    return ok(rate ? "new rate limit set successfully" : "rate limit disabled successfully");
   },
 );
 
