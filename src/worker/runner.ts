@@ -171,17 +171,18 @@ export class Runner implements SlotUser {
   /**
    * A copy of a task that began here and is not settled yet, delivered again because the connection was lost: the one that
    * began takes over the new delivery. A copy of one that was acked before the loss, or in vain after it, is acked again.
-   * False: it is no such copy.
+   * False: it is no such copy. A broker that has crashed may call a message redelivered that never was delivered, so that the mark
+   * alone proves nothing.
    */
   adopt(copy: Request): boolean {
-    if (this.#losses === 0 && !copy.delivery.info.redelivered) return false;
+    if (!copy.delivery.info.redelivered) return false;
     const key = attemptKey(copy);
     if (this.#acked.takeOlder(key, this.#losses)) {
       this.#ackAgain(copy, key);
       return true;
     }
     const same = this.#begun.get(copy.id);
-    if (same === undefined || !same.delivery.lost || same.message.retries !== copy.message.retries) return false;
+    if (same === undefined || !same.delivery.lost || attemptKey(same) !== key) return false;
     same.delivery = copy.delivery;
     if (!same.plan.acksLate) this.#ackAgain(copy, key);
     return true;
@@ -447,6 +448,7 @@ export class Runner implements SlotUser {
   }
 }
 
-function attemptKey(request: Request): string {
-  return `${request.id}:${request.message.retries}`;
+/** An id is not enough: the end of what takes a task's place (`replace`) has the task's own. */
+function attemptKey({ message }: Request): string {
+  return `${message.id}:${message.retries}:${message.replacedTaskNesting}:${message.parentId}:${message.task}`;
 }
