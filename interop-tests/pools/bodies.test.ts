@@ -99,7 +99,7 @@ describe.each(cells)("the pool $pool on $kind", (cell) => {
 
   test("progress is seen while the body runs, and its children are on its record", async () => {
     await using stage = await openStage(cell);
-    const gate = stage.site.folder.join("gate");
+    const gate = stage.folder.join("gate");
     const id = await stage.send("pool.progress", [], { gate });
     const seen = `import time
 from celery.result import AsyncResult

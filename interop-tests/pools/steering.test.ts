@@ -3,21 +3,12 @@ import { writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { startNodeWorker, waitFor } from "../../src/testing/index.ts";
 import { kinds } from "../faults/support.ts";
-import { openStage, type Stage } from "./support.ts";
+import { alive, openStage, type Stage } from "./support.ts";
 
 const revoked = (reason: string) => ({
   state: "REVOKED",
   raised: { type: "TaskRevokedError", module: "celery.exceptions", args: [reason] },
 });
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 async function ids(stage: Stage, command: "active" | "reserved" | "scheduled"): Promise<string[]> {
   const list = (await stage.control(command)) as { id?: string; request?: { id: string } }[];
@@ -34,7 +25,7 @@ describe.each(["async", "threads", "processes"] as const)("a worker with the poo
     await waitFor(async () => (await ids(stage, "scheduled")).includes(later), { describe: "the ETA task to be held" });
     await waitFor(async () => (await ids(stage, "reserved")).includes(waiting), { describe: "the next one to wait" });
 
-    const unseen = "never-sent-by-anyone";
+    const unseen = `never-sent-to-${pool}`;
     await stage.python.revoke([waiting, later, unseen]);
     for (const id of [waiting, later, unseen]) expect(await stage.python.get(id), id).toMatchObject(revoked("revoked"));
     expect(await ids(stage, "scheduled")).toEqual([]);
@@ -153,7 +144,7 @@ test("pool_restart replaces idle children at once and busy ones after their task
   const processes = async () => ((await stage.control("stats")) as { pool: { processes: number[] } }).pool.processes;
   const before = await processes();
   expect(before).toHaveLength(2);
-  const gate = stage.site.folder.join("gate");
+  const gate = stage.folder.join("gate");
   const busy = await stage.send("pool.progress", [], { gate });
   await waitFor(async () => (await stage.python.state(busy)).state === "PROGRESS", { describe: "a busy child" });
   expect(await stage.control("pool_restart")).toEqual({ ok: "reload started" });
@@ -171,7 +162,7 @@ test("pool_restart replaces idle children at once and busy ones after their task
 
 test("revoked ids outlive the worker with --statedb", async () => {
   await using stage = await openStage({ kind: "redis", pool: "async" });
-  const state = stage.site.folder.join("state.json");
+  const state = stage.folder.join("state.json");
   const options = {
     module: new URL("./fixtures/app.mjs", import.meta.url).pathname,
     args: ["-Q", "kept", "-q", "-n", "kept@test", "--statedb", state, "--without-mingle"],

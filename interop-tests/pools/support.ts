@@ -1,6 +1,10 @@
-/** A worker with a pool, a Python client beside it, and what the bodies noted. */
+/**
+ * A worker with a pool, a Python client beside it, and what the bodies noted. The stages of a file stand one after the other on the
+ * same broker, result store and Python client; each has a worker and notes of its own.
+ */
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { afterAll } from "vitest";
 import type { SettingsInput } from "../../src/settings/settings.ts";
 import {
   HarnessError,
@@ -9,6 +13,8 @@ import {
   type PythonResult,
   startNodeWorker,
   startPythonClient,
+  type TempFolder,
+  tempFolder,
   waitFor,
 } from "../../src/testing/index.ts";
 import { type Kind, openSite, type Site } from "../faults/support.ts";
@@ -20,6 +26,8 @@ export const NODE = "pooled@test";
 
 export interface Stage extends AsyncDisposable {
   readonly site: Site;
+  /** Its own, for gates and the like. */
+  readonly folder: TempFolder;
   readonly worker: PeerProcess;
   readonly python: PythonClient;
   /** Python sends, waits, and says what it got. */
@@ -41,29 +49,61 @@ export interface StageOptions {
   settings?: SettingsInput;
   env?: Record<string, string>;
   execArgv?: readonly string[];
+  /** On a ground that no other stage stands on: it does not end with empty queues. @default false */
+  alone?: boolean;
 }
+
+interface Ground extends AsyncDisposable {
+  readonly site: Site;
+  readonly python: PythonClient;
+}
+
+async function openGround(kind: Kind): Promise<Ground> {
+  const site = await openSite(kind);
+  const python = await startPythonClient({ broker: site.broker, backend: site.backend });
+  return {
+    site,
+    python,
+    async [Symbol.asyncDispose]() {
+      await python[Symbol.asyncDispose]();
+      await site[Symbol.asyncDispose]();
+    },
+  };
+}
+
+const grounds = new Map<Kind, Promise<Ground>>();
+
+function groundOf(kind: Kind): Promise<Ground> {
+  const ground = grounds.get(kind) ?? openGround(kind);
+  grounds.set(kind, ground);
+  return ground;
+}
+
+afterAll(async () => {
+  for (const ground of grounds.values()) await (await ground)[Symbol.asyncDispose]();
+});
 
 const module = fileURLToPath(new URL("./fixtures/app.mjs", import.meta.url));
 
 export async function openStage(options: StageOptions): Promise<Stage> {
-  const { kind, pool, args = ["-c", "2"], settings = {}, env = {}, execArgv = [] } = options;
-  const site = await openSite(kind);
-  const notesFile = site.folder.join("notes");
+  const { kind, pool, args = ["-c", "2"], settings = {}, env = {}, execArgv = [], alone = false } = options;
+  const ground = alone ? await openGround(kind) : await groundOf(kind);
+  const { site, python } = ground;
+  const folder = await tempFolder("pools");
+  const notesFile = folder.join("notes");
   const shared = { ...site.settings, ...settings };
-  const [worker, python] = await Promise.all([
-    startNodeWorker({
-      module,
-      args: ["-Q", QUEUE, "-P", pool, "-q", "-n", NODE, ...args],
-      execArgv,
-      env: { POOL_SETTINGS: JSON.stringify(shared), POOL_NOTES: notesFile, ...env },
-      ready: /"ready"|\bready\b/,
-      timeout: 60_000,
-    }),
-    startPythonClient({ broker: site.broker, backend: site.backend }),
-  ]);
+  const worker = await startNodeWorker({
+    module,
+    args: ["-Q", QUEUE, "-P", pool, "-q", "-n", NODE, ...args],
+    execArgv,
+    env: { POOL_SETTINGS: JSON.stringify(shared), POOL_NOTES: notesFile, ...env },
+    ready: /"ready"|\bready\b/,
+    timeout: 60_000,
+  });
   const notes = () => (existsSync(notesFile) ? readFileSync(notesFile, "utf8").split("\n").slice(0, -1) : []);
   const stage: Stage = {
     site,
+    folder,
     worker,
     python,
     send: (task, given = [], kwargs = {}, more = {}) => python.send(task, given, kwargs, { queue: QUEUE, ...more }),
@@ -90,10 +130,20 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       await site.endDrained([worker], QUEUE);
     },
     async [Symbol.asyncDispose]() {
-      await python[Symbol.asyncDispose]();
       await worker[Symbol.asyncDispose]();
-      await site[Symbol.asyncDispose]();
+      if (alone) await ground[Symbol.asyncDispose]();
+      await folder[Symbol.asyncDispose]();
     },
   };
   return stage;
+}
+
+/** Whether there is such a process. */
+export function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
 }

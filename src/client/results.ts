@@ -6,7 +6,7 @@ import type { GroupStore } from "../result-backends/chord-counter.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { AbortGroups } from "../runtime/abort-groups.ts";
 import { Canceller } from "../runtime/cancellation.ts";
-import { TimerHeap } from "../runtime/timer-heap.ts";
+import { PassingTimers } from "../runtime/passing-timers.ts";
 import { TimeoutError } from "../tasks/errors.ts";
 import { Anticipation } from "./anticipation.ts";
 import type { ErrorRegistry } from "./remote-errors.ts";
@@ -52,7 +52,7 @@ export class Results {
   /** Listens early for the results of what is sent; null without a backend. */
   readonly anticipation: Anticipation | null;
   readonly #aborts = new AbortGroups();
-  #timers: TimerHeap | null = null;
+  readonly #timers = new PassingTimers();
 
   constructor(parts: ResultsParts) {
     this.#backend = parts.backend;
@@ -116,7 +116,7 @@ export class Results {
   ): Promise<ResultMeta> {
     if (timeout === undefined && signal === undefined) return record;
     const endWith =
-      timeout === undefined ? null : this.#after(timeout, () => stop.abort(new TimeoutError(id, timeout)));
+      timeout === undefined ? null : this.#timers.after(timeout, () => stop.abort(new TimeoutError(id, timeout)));
     if (signal !== undefined) this.#aborts.join(signal, stop);
     try {
       return await record;
@@ -128,21 +128,7 @@ export class Results {
 
   close(): void {
     this.anticipation?.close();
-    this.#timers?.close();
-    this.#timers = null;
-  }
-
-  /** Returns what cancels it. The timer goes with its last deadline, so that an idle client keeps no process alive. */
-  #after(ms: number, run: () => void): () => void {
-    this.#timers ??= new TimerHeap(() => performance.now());
-    const timers = this.#timers;
-    const entry = timers.at(performance.now() + ms, run);
-    return () => {
-      timers.cancel(entry);
-      if (timers.size > 0) return;
-      timers.close();
-      if (this.#timers === timers) this.#timers = null;
-    };
+    this.#timers.close();
   }
 }
 

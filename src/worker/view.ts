@@ -18,12 +18,12 @@ import type { Log } from "../runtime/log.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { Zone } from "../settings/timezone.ts";
 import type { Autoscaler } from "./autoscaler.ts";
+import type { HeldRequests } from "./held-requests.ts";
 import { PoolError } from "./pools/errors.ts";
 import type { Pool } from "./pools/pool.ts";
 import type { Prefetch } from "./prefetch.ts";
 import type { RateLimits } from "./rate-limits/rate-limits.ts";
 import type { Request, TaskPlan } from "./request.ts";
-import type { RequestIndex } from "./request-index.ts";
 import type { Revocations } from "./revoked/revocations.ts";
 import { keyOf, stampValues } from "./revoked/revoked-stamps.ts";
 import type { Runner } from "./runner.ts";
@@ -35,8 +35,7 @@ export interface ViewParts {
   readonly zone: Zone;
   readonly plans: ReadonlyMap<string, TaskPlan>;
   readonly runner: Runner;
-  /** Waiting for their ETA. */
-  readonly held: RequestIndex;
+  readonly held: HeldRequests;
   readonly limits: RateLimits;
   readonly revocations: Revocations;
   readonly pool: Pool;
@@ -48,8 +47,6 @@ export interface ViewParts {
   cancelQueue(name: string): Promise<void>;
   /** Makes the pool so large, and takes messages for it. */
   resize(size: number): void;
-  /** Stops waiting for the ETA of a request. */
-  dropHeld(request: Request): void;
 }
 
 export function viewOf(parts: ViewParts): WorkerView {
@@ -185,7 +182,7 @@ function revokesView(parts: ViewParts): RevokesView {
   const { ids, stamps } = revocations;
   /** Discards what has not started: it would be, when its turn came. */
   const discard = (request: Request, terminated: number | null): void => {
-    if (held.has(request)) parts.dropHeld(request);
+    if (held.has(request)) held.drop(request);
     limits.waiting.delete(request);
     runner.revoke(request, { terminated: terminated !== null, signum: terminated, expired: false });
   };

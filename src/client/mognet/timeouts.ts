@@ -1,7 +1,7 @@
 /** One timer for all timeouts of an app's waits; it goes with its last deadline, so that an idle app keeps no process alive. */
 import { type Abortable, AbortGroups } from "../../runtime/abort-groups.ts";
 import { Canceller } from "../../runtime/cancellation.ts";
-import { TimerHeap } from "../../runtime/timer-heap.ts";
+import { PassingTimers } from "../../runtime/passing-timers.ts";
 
 export interface Limits {
   /** Milliseconds. */
@@ -11,7 +11,7 @@ export interface Limits {
 
 export class Timeouts {
   readonly #aborts = new AbortGroups();
-  #timers: TimerHeap | null = null;
+  readonly #timers = new PassingTimers();
 
   /** Runs `act` with what ends it: the caller's signal, or the timeout with the error that `late` makes. */
   async run<T>(
@@ -22,7 +22,7 @@ export class Timeouts {
     if (signal?.aborted) throw signal.reason;
     if (timeout === undefined && signal === undefined) return act(undefined);
     const stop = new Canceller();
-    const endTimer = timeout === undefined ? null : this.#after(timeout, () => stop.abort(late(timeout)));
+    const endTimer = timeout === undefined ? null : this.#timers.after(timeout, () => stop.abort(late(timeout)));
     const member: Abortable = stop;
     if (signal !== undefined) this.#aborts.join(signal, member);
     try {
@@ -34,19 +34,6 @@ export class Timeouts {
   }
 
   close(): void {
-    this.#timers?.close();
-    this.#timers = null;
-  }
-
-  #after(ms: number, run: () => void): () => void {
-    this.#timers ??= new TimerHeap(() => performance.now());
-    const timers = this.#timers;
-    const entry = timers.at(performance.now() + ms, run);
-    return () => {
-      timers.cancel(entry);
-      if (timers.size > 0) return;
-      timers.close();
-      if (this.#timers === timers) this.#timers = null;
-    };
+    this.#timers.close();
   }
 }
