@@ -52,8 +52,8 @@ export class Begun {
       this.#ackAgain(copy, key);
       return true;
     }
-    const same = this.#byId.get(copy.id);
-    if (same === undefined || !same.delivery.lost || attemptKey(same) !== key) return false;
+    const same = this.#lostOf(copy.id, key);
+    if (same === null) return false;
     same.delivery = copy.delivery;
     if (!same.plan.acksLate) this.#ackAgain(copy, key);
     return true;
@@ -66,6 +66,16 @@ export class Begun {
 
   connectionLost(): void {
     this.#losses++;
+    this.#acked.connectionLost();
+  }
+
+  /** What has begun of that attempt and has lost its message. */
+  #lostOf(id: string, key: string): Request | null {
+    const isIt = (request: Request) => request.delivery.lost && attemptKey(request) === key;
+    const first = this.#byId.get(id);
+    if (first !== undefined && isIt(first)) return first;
+    for (const twin of this.#twins) if (twin.id === id && isIt(twin)) return twin;
+    return null;
   }
 
   #ackAgain(copy: Request, key: string): void {
@@ -74,7 +84,8 @@ export class Begun {
   }
 }
 
-/** An id is not enough: the end of what takes a task's place (`replace`) has the task's own. */
-function attemptKey({ message }: Request): string {
-  return `${message.id}:${message.retries}:${message.replacedTaskNesting}:${message.parentId}:${message.task}`;
+/** An id is not enough: the end of what takes a task's place (`replace`) has the task's own, and callers give some again. */
+function attemptKey({ message, delivery }: Request): string {
+  const { id, retries, replacedTaskNesting, parentId, task } = message;
+  return `${id}:${retries}:${replacedTaskNesting}:${parentId}:${delivery.message.body.byteLength}:${task}`;
 }

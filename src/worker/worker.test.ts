@@ -750,10 +750,26 @@ describe("a connection that is lost", () => {
     expect([ends.length, runs]).toEqual([1, 1]);
   });
 
+  test("while two tasks run under one id leads to no third run: each takes over a message", async () => {
+    let runs = 0;
+    const ends: (() => void)[] = [];
+    const late = () => new Promise<number>((resolve) => ends.push(() => resolve(++runs)));
+    const f = await fleet([task("late", { acksLate: true }, late)]);
+    const begun = [await deliver(f, "a", false), await deliver(f, "a", false)];
+    await expect.poll(() => ends.length).toBe(2);
+    for (const { delivery } of begun) delivery.lost = true;
+    f.worker.connectionLost();
+    const again = [await deliver(f, "a", true), await deliver(f, "a", true)];
+    for (const end of ends) end();
+    await expect.poll(() => again.map(({ settled }) => settled)).toEqual([["ack"], ["ack"]]);
+    expect([ends.length, runs]).toEqual([2, 2]);
+  });
+
   test.each<[string, boolean, Partial<TaskMessageInput>]>([
     ["what took the place of a task, whose id it has", true, { replacedTaskNesting: 1, parentId: "b" }],
     ["the end of a chain that took its place", true, { parentId: "b" }],
     ["another task under its id", true, { task: "other" }],
+    ["its id given to a call with other arguments", true, { args: [2026] }],
     ["the same task, sent once more under its id", false, {}],
   ])("makes no copy of %s: it runs", async (_what, redelivered, more) => {
     const runs: string[] = [];
