@@ -63,7 +63,7 @@ export function readFlags(args: readonly string[], flags: Flags): Given {
         { type, ...(short === undefined ? {} : { short }), ...(multiple === undefined ? {} : { multiple }) },
       ]),
     );
-    parsed = parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
+    parsed = parseArgs({ args: joined(args, flags), options, allowPositionals: true, strict: true });
   } catch (error) {
     throw notRead(error, flags);
   }
@@ -94,6 +94,21 @@ export function readFlags(args: readonly string[], flags: Flags): Given {
     on: (name) => values[name] === true,
     words: parsed.positionals,
   };
+}
+
+/** `--timeout -1` is a value that is not allowed, and no question of which option was meant. */
+function joined(args: readonly string[], flags: Flags): string[] {
+  const read: string[] = [];
+  for (let at = 0; at < args.length; at++) {
+    const [arg = "", next = ""] = args.slice(at, at + 2);
+    if (arg === "--") return [...read, ...args.slice(at)];
+    const takes = arg.startsWith("--") && flags[arg.slice(2)]?.type === "string";
+    if (takes && /^-[\d.]/.test(next)) {
+      read.push(`${arg}=${next}`);
+      at++;
+    } else read.push(arg);
+  }
+  return read;
 }
 
 /** `parseArgs`' complaint in a line of ours. */

@@ -46,6 +46,12 @@ test.each([
   [["control", "time_limit", "a", "soon"], "time_limit: soft is a number, not soon"],
   [["control", "pool_grow", "1", "2"], "pool_grow takes arguments: [N=1]"],
   [["inspect", "ping", "-t", "0"], "--timeout is a number of seconds, above 0"],
+  [["inspect", "ping", "--timeout", "-1"], "--timeout is a number of seconds, above 0"],
+  [
+    ["mognet", "--name", "x", "nodes", "list", "--timeout", "-1"],
+    "--timeout is a number of seconds, at least 0, not -1",
+  ],
+  [["mognet", "--name", "x", "nodes", "status", "--format", "xml"], "--format is text or json, not xml"],
   [["status", "all"], "unexpected all"],
   [["events", "--limit", "0"], "--limit is a number of events"],
   [["graph", "bootsteps"], "graph what: workers"],

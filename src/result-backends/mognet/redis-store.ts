@@ -3,7 +3,7 @@
  * when something is awaited (`redis-tracking.ts`); one more when the state lives elsewhere. All come back by themselves.
  * wire: Mognet 2.0.0 backend/redis_result_backend.py, state/redis_state_backend.py.
  */
-import { DecodeError, EncodeError } from "../../../protocol/errors.ts";
+import { EncodeError } from "../../../protocol/errors.ts";
 import { decodePlainJson } from "../../../protocol/mognet/json.ts";
 import { encodeAsciiJson } from "../../../protocol/mognet/json-text.ts";
 import { type MognetNames, mognetIdBytes, mognetIdFromBytes, mognetNames } from "../../../protocol/mognet/names.ts";
@@ -12,15 +12,20 @@ import {
   encodeMognetResult,
   MOGNET_RESULT_FIELDS,
   type MognetResult,
-  mognetStateOf,
+  mognetResultTexts,
+  startedResult,
 } from "../../../protocol/mognet/result.ts";
-import { isMognetDone } from "../../../protocol/mognet/states.ts";
+import { isMognetDone, MOGNET_OPEN_STATES } from "../../../protocol/mognet/states.ts";
 import type { MognetValue } from "../../../protocol/mognet/value.ts";
 import type { Redis } from "../../runtime/redis-connection.ts";
 import { inOneWrite, isRedisLoaded, loadRedis } from "../../runtime/redis-connection.ts";
 import { ResultLost } from "../errors.ts";
 import { Waits } from "../waits.ts";
+import { isPlainEnd } from "./conditions.ts";
 import type {
+  MognetBegin,
+  MognetBegun,
+  MognetCondition,
   MognetCreation,
   MognetOutcome,
   MognetPut,
@@ -32,6 +37,14 @@ import type {
   MognetWaitOptions,
   MognetWrite,
 } from "./mognet-store.ts";
+import {
+  type AwaitedFound,
+  AwaitedReading,
+  type AwaitedWants,
+  isMissing,
+  VALUE_FIELDS,
+  wantsOf,
+} from "./redis-awaited.ts";
 import { MognetRedisLink, type RedisLinkOptions } from "./redis-link.ts";
 import { RedisStates } from "./redis-states.ts";
 import { tombstone } from "./redis-tombstones.ts";
@@ -39,7 +52,7 @@ import { RedisTracking } from "./redis-tracking.ts";
 import type { Command } from "./redis-writes.ts";
 import { type WholeStoreSettings, wholeStoreSettings } from "./store-settings.ts";
 import { walkTree } from "./tree-walk.ts";
-import { decodeValueFields, encodeValueFields } from "./value-hash.ts";
+import { decodeValueFields, encodeValueFields, type ValueFields } from "./value-hash.ts";
 
 export interface RedisMognetStoreOptions extends MognetStoreSettings, Omit<RedisLinkOptions, "urls" | "purpose"> {
   /** Name of the application: the prefix of all keys. */
@@ -50,6 +63,8 @@ export interface RedisMognetStoreOptions extends MognetStoreSettings, Omit<Redis
   stateUrls?: string | readonly string[];
   /** How often waits are read where the server tells us of no changes. @default 100 */
   pollMs?: number;
+  /** How often some of what is awaited is read untold, for what has expired. @default 5000 */
+  lookMs?: number;
 }
 
 export interface RedisMognetStore extends MognetStore {
@@ -67,12 +82,8 @@ export function createRedisMognetStore(options: RedisMognetStoreOptions): RedisM
   return new RedisStore(options);
 }
 
-/** `unreadable`: the value is there, and what is wrong with it; whoever wants the result alone is not told. */
-type Found = MognetOutcome & { unreadable?: unknown };
-
 const idsPerRead = 500;
 const membersPerScan = 500;
-const VALUE_FIELDS = ["contents", "encoding", "content_type"] as const;
 
 class RedisStore implements RedisMognetStore {
   readonly name = "redis";
@@ -82,13 +93,13 @@ class RedisStore implements RedisMognetStore {
   readonly #link: MognetRedisLink;
   readonly #stateLink: MognetRedisLink;
   readonly #tracking: RedisTracking;
-  readonly #waits: Waits<Found>;
-  /** Ids whose wait wants the value too. */
-  readonly #withValue = new Set<string>();
+  readonly #waits: Waits<AwaitedFound>;
+  /** Of what is awaited, what more than the end is wanted: "v" the value, "u" all updates. */
+  readonly #wants = new Map<string, AwaitedWants>();
   #loading: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
 
-  constructor({ app, urls, stateUrls, pollMs, ...options }: RedisMognetStoreOptions) {
+  constructor({ app, urls, stateUrls, pollMs, lookMs, ...options }: RedisMognetStoreOptions) {
     const {
       resultTtl,
       resultValueTtl,
@@ -110,21 +121,29 @@ class RedisStore implements RedisMognetStore {
     this.#waits = new Waits({
       isReady: ({ result }) => isMognetDone(result.state),
       onIdle: (id) => {
-        this.#withValue.delete(id);
+        this.#wants.delete(id);
         this.#tracking.drop(this.#names.resultKey(id));
       },
+    });
+    const reading = new AwaitedReading({
+      names: this.#names,
+      settings: this.#settings,
+      link: this.#link,
+      waits: this.#waits,
+      wants: (id) => this.#wants.get(id) ?? "",
     });
     this.#tracking = new RedisTracking({
       target: this.#link.target,
       connection: this.#link.connectionOptions,
       log: this.#link.log,
-      read: (client, keys) => this.#readAwaited(client, keys),
+      read: (client, keys) => reading.read(client, keys),
       onAway: (error) => this.#waits.storeIsAway(error),
       onBack: () => this.#waits.storeIsBack(),
       onRefused: (error) => {
         for (const id of [...this.#waits.ids()]) this.#waits.fail(id, this.#link.unreadable(id, error));
       },
       ...(pollMs === undefined ? {} : { pollMs }),
+      ...(lookMs === undefined ? {} : { lookMs }),
     });
   }
 
@@ -161,10 +180,12 @@ class RedisStore implements RedisMognetStore {
 
   async create({ result, metadata }: MognetCreation): Promise<void> {
     const { id, parentId } = result;
+    const alone = parentId === null && metadata === undefined;
     await this.#link.write(() => ({
       id,
       key: this.#names.resultKey(id),
-      commands: [
+      ...(alone ? { short: ["N", this.#settings.resultTtl ?? "", ...mognetResultTexts(result)] } : {}),
+      commands: () => [
         ...(parentId === null ? [] : this.#childrenCommands(parentId, [id])),
         ...this.#resultCommands(result),
         ...this.#metadataCommands(id, metadata ?? {}),
@@ -172,20 +193,41 @@ class RedisStore implements RedisMognetStore {
     }));
   }
 
-  put({ result, value, condition, clearState = false }: MognetPut): Promise<MognetWrite> {
-    const { id } = result;
-    const clearsHere = clearState && this.#stateLink === this.#link;
-    const writing = this.#link.write(() => ({
+  async begin(id: string, { nodeId, started }: MognetBegin): Promise<MognetBegun> {
+    const ttl = this.#settings.resultTtl ?? "";
+    const write = await this.#link.write(() => ({
       id,
       key: this.#names.resultKey(id),
-      condition,
-      result,
-      commands: [
-        ...(value === undefined ? [] : this.#valueCommands(id, value)),
-        ...this.#resultCommands(result),
-        ...(clearsHere ? [["DEL", this.#names.stateKey(id)] satisfies Command] : []),
-      ],
+      short: ["B", ttl, encodeAsciiJson(started), encodeAsciiJson(nodeId)],
+      commands: () => [],
     }));
+    if (!write.written) return { begun: false, result: write.current };
+    const [name = null, parent = null, created = null, kwargs = null] = write.told ?? [];
+    const fresh = [`"${id}"`, name, null, null, null, parent, created, null, null, null, kwargs];
+    return { begun: true, result: startedResult(decodeMognetResult(fresh), nodeId, started) };
+  }
+
+  put({ result, value, condition, over, anew = false, clearState = false }: MognetPut): Promise<MognetWrite> {
+    const { id } = result;
+    const clearsHere = clearState && this.#stateLink === this.#link;
+    const writing = this.#link.write(() => {
+      // Encoded now: what it is made of may change.
+      const fields = value === undefined ? null : encodeValueFields(value, this.#settings.resultValueEncoding);
+      const isShort = fields !== null && over !== undefined && isEnd(over, result, condition);
+      return {
+        id,
+        key: this.#names.resultKey(id),
+        condition,
+        result,
+        ...(isShort ? { short: this.#end(result, fields, clearsHere) } : {}),
+        commands: () => [
+          ...(anew ? [["DEL", this.#names.resultKey(id), this.#names.valueKey(id)] satisfies Command] : []),
+          ...(fields === null ? [] : this.#fieldCommands(id, fields)),
+          ...this.#resultCommands(result),
+          ...(clearsHere ? [["DEL", this.#names.stateKey(id)] satisfies Command] : []),
+        ],
+      };
+    });
     return clearState && !clearsHere ? this.#thenClear(id, writing) : writing;
   }
 
@@ -208,7 +250,11 @@ class RedisStore implements RedisMognetStore {
   }
 
   async setValue(id: string, value: MognetValue): Promise<void> {
-    await this.#link.write(() => ({ id, key: this.#names.valueKey(id), commands: this.#valueCommands(id, value) }));
+    await this.#link.write(() => ({
+      id,
+      key: this.#names.valueKey(id),
+      commands: () => this.#valueCommands(id, value),
+    }));
   }
 
   async addChildren(id: string, children: readonly string[]): Promise<void> {
@@ -218,7 +264,7 @@ class RedisStore implements RedisMognetStore {
       await this.#link.write(() => ({
         id,
         key: this.#names.childrenKey(id),
-        commands: this.#childrenCommands(id, part),
+        commands: () => this.#childrenCommands(id, part),
       }));
     }
   }
@@ -260,7 +306,7 @@ class RedisStore implements RedisMognetStore {
     await this.#link.write(() => ({
       id,
       key: this.#names.metadataKey(id),
-      commands: this.#metadataCommands(id, metadata),
+      commands: () => this.#metadataCommands(id, metadata),
     }));
   }
 
@@ -281,7 +327,9 @@ class RedisStore implements RedisMognetStore {
     if (this.#closing !== null) return Promise.reject(new ResultLost(id, "the result store is closed"));
     const wait = this.#waits.add(id, { ...options, ...(onUpdate && { onUpdate: ({ result }) => onUpdate(result) }) });
     if (this.#waits.has(id)) {
-      if (value === true) this.#withValue.add(id);
+      const wanted = this.#wants.get(id) ?? "";
+      const wants = wantsOf(value === true || wanted.includes("v"), onUpdate !== undefined || wanted.includes("u"));
+      if (wants !== "") this.#wants.set(id, wants);
       this.#track(this.#names.resultKey(id));
     }
     return wait.then((found) => {
@@ -321,8 +369,25 @@ class RedisStore implements RedisMognetStore {
 
   async #forEach(ids: readonly string[], commands: (id: string) => Command[]): Promise<void> {
     await Promise.all(
-      ids.map((id) => this.#link.write(() => ({ id, key: this.#names.resultKey(id), commands: commands(id) }))),
+      ids.map((id) => this.#link.write(() => ({ id, key: this.#names.resultKey(id), commands: () => commands(id) }))),
     );
+  }
+
+  #end(result: MognetResult, [, contents, , encoding]: ValueFields, clears: boolean) {
+    const { id, state, finished, numberOfStarts, numberOfStops } = result;
+    const { resultTtl, resultValueTtl } = this.#settings;
+    return [
+      "E",
+      `${numberOfStarts}`,
+      resultTtl ?? "",
+      resultValueTtl ?? "",
+      `"${state}"`,
+      finished === null ? "null" : encodeAsciiJson(finished),
+      `${numberOfStops}`,
+      contents,
+      encoding,
+      clears ? this.#names.stateKey(id) : "",
+    ];
   }
 
   #resultCommands(result: MognetResult): Command[] {
@@ -331,9 +396,12 @@ class RedisStore implements RedisMognetStore {
   }
 
   #valueCommands(id: string, value: MognetValue): Command[] {
+    return this.#fieldCommands(id, encodeValueFields(value, this.#settings.resultValueEncoding));
+  }
+
+  #fieldCommands(id: string, fields: ValueFields): Command[] {
     const key = this.#names.valueKey(id);
-    const { resultValueEncoding, resultValueTtl } = this.#settings;
-    return withTtl(["HSET", key, ...encodeValueFields(value, resultValueEncoding)], key, resultValueTtl);
+    return withTtl(["HSET", key, ...fields], key, this.#settings.resultValueTtl);
   }
 
   #childrenCommands(id: string, children: readonly string[]): Command[] {
@@ -366,50 +434,13 @@ class RedisStore implements RedisMognetStore {
       },
     );
   }
-
-  async #readAwaited(client: Redis, keys: readonly string[]): Promise<void> {
-    inOneWrite(client);
-    const prefix = this.#names.resultKey("").length;
-    await Promise.all(keys.map((key) => this.#readOne(client, key, key.slice(prefix))));
-  }
-
-  /** The value is read behind the result: it was written before the result said that it is done. */
-  async #readOne(client: Redis, key: string, id: string): Promise<void> {
-    const answer = client.hmget(key, ...MOGNET_RESULT_FIELDS);
-    const value = this.#withValue.has(id) ? client.hmgetBuffer(this.#names.valueKey(id), ...VALUE_FIELDS) : null;
-    try {
-      const [fields, valueFields] = await Promise.all([answer, value]);
-      if (!this.#waits.has(id)) return;
-      if (isMissing(fields)) {
-        this.#waits.fail(id, new ResultLost(id, `there is no result of ${id}: never submitted, expired or deleted`));
-        return;
-      }
-      const done = isMognetDone(mognetStateOf(fields));
-      this.#waits.offer(id, {
-        result: decodeMognetResult(fields),
-        ...(done && valueFields !== null ? readValue(valueFields, this.#settings) : { value: null }),
-      });
-    } catch (error) {
-      if (this.#link.isLost(client, error)) throw error;
-      this.#waits.fail(id, this.#link.unreadable(id, error));
-    }
-  }
 }
 
-function readValue(
-  fields: readonly (Buffer | null)[],
-  settings: WholeStoreSettings,
-): { value: MognetValue | null; unreadable?: unknown } {
-  try {
-    return { value: decodeValueFields(fields, settings) };
-  } catch (error) {
-    if (!(error instanceof DecodeError)) throw error;
-    return { value: null, unreadable: error };
-  }
-}
-
-function isMissing(fields: readonly (string | null)[]): boolean {
-  return fields.every((field) => field === null);
+/** The end of a run, while it is open and of that run: there is a short form for it. */
+function isEnd(over: MognetResult, result: MognetResult, condition: MognetCondition | undefined): boolean {
+  if (condition === undefined || condition.nodeId !== undefined || condition.states !== MOGNET_OPEN_STATES)
+    return false;
+  return condition.starts === over.numberOfStarts && isPlainEnd(over, result);
 }
 
 function withTtl(command: Command, key: string, ttl: number | null): Command[] {
