@@ -161,7 +161,7 @@ test("what is terminated in a process is dead, in a loop or not", async () => {
   await stage.endWell();
 });
 
-test("pool_restart replaces idle processes at once and busy ones after their task", async () => {
+test("pool_restart replaces idle processes when new ones have loaded, and busy ones after their task", async () => {
   await using stage = await openStage({
     kind: "redis",
     pool: "processes",

@@ -6,7 +6,7 @@ import type { ReceivedEvent } from "../events/receiver.ts";
 import { APP_FLAGS, applyAppFlags, openApp } from "./app-flags.ts";
 import { type Command, EXIT, UsageError } from "./command.ts";
 import { liveView } from "./live/live-view.ts";
-import { print } from "./output.ts";
+import { onBrokenOutput, print } from "./output.ts";
 import { stopSignals } from "./stop-signals.ts";
 
 export const events: Command = {
@@ -40,12 +40,17 @@ export const events: Command = {
     const stop = new AbortController();
     signals.attach({ stop: () => stop.abort() });
     await using app = await openApp(given, level);
+    // `lovage events | head` has seen enough.
+    onBrokenOutput(() => stop.abort());
     try {
-      if (given.on("enable")) await app.control.enableEvents();
       const live =
         !given.on("dump") && !given.on("json") && process.stdout.isTTY === true && process.stdin.isTTY === true;
-      if (live) await liveView(app, stop);
-      else await dump(app, { json: given.on("json"), filter: given.text("filter") ?? "", limit, signal: stop.signal });
+      const begun = async () => {
+        if (given.on("enable")) await app.control.enableEvents({ signal: stop.signal });
+      };
+      const filter = given.text("filter") ?? "";
+      if (live) await liveView(app, stop, begun);
+      else await dump(app, { json: given.on("json"), filter, limit, signal: stop.signal, begun });
     } finally {
       signals.close();
     }
@@ -58,12 +63,16 @@ interface DumpOptions {
   filter: string;
   limit: number;
   signal: AbortSignal;
+  /** Called when events arrive from now on. */
+  begun: () => Promise<void>;
 }
 
-async function dump(app: Celery, { json, filter, limit, signal }: DumpOptions): Promise<void> {
+async function dump(app: Celery, { json, filter, limit, signal, begun }: DumpOptions): Promise<void> {
   const names = new Map<string, string>();
   let seen = 0;
   const stream = await app.events.receive({ signal }).start();
+  if (signal.aborted) return;
+  await begun();
   if (!json) print("-> evdump: starting capture...");
   for await (const event of stream) {
     const line = json ? jsonLine(event) : dumpLine(event, names);

@@ -85,7 +85,8 @@ function remote(kind: "inspect" | "control", summary: string, examples: readonly
         async (app) => {
           const known = app.control.commands.list(kind).filter((one) => one.visible !== false);
           if (given.on("list")) {
-            for (const line of listing(known)) print(line);
+            if (given.on("json")) print(encodeJson(known.map(described)));
+            else for (const line of listing(known)) print(line);
             return null;
           }
           const command = commandOf(kind, name, known);
@@ -182,6 +183,18 @@ function typed(at: string, type: "str" | "int" | "float" | "bool", word: string)
   const right = word.trim() !== "" && (type === "int" ? Number.isSafeInteger(number) : Number.isFinite(number));
   if (!right) throw new UsageError(`${at} is ${type === "int" ? "a whole number" : "a number"}, not ${word}`);
   return number;
+}
+
+/** A command as data. */
+function described({ name, alias, args = [], variadic, signature, help }: ControlCommand): Record<string, unknown> {
+  return {
+    name,
+    alias: alias ?? null,
+    arguments: args.map(([argument, type]) => ({ name: argument, type })),
+    variadic: variadic ?? null,
+    signature: signature ?? "",
+    help,
+  };
 }
 
 function listing(known: readonly ControlCommand[]): string[] {

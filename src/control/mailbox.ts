@@ -95,12 +95,13 @@ export class Mailbox {
   }
 
   /** Sends a request that nobody is to answer. Resolves once the broker has it. */
-  async cast(broadcast: Broadcast): Promise<void> {
+  async cast(broadcast: Broadcast, ended: AbortSignal | null = null): Promise<void> {
     checkBroadcast(broadcast);
+    ended?.throwIfAborted();
     await this.#reach(async (signal) => {
       await this.#prepare(signal);
       await this.#publish(requestOf(broadcast, null, null), null, signal);
-    });
+    }, ended);
   }
 
   /** Sends a request and gathers the replies, in the order in which they come. */
@@ -117,9 +118,10 @@ export class Mailbox {
         await this.#listen();
         const request = requestOf(broadcast, ticket, replyTo);
         await this.#publish(request, options.timeoutMs, signal, options.mandatory ?? false);
-      });
+      }, options.signal ?? null);
     } catch (error) {
       call.end();
+      options.signal?.throwIfAborted();
       if (options.mandatory === true && error instanceof PublishError && error.code === "UNROUTABLE") return [];
       throw error;
     }
@@ -189,12 +191,14 @@ export class Mailbox {
     const reply = readReply(read.body);
     // Too late, or nobody's.
     if (call === undefined || reply === null) return;
+    const failed = (error: unknown) => log.error({ err: error }, "the callback for replies threw");
     call.replies.push(reply);
     call.bytes += message.body.byteLength;
     try {
-      call.onReply?.(reply);
+      const answer: unknown = call.onReply?.(reply);
+      if (answer instanceof Promise) answer.catch(failed);
     } catch (error) {
-      log.error({ err: error }, "the callback for replies threw");
+      failed(error);
     }
     this.#wait(call, reply);
   }
@@ -241,17 +245,20 @@ export class Mailbox {
   }
 
   /** A broker that stays away is an error of the call, not a wait without end. */
-  async #reach(act: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  async #reach(act: (signal: AbortSignal) => Promise<void>, ended: AbortSignal | null = null): Promise<void> {
     const { patienceMs = 10_000 } = this.#options;
     const late = new AbortController();
     const words = `the broker could not be reached within ${patienceMs / 1000} seconds`;
     let timer: NodeJS.Timeout | undefined;
+    let onAbort: () => void = () => undefined;
     const tooLate = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        const error = new ConnectionLost(words);
+      const giveUp = (error: unknown) => {
         reject(error);
         late.abort(error);
-      }, patienceMs);
+      };
+      timer = setTimeout(() => giveUp(new ConnectionLost(words)), patienceMs);
+      onAbort = () => giveUp(ended?.reason);
+      ended?.addEventListener("abort", onAbort, { once: true });
     });
     const acting = act(late.signal);
     // Whoever comes second has no listener.
@@ -260,6 +267,7 @@ export class Mailbox {
       await Promise.race([acting, tooLate]);
     } finally {
       clearTimeout(timer);
+      ended?.removeEventListener("abort", onAbort);
     }
   }
 

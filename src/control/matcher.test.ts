@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { CommandError } from "./errors.ts";
-import { matches } from "./matcher.ts";
+import { checkPattern, matches } from "./matcher.ts";
 
 test("a glob is the whole name, an expression begins at its start", () => {
   expect(matches("celery@host", "celery@*", "glob")).toBe(true);
@@ -30,4 +30,21 @@ test("an expression that would take years is given up, and not tried again", () 
 
 test("a glob of many stars does not take long either", () => {
   expect(matches("a".repeat(255), `${"*a".repeat(200)}*b`, "glob")).toBe(false);
+});
+
+test("a pattern is looked at before it is sent: what no worker could read is named, what only Python reads is let through", () => {
+  expect(checkPattern("w_(", "pcre")).toMatch(/Unterminated group/);
+  expect(checkPattern("[a", "pcre")).toMatch(/Unterminated character class/);
+  expect(checkPattern("a".repeat(1_001), "glob")).toMatch(/longer than/);
+  for (const good of [
+    "celery@(?P<n>\\d+)\\Z",
+    "(?i)CEL",
+    "(?i:cel)x",
+    "a++b",
+    "(?#why)x",
+    "(a)?(?(1)b|c)",
+    "w_(ts|py)",
+  ])
+    expect(checkPattern(good, "pcre"), good).toBeNull();
+  expect(checkPattern("w_(", "glob")).toBeNull();
 });

@@ -28,6 +28,21 @@ function expression(pattern: string): string {
   return `^(?:${ours})`;
 }
 
+/** What only Python reads: flags, comments, possessive repeats, conditions. */
+const PYTHON_ONLY = /\(\?#[^)]*\)|\(\?[aiLmsux]+\)|\(\?\(\w+\)|(?<=\(\?)[aiLmsux-]+(?=:)|(?<=[*+?}])\+/g;
+
+/** What is wrong with a pattern that is to be sent, or null. What Python alone can read is for Python's workers. */
+export function checkPattern(pattern: string, matcher: "glob" | "pcre"): string | null {
+  if (pattern.length > LONGEST) return `it is longer than ${LONGEST} characters`;
+  if (matcher === "glob") return null;
+  try {
+    new RegExp(expression(pattern.replace(PYTHON_ONLY, (part) => (part.startsWith("(?(") ? "(?:" : ""))));
+    return null;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
 /** Two repeats in a row, none around another, are done with a name in no time. */
 const FEW_REPEATS = /^[^*+{]*[*+]?[^*+{]*[*+]?[^*+{]*$/;
 /** Milliseconds that other expressions get: `(a+)+$` would take years, and nothing else would run meanwhile. */

@@ -3,6 +3,7 @@
  * order do not turn a finished task back. wire: celery/events/state.py, celery/states.py `precedence`; behaviour 4.5.
  */
 import { isRecord, numberOr, textOr } from "../../protocol/records.ts";
+import { InvalidEvent } from "./errors.ts";
 import type { ReceivedEvent } from "./receiver.ts";
 
 export interface WorkerInfo {
@@ -198,8 +199,12 @@ export class State {
     this.#received = 0;
   }
 
-  /** Takes note of an event. Custom groups change nothing. */
+  /** Takes note of an event. Custom groups change nothing. Throws `InvalidEvent` for what is none. */
   event(event: ReceivedEvent): StateChange {
+    const { type, hostname, fields } = Object(event) as Partial<Record<keyof ReceivedEvent, unknown>>;
+    if (typeof type !== "string" || typeof hostname !== "string" || typeof fields !== "object" || fields === null) {
+      throw new InvalidEvent("state.event() takes an event as app.events.receive() or listen() gives it");
+    }
     this.#events++;
     const dash = event.type.indexOf("-");
     const group = dash < 0 ? event.type : event.type.slice(0, dash);

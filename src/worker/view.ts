@@ -21,7 +21,7 @@ import type { Zone } from "../settings/timezone.ts";
 import type { Autoscaler } from "./autoscaler.ts";
 import type { HeldRequests } from "./held-requests.ts";
 import { PoolError } from "./pools/errors.ts";
-import type { Pool } from "./pools/pool.ts";
+import type { Pool, PoolName } from "./pools/pool.ts";
 import type { Prefetch } from "./prefetch.ts";
 import type { RateLimits } from "./rate-limits/rate-limits.ts";
 import type { Request, TaskPlan } from "./request.ts";
@@ -283,7 +283,10 @@ function poolView({ pool, resize, autoscaler, settings }: ViewParts): PoolView {
       ...pool.stats(),
       timeouts: [settings.task_soft_time_limit ?? 0, settings.task_time_limit ?? 0],
     }),
-    grow: (n) => resize(pool.size + n),
+    grow(n) {
+      if (pool.size + n > pool.most) throw tooMany(pool.name, pool.size + n, pool.most);
+      resize(pool.size + n);
+    },
     shrink(n) {
       // Without a slot a worker would take messages and never run them.
       if (pool.size - n < 1) throw new PoolError("POOL_BUSY", "Can't shrink pool. All processes busy!");
@@ -293,6 +296,10 @@ function poolView({ pool, resize, autoscaler, settings }: ViewParts): PoolView {
     restart: () => pool.restart(),
     autoscaler: autoscaler === null ? null : autoscalerView(autoscaler),
   };
+}
+
+function tooMany(name: PoolName, wanted: number, most: number): PoolError {
+  return new PoolError("POOL_SIZE", `a pool of ${name} has at most ${most} slots, not ${wanted}`);
 }
 
 function autoscalerView(autoscaler: Autoscaler): AutoscalerView {

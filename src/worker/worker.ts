@@ -126,6 +126,7 @@ export class WorkerCore {
     const plans = new Map<string, TaskPlan>();
     for (const task of parts.tasks) if (task.handler !== null) plans.set(task.name, planOf(task, settings));
     this.#ownTasks = [...plans.keys()];
+    warnOfSoftLimits(plans.values(), log);
     this.#rules = {
       plans,
       accept: parts.accept,
@@ -446,6 +447,17 @@ export class WorkerCore {
     this.#held.drop(request);
     this.#runner.enter(request, event);
   }
+}
+
+/** Celery refuses such a pair when it sends a task by itself. */
+function warnOfSoftLimits(plans: Iterable<TaskPlan>, log: Log): void {
+  const tasks: string[] = [];
+  for (const { task, softTimeLimit: soft, timeLimit: hard } of plans) {
+    if (soft !== null && hard !== null && hard > 0 && soft >= hard) tasks.push(task.name);
+  }
+  if (tasks.length === 0) return;
+  const count = tasks.length;
+  log.warn({ count, tasks: tasks.slice(0, 10) }, "soft time limits that never come: the hard ones are not later");
 }
 
 /** A rate that was checked when it was given. */

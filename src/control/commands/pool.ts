@@ -4,7 +4,7 @@ import { CommandError } from "../errors.ts";
 import { nok, ok } from "../state.ts";
 
 /** A pool of more slots than this is somebody's mistake. */
-const MOST_SLOTS = 100_000;
+const MOST_SLOTS = 1_000_000;
 
 function slots(value: unknown, fallback: number): number {
   const number = typeof value === "string" && value.trim() !== "" ? Number(value) : (value ?? fallback);
