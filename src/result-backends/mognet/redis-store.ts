@@ -5,27 +5,20 @@
  */
 import { EncodeError } from "../../../protocol/errors.ts";
 import { decodePlainJson } from "../../../protocol/mognet/json.ts";
-import { encodeAsciiJson } from "../../../protocol/mognet/json-text.ts";
-import { type MognetNames, mognetIdBytes, mognetIdFromBytes, mognetNames } from "../../../protocol/mognet/names.ts";
+import { type MognetNames, mognetIdFromBytes, mognetNames } from "../../../protocol/mognet/names.ts";
 import {
   decodeMognetResult,
-  encodeMognetResult,
   MOGNET_RESULT_FIELDS,
   type MognetResult,
-  mognetResultTexts,
   startedResult,
 } from "../../../protocol/mognet/result.ts";
-import { isMognetDone, MOGNET_OPEN_STATES } from "../../../protocol/mognet/states.ts";
 import type { MognetValue } from "../../../protocol/mognet/value.ts";
 import type { Redis } from "../../runtime/redis-connection.ts";
-import { inOneWrite, isRedisLoaded, loadRedis } from "../../runtime/redis-connection.ts";
+import { inOneWrite } from "../../runtime/redis-connection.ts";
 import { ResultLost } from "../errors.ts";
-import { Waits } from "../waits.ts";
-import { isPlainEnd } from "./conditions.ts";
 import type {
   MognetBegin,
   MognetBegun,
-  MognetCondition,
   MognetCreation,
   MognetOutcome,
   MognetPut,
@@ -37,22 +30,16 @@ import type {
   MognetWaitOptions,
   MognetWrite,
 } from "./mognet-store.ts";
-import {
-  type AwaitedFound,
-  AwaitedReading,
-  type AwaitedWants,
-  isMissing,
-  VALUE_FIELDS,
-  wantsOf,
-} from "./redis-awaited.ts";
+import { isMissing, VALUE_FIELDS } from "./redis-awaited.ts";
+import { isEnd, MEMBERS_PER_COMMAND, StoreCommands } from "./redis-commands.ts";
 import { MognetRedisLink, type RedisLinkOptions } from "./redis-link.ts";
 import { RedisStates } from "./redis-states.ts";
 import { tombstone } from "./redis-tombstones.ts";
-import { RedisTracking } from "./redis-tracking.ts";
+import { RedisWaiting } from "./redis-waiting.ts";
 import type { Command } from "./redis-writes.ts";
 import { type WholeStoreSettings, wholeStoreSettings } from "./store-settings.ts";
 import { walkTree } from "./tree-walk.ts";
-import { decodeValueFields, encodeValueFields, type ValueFields } from "./value-hash.ts";
+import { decodeValueFields } from "./value-hash.ts";
 
 export interface RedisMognetStoreOptions extends MognetStoreSettings, Omit<RedisLinkOptions, "urls" | "purpose"> {
   /** Name of the application: the prefix of all keys. */
@@ -83,20 +70,16 @@ export function createRedisMognetStore(options: RedisMognetStoreOptions): RedisM
 }
 
 const idsPerRead = 500;
-const membersPerScan = 500;
 
 class RedisStore implements RedisMognetStore {
   readonly name = "redis";
   readonly state: MognetStateStore;
   readonly #names: MognetNames;
   readonly #settings: WholeStoreSettings;
+  readonly #commands: StoreCommands;
   readonly #link: MognetRedisLink;
   readonly #stateLink: MognetRedisLink;
-  readonly #tracking: RedisTracking;
-  readonly #waits: Waits<AwaitedFound>;
-  /** Of what is awaited, what more than the end is wanted: "v" the value, "u" all updates. */
-  readonly #wants = new Map<string, AwaitedWants>();
-  #loading: Promise<void> | null = null;
+  readonly #waiting: RedisWaiting;
   #closing: Promise<void> | null = null;
 
   constructor({ app, urls, stateUrls, pollMs, lookMs, ...options }: RedisMognetStoreOptions) {
@@ -112,44 +95,24 @@ class RedisStore implements RedisMognetStore {
     } = options;
     this.#names = mognetNames(app);
     this.#settings = wholeStoreSettings(options);
+    this.#commands = new StoreCommands(this.#names, this.#settings);
     this.#link = new MognetRedisLink({ ...rest, urls, purpose: "mognet-results" });
     const elsewhere = stateUrls !== undefined && String(stateUrls) !== String(urls);
     this.#stateLink = elsewhere
       ? new MognetRedisLink({ ...rest, urls: stateUrls, purpose: "mognet-state" })
       : this.#link;
     this.state = new RedisStates(this.#stateLink, this.#names, this.#settings.stateTtl);
-    this.#waits = new Waits({
-      isReady: ({ result }) => isMognetDone(result.state),
-      onIdle: (id) => {
-        this.#wants.delete(id);
-        this.#tracking.drop(this.#names.resultKey(id));
-      },
-    });
-    const reading = new AwaitedReading({
+    this.#waiting = new RedisWaiting({
       names: this.#names,
       settings: this.#settings,
       link: this.#link,
-      waits: this.#waits,
-      wants: (id) => this.#wants.get(id) ?? "",
-    });
-    this.#tracking = new RedisTracking({
-      target: this.#link.target,
-      connection: this.#link.connectionOptions,
-      log: this.#link.log,
-      read: (client, keys) => reading.read(client, keys),
-      onAway: (error) => this.#waits.storeIsAway(error),
-      onBack: () => this.#waits.storeIsBack(),
-      onRefused: (error) => {
-        for (const id of [...this.#waits.ids()]) this.#waits.fail(id, this.#link.unreadable(id, error));
-      },
       ...(pollMs === undefined ? {} : { pollMs }),
       ...(lookMs === undefined ? {} : { lookMs }),
     });
   }
 
   get waiting(): RedisMognetStore["waiting"] {
-    const { mode, size, reads } = this.#tracking;
-    return { mode, ids: size, reads };
+    return this.#waiting.how;
   }
 
   get pending(): number {
@@ -184,46 +147,44 @@ class RedisStore implements RedisMognetStore {
     await this.#link.write(() => ({
       id,
       key: this.#names.resultKey(id),
-      ...(alone ? { short: ["N", this.#settings.resultTtl ?? "", ...mognetResultTexts(result)] } : {}),
+      ...(alone ? { short: this.#commands.shortNew(result) } : {}),
       commands: () => [
-        ...(parentId === null ? [] : this.#childrenCommands(parentId, [id])),
-        ...this.#resultCommands(result),
-        ...this.#metadataCommands(id, metadata ?? {}),
+        ...(parentId === null ? [] : this.#commands.children(parentId, [id])),
+        ...this.#commands.result(result),
+        ...this.#commands.metadata(id, metadata ?? {}),
       ],
     }));
   }
 
-  async begin(id: string, { nodeId, started }: MognetBegin): Promise<MognetBegun> {
-    const ttl = this.#settings.resultTtl ?? "";
+  async begin(id: string, begin: MognetBegin): Promise<MognetBegun> {
     const write = await this.#link.write(() => ({
       id,
       key: this.#names.resultKey(id),
-      short: ["B", ttl, encodeAsciiJson(started), encodeAsciiJson(nodeId)],
+      short: this.#commands.shortBegin(begin),
       commands: () => [],
     }));
     if (!write.written) return { begun: false, result: write.current };
     const [name = null, parent = null, created = null, kwargs = null] = write.told ?? [];
     const fresh = [`"${id}"`, name, null, null, null, parent, created, null, null, null, kwargs];
-    return { begun: true, result: startedResult(decodeMognetResult(fresh), nodeId, started) };
+    return { begun: true, result: startedResult(decodeMognetResult(fresh), begin.nodeId, begin.started) };
   }
 
   put({ result, value, condition, over, anew = false, clearState = false }: MognetPut): Promise<MognetWrite> {
     const { id } = result;
     const clearsHere = clearState && this.#stateLink === this.#link;
     const writing = this.#link.write(() => {
-      // Encoded now: what it is made of may change.
-      const fields = value === undefined ? null : encodeValueFields(value, this.#settings.resultValueEncoding);
+      const fields = value === undefined ? null : this.#commands.fieldsOf(value);
       const isShort = fields !== null && over !== undefined && isEnd(over, result, condition);
       return {
         id,
         key: this.#names.resultKey(id),
         condition,
         result,
-        ...(isShort ? { short: this.#end(result, fields, clearsHere) } : {}),
+        ...(isShort ? { short: this.#commands.shortEnd(result, fields, clearsHere) } : {}),
         commands: () => [
           ...(anew ? [["DEL", this.#names.resultKey(id), this.#names.valueKey(id)] satisfies Command] : []),
-          ...(fields === null ? [] : this.#fieldCommands(id, fields)),
-          ...this.#resultCommands(result),
+          ...(fields === null ? [] : this.#commands.value(id, fields)),
+          ...this.#commands.result(result),
           ...(clearsHere ? [["DEL", this.#names.stateKey(id)] satisfies Command] : []),
         ],
       };
@@ -253,18 +214,18 @@ class RedisStore implements RedisMognetStore {
     await this.#link.write(() => ({
       id,
       key: this.#names.valueKey(id),
-      commands: () => this.#valueCommands(id, value),
+      commands: () => this.#commands.value(id, this.#commands.fieldsOf(value)),
     }));
   }
 
   async addChildren(id: string, children: readonly string[]): Promise<void> {
     if (children.length === 0) return;
-    for (let at = 0; at < children.length; at += membersPerScan) {
-      const part = children.slice(at, at + membersPerScan);
+    for (let at = 0; at < children.length; at += MEMBERS_PER_COMMAND) {
+      const part = children.slice(at, at + MEMBERS_PER_COMMAND);
       await this.#link.write(() => ({
         id,
         key: this.#names.childrenKey(id),
-        commands: () => this.#childrenCommands(id, part),
+        commands: () => this.#commands.children(id, part),
       }));
     }
   }
@@ -279,7 +240,7 @@ class RedisStore implements RedisMognetStore {
     let cursor: string | Buffer = "0";
     do {
       const from: string | Buffer = cursor;
-      const count = Math.min(membersPerScan, Math.max(1, limit));
+      const count = Math.min(MEMBERS_PER_COMMAND, Math.max(1, limit));
       const [next, members]: [Buffer, Buffer[]] = await this.#link.read(id, (client) =>
         client.sscanBuffer(key, String(from), "COUNT", count),
       );
@@ -306,36 +267,28 @@ class RedisStore implements RedisMognetStore {
     await this.#link.write(() => ({
       id,
       key: this.#names.metadataKey(id),
-      commands: () => this.#metadataCommands(id, metadata),
+      commands: () => this.#commands.metadata(id, metadata),
     }));
   }
 
   async delete(id: string, options: MognetTreeOptions = {}): Promise<void> {
     for await (const batch of walkTree(this, id, options)) {
-      await this.#forEach(batch, (each) => [["DEL", ...this.#keysOf(each)]]);
+      await this.#forEach(batch, (each) => [["DEL", ...this.#commands.keysOf(each)]]);
     }
   }
 
   async setTtl(id: string, ttlSeconds: number, options: MognetTreeOptions = {}): Promise<void> {
     if (!Number.isInteger(ttlSeconds)) throw new EncodeError(`a lifetime is whole seconds, not ${ttlSeconds}`);
     for await (const batch of walkTree(this, id, options)) {
-      await this.#forEach(batch, (each) => this.#keysOf(each).map((key): Command => ["EXPIRE", key, ttlSeconds]));
+      await this.#forEach(batch, (each) =>
+        this.#commands.keysOf(each).map((key): Command => ["EXPIRE", key, ttlSeconds]),
+      );
     }
   }
 
-  waitFor(id: string, { value, onUpdate, ...options }: MognetWaitOptions = {}): Promise<MognetOutcome> {
+  waitFor(id: string, options: MognetWaitOptions = {}): Promise<MognetOutcome> {
     if (this.#closing !== null) return Promise.reject(new ResultLost(id, "the result store is closed"));
-    const wait = this.#waits.add(id, { ...options, ...(onUpdate && { onUpdate: ({ result }) => onUpdate(result) }) });
-    if (this.#waits.has(id)) {
-      const wanted = this.#wants.get(id) ?? "";
-      const wants = wantsOf(value === true || wanted.includes("v"), onUpdate !== undefined || wanted.includes("u"));
-      if (wants !== "") this.#wants.set(id, wants);
-      this.#track(this.#names.resultKey(id));
-    }
-    return wait.then((found) => {
-      if (value === true && found.unreadable !== undefined) throw found.unreadable;
-      return { result: found.result, value: value === true ? found.value : null };
-    });
+    return this.#waiting.waitFor(id, options);
   }
 
   async connect(): Promise<void> {
@@ -349,8 +302,7 @@ class RedisStore implements RedisMognetStore {
   }
 
   async #close(): Promise<void> {
-    this.#waits.close();
-    this.#tracking.close();
+    this.#waiting.close();
     await Promise.all([this.#link.close(), this.#stateLink.close()]);
   }
 
@@ -362,87 +314,9 @@ class RedisStore implements RedisMognetStore {
     return isMissing(fields) ? null : decodeMognetResult(fields);
   }
 
-  #keysOf(id: string): string[] {
-    const names = this.#names;
-    return [names.resultKey(id), names.childrenKey(id), names.valueKey(id), names.metadataKey(id)];
-  }
-
   async #forEach(ids: readonly string[], commands: (id: string) => Command[]): Promise<void> {
     await Promise.all(
       ids.map((id) => this.#link.write(() => ({ id, key: this.#names.resultKey(id), commands: () => commands(id) }))),
     );
   }
-
-  #end(result: MognetResult, [, contents, , encoding]: ValueFields, clears: boolean) {
-    const { id, state, finished, numberOfStarts, numberOfStops } = result;
-    const { resultTtl, resultValueTtl } = this.#settings;
-    return [
-      "E",
-      `${numberOfStarts}`,
-      resultTtl ?? "",
-      resultValueTtl ?? "",
-      `"${state}"`,
-      finished === null ? "null" : encodeAsciiJson(finished),
-      `${numberOfStops}`,
-      contents,
-      encoding,
-      clears ? this.#names.stateKey(id) : "",
-    ];
-  }
-
-  #resultCommands(result: MognetResult): Command[] {
-    const key = this.#names.resultKey(result.id);
-    return withTtl(["HSET", key, ...encodeMognetResult(result)], key, this.#settings.resultTtl);
-  }
-
-  #valueCommands(id: string, value: MognetValue): Command[] {
-    return this.#fieldCommands(id, encodeValueFields(value, this.#settings.resultValueEncoding));
-  }
-
-  #fieldCommands(id: string, fields: ValueFields): Command[] {
-    const key = this.#names.valueKey(id);
-    return withTtl(["HSET", key, ...fields], key, this.#settings.resultValueTtl);
-  }
-
-  #childrenCommands(id: string, children: readonly string[]): Command[] {
-    const key = this.#names.childrenKey(id);
-    const members = children.map((child) => Buffer.from(mognetIdBytes(child)));
-    return withTtl(["SADD", key, ...members], key, this.#settings.resultTtl);
-  }
-
-  #metadataCommands(id: string, metadata: Readonly<Record<string, unknown>>): Command[] {
-    const members = Object.entries(metadata).map(([name, value]): [string, string] => [name, encodeAsciiJson(value)]);
-    const key = this.#names.metadataKey(id);
-    const commands: Command[] = [];
-    for (let at = 0; at < members.length; at += membersPerScan) {
-      commands.push(
-        ...withTtl(["HSET", key, ...members.slice(at, at + membersPerScan).flat()], key, this.#settings.resultTtl),
-      );
-    }
-    return commands;
-  }
-
-  #track(key: string): void {
-    if (isRedisLoaded()) return this.#tracking.want(key);
-    this.#loading ??= loadRedis().then(
-      () => {
-        for (const id of this.#waits.ids()) this.#tracking.want(this.#names.resultKey(id));
-      },
-      (error: unknown) => {
-        this.#loading = null;
-        for (const id of [...this.#waits.ids()]) this.#waits.fail(id, error);
-      },
-    );
-  }
-}
-
-/** The end of a run, while it is open and of that run: there is a short form for it. */
-function isEnd(over: MognetResult, result: MognetResult, condition: MognetCondition | undefined): boolean {
-  if (condition === undefined || condition.nodeId !== undefined || condition.states !== MOGNET_OPEN_STATES)
-    return false;
-  return condition.starts === over.numberOfStarts && isPlainEnd(over, result);
-}
-
-function withTtl(command: Command, key: string, ttl: number | null): Command[] {
-  return ttl === null ? [command] : [command, ["EXPIRE", key, ttl]];
 }
