@@ -13,7 +13,6 @@ export { type GetOptions, Result, type ResultValue, type WaitOptions } from "./c
 export type { ChildrenOptions, ResultChildren } from "./client/mognet/result-children.ts";
 export type { PlainResult, PlainTree, ResultTree, TreeOptions } from "./client/mognet/result-tree.ts";
 export type { RevokeOptions } from "./client/mognet/results.ts";
-export type { Limits } from "./client/mognet/timeouts.ts";
 export { ResultLost } from "./result-backends/errors.ts";
 export type { MognetConfig, MognetConfigInput } from "./settings/mognet-config.ts";
 export {

@@ -241,6 +241,14 @@ describe("lovage mognet", () => {
       "lovage: queues stats has no option --force",
     ]);
     expect(await said("nodes", "list")).toEqual([2, expect.stringContaining("which app?")]);
+    expect(await said("./mognet.js", "run", "--pool", "fork")).toEqual([
+      2,
+      "lovage: --pool is one of async, threads, processes, not fork",
+    ]);
+    expect(await said("--name", "shop", "run", "--pool", "threads")).toEqual([
+      2,
+      "lovage: --pool threads needs the app's module (-A): every thread or process loads it",
+    ]);
     expect(await said("./mognet.js", "run", "--include-queues", "a", "--exclude-queues", "b")).toEqual([
       1,
       expect.stringContaining("cannot have both include and exclude"),

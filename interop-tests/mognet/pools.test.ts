@@ -110,8 +110,10 @@ describe.skipIf(!ready).each(["threads", "processes"] as const)("Mognet tasks in
     expect(await python.result(id)).toMatchObject({ number_of_starts: 3, unexpected_retry_count: 0 });
   });
 
-  test("wait for more children than there are places", async () => {
+  test("wait for more children than there are places, many parents at once too", async () => {
     expect(await call("pool.down", [5])).toMatchObject({ value: 5 });
+    const parents = await Promise.all(Array.from({ length: 3 }, () => python.submit("pool.down", [1])));
+    for (const id of parents) expect(await python.get(id, { timeout: 60_000 })).toMatchObject({ value: 1 });
   });
 
   test("are ended by their deadline whatever they do, and others run on", async () => {

@@ -61,7 +61,7 @@ interface Ground extends AsyncDisposable {
   readonly python: PythonClient;
 }
 
-async function openGround(kind: Kind, version?: string): Promise<Ground> {
+async function openGround(kind: Kind, version: string | undefined): Promise<Ground> {
   const site = await openSite(kind);
   const python = await startPythonClient({
     broker: site.broker,
@@ -80,12 +80,12 @@ async function openGround(kind: Kind, version?: string): Promise<Ground> {
 
 const grounds = new Map<string, Promise<Ground>>();
 
-function groundOf(kind: Kind, version?: string): Promise<Ground> {
-  const name = `${kind} ${version}`;
-  const ground = grounds.get(name) ?? openGround(kind, version);
-  grounds.set(name, ground);
+function groundOf(kind: Kind, version: string | undefined): Promise<Ground> {
+  const key = `${kind} ${version}`;
+  const ground = grounds.get(key) ?? openGround(kind, version);
+  grounds.set(key, ground);
   // The next stage tries again.
-  ground.catch(() => grounds.delete(name));
+  ground.catch(() => grounds.delete(key));
   return ground;
 }
 

@@ -1,6 +1,6 @@
 /** The envelope around every Mognet message. wire: Mognet 2.0.0 broker/base_broker.py `MessagePayload`, broker/amqp_broker.py. */
 import { utf8Decode, utf8Encode } from "../bytes.ts";
-import { DecodeError } from "../errors.ts";
+import { DecodeError, ProtocolError } from "../errors.ts";
 import { isRecord, kindOf } from "../records.ts";
 import { decodePlainJson } from "./json.ts";
 import { encodeCompactJson } from "./json-text.ts";
@@ -20,14 +20,26 @@ export interface MognetPublication {
   readonly body: Uint8Array;
   readonly contentType: "application/json";
   readonly contentEncoding: "utf-8";
-  /** Transient, as Mognet's. */
-  readonly deliveryMode: 1;
+  /** 1: transient, as all of Mognet's; 2: it outlives a restart of the broker. */
+  readonly deliveryMode: 1 | 2;
   readonly priority: number;
   readonly messageId: string;
   /** Milliseconds as text; control messages only. */
   readonly expiration?: string;
   /** Queries only. */
   readonly replyTo?: string;
+}
+
+/** The id of the request that a message, which need not be readable otherwise, says it is about; null: it does not say. */
+export function mognetRequestIdIn(body: Uint8Array, options: { maxDepth?: number } = {}): string | null {
+  try {
+    const document = decodePlainJson(utf8Decode(body), options);
+    const payload = isRecord(document) ? document.payload : null;
+    return isRecord(payload) && typeof payload.id === "string" ? payload.id : null;
+  } catch (error) {
+    if (error instanceof ProtocolError) return null;
+    throw error;
+  }
 }
 
 /** `payload` is JSON text. */
@@ -38,12 +50,15 @@ export function encodeMognetEnvelope(id: string, kind: string, payload: string, 
 }
 
 /** Throws `EncodeError` for arguments that have no form. */
-export function encodeMognetRequest(request: MognetRequest): MognetPublication {
+export function encodeMognetRequest(
+  request: MognetRequest,
+  { persistent = false }: { persistent?: boolean } = {},
+): MognetPublication {
   return {
     body: encodeMognetEnvelope(request.id, "Request", encodeMognetRequestPayload(request), request.priority),
     contentType: "application/json",
     contentEncoding: "utf-8",
-    deliveryMode: 1,
+    deliveryMode: persistent ? 2 : 1,
     priority: request.priority,
     messageId: request.id,
   };

@@ -62,32 +62,26 @@ export function newMognetResult(parts: Pick<MognetResult, "id"> & Partial<Mognet
   };
 }
 
-/** Names and JSON texts in turn, in Mognet's order: the arguments of `HSET`. */
-export function encodeMognetResult(result: MognetResult): string[] {
+/** The JSON texts of `MOGNET_RESULT_FIELDS`. */
+export function mognetResultTexts(result: MognetResult): string[] {
   return [
-    "id",
     `"${result.id}"`,
-    "name",
     textJson(result.name),
-    "state",
     `"${result.state}"`,
-    "number_of_starts",
     `${result.numberOfStarts}`,
-    "number_of_stops",
     `${result.numberOfStops}`,
-    "parent_id",
     textJson(result.parentId),
-    "created",
     textJson(result.created),
-    "started",
     textJson(result.started),
-    "finished",
     textJson(result.finished),
-    "node_id",
     textJson(result.nodeId),
-    "request_kwargs_repr",
     textJson(result.requestKwargsRepr),
   ];
+}
+
+/** Names and JSON texts in turn, in Mognet's order: the arguments of `HSET`. */
+export function encodeMognetResult(result: MognetResult): string[] {
+  return mognetResultTexts(result).flatMap((text, at) => [MOGNET_RESULT_FIELDS[at]!, text]);
 }
 
 function textJson(text: string | null): string {
@@ -221,6 +215,16 @@ export function finishedResult(result: MognetResult, state: MognetState, now: st
 /** Starts that no stop followed: crashes. wire: `unexpected_retry_count`. */
 export function unexpectedRetries(result: Pick<MognetResult, "numberOfStarts" | "numberOfStops">): number {
   return Math.max(0, result.numberOfStarts - result.numberOfStops);
+}
+
+/** Do they say the same in every field? */
+export function isSameResult(a: MognetResult, b: MognetResult | null): boolean {
+  return b !== null && (Object.keys(a) as (keyof MognetResult)[]).every((name) => a[name] === b[name]);
+}
+
+/** As it was created: nobody has begun it. */
+export function isUntouched({ state, numberOfStarts, numberOfStops }: MognetResult): boolean {
+  return state === "PENDING" && numberOfStarts === 0 && numberOfStops === 0;
 }
 
 export function isDoneResult(result: Pick<MognetResult, "state">): boolean {

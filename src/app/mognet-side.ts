@@ -3,6 +3,7 @@ import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { newMognetResult } from "../../protocol/mognet/result.ts";
 import { Result } from "../client/mognet/result.ts";
 import { nodeName } from "../runtime/ids.ts";
+import { didYouMean } from "../settings/suggest.ts";
 import type { TaskBehaviour } from "../tasks/behaviour.ts";
 import type { AnyTask } from "../tasks/definition.ts";
 import type { Transport } from "../transports/transport.ts";
@@ -125,5 +126,14 @@ function consumedQueues(app: Mognet, named: readonly string[] | undefined): read
     return consumed;
   }
   if (named.length === 0) throw new ImproperlyConfigured("a worker needs at least one queue");
+  const { routed } = app.queues;
+  for (const queue of named) {
+    if (routed.includes(queue)) continue;
+    const hint = didYouMean(queue, routed);
+    app.log.warn(
+      { queue, routes: routed },
+      `no route of app ${app.name} leads to this queue: only requests that name it come to it${hint}`,
+    );
+  }
   return [...new Set(named)];
 }

@@ -9,7 +9,6 @@ import { Control, type StatusOptions } from "../client/mognet/control.ts";
 import { Result } from "../client/mognet/result.ts";
 import type { ResultStore, Results, RevokeOptions } from "../client/mognet/results.ts";
 import { Submitter } from "../client/mognet/submitter.ts";
-import { Timeouts } from "../client/mognet/timeouts.ts";
 import { type BrokerState, Publisher } from "../client/publisher.ts";
 import { ErrorRegistry, type MappedErrorClass } from "../client/remote-errors.ts";
 import type { MognetStore } from "../result-backends/mognet/mognet-store.ts";
@@ -17,7 +16,8 @@ import { consoleLog } from "../runtime/console-log.ts";
 import { maskUrl } from "../runtime/credentials.ts";
 import type { Log } from "../runtime/log.ts";
 import { inPoolChild } from "../runtime/pool-child.ts";
-import { mismatch } from "../settings/kinds.ts";
+import { LimitedWaits } from "../runtime/wait-limits.ts";
+import { isPlainObject, mismatch } from "../settings/kinds.ts";
 import { type MognetConfig, type MognetConfigInput, parseMognetConfig, patienceS } from "../settings/mognet-config.ts";
 import { MognetQueues } from "../settings/mognet-queues.ts";
 import { callArguments } from "../tasks/call-arguments.ts";
@@ -30,6 +30,7 @@ import { QueueNotFound } from "../transports/errors.ts";
 import type { Transport, TransportEvents } from "../transports/transport.ts";
 import { LifeHooks } from "./mognet-hooks.ts";
 import {
+  checkMiddleware,
   checkMognetOptions,
   checkQueueStats,
   checkRevoke,
@@ -94,7 +95,7 @@ export class Mognet {
   readonly #middleware: MognetMiddleware[] = [];
   readonly #errors: ErrorRegistry;
   readonly #broker: BrokerState;
-  readonly #timeouts = new Timeouts();
+  readonly #limits = new LimitedWaits();
   #transport: Transport | null = null;
   #store: MognetStore | null = null;
   #client: MognetClient | null = null;
@@ -149,9 +150,7 @@ export class Mognet {
 
   /** Middleware is called in the order of addition; adding one twice is adding it once. */
   addMiddleware(middleware: MognetMiddleware): this {
-    if (typeof middleware !== "object" || middleware === null) {
-      throw mismatch("app.addMiddleware(): the middleware", "an object of hooks", middleware);
-    }
+    checkMiddleware(middleware, "app.addMiddleware(): the middleware");
     if (!this.#middleware.includes(middleware)) this.#middleware.push(middleware);
     return this;
   }
@@ -221,6 +220,7 @@ export class Mognet {
 
   /** Those of these ids that there are, in their order. */
   async getResults(ids: readonly string[]): Promise<Result[]> {
+    if (!Array.isArray(ids)) throw mismatch("app.getResults(): the ids", "an array of UUIDs", ids);
     const { store, results } = this.client;
     const records = await store.getMany(ids.map((id) => idOf(id, "app.getResults()")));
     return records.flatMap((record) => (record === null ? [] : new Result(record, results)));
@@ -358,6 +358,7 @@ export class Mognet {
       results,
       log,
       middleware: this.#middleware,
+      persistent: this.config.lovage.persistent_messages,
       patienceMs: patienceS(this.config.result_backend.redis) * 1000,
     });
     return { store, transport, publisher, control, results, submitter };
@@ -367,7 +368,7 @@ export class Mognet {
   resultsOf(store: ResultStore, revoke: Results["revoke"]): Results {
     const { log, config } = this;
     const { validate_params: validate } = config.lovage;
-    return { store, errors: this.#errors, timeouts: this.#timeouts, log, validate, revoke };
+    return { store, errors: this.#errors, limits: this.#limits, log, validate, revoke };
   }
 
   #parts(events: TransportEvents) {
@@ -390,7 +391,9 @@ export class Mognet {
     const returns = this.#tasks.get(name)?.returns ?? null;
     if (given === undefined || given === null) return new Request({ ...options, name }, returns);
     if (Array.isArray(given)) return new Request({ ...options, name, args: given }, returns);
-    if (typeof given !== "object") throw mismatch(`${name}: the arguments`, "an object of keywords or an array", given);
+    // A Map or a Date has no keywords, and would travel as none.
+    if (!isPlainObject(given))
+      throw mismatch(`${name}: the arguments`, "a plain object of keywords or an array", given);
     return new Request({ ...options, name, kwargs: { ...given } }, returns);
   }
 
@@ -403,7 +406,7 @@ export class Mognet {
     await this.#transport?.close();
     await this.#store?.close();
     this.#client?.submitter.close();
-    this.#timeouts.close();
+    this.#limits.close();
     if (used) await this.hooks.stopped();
   }
 }

@@ -54,6 +54,12 @@ test.each([
   [["control", "pool_grow", "1", "2"], "pool_grow takes arguments: [N=1]"],
   [["inspect", "ping", "-t", "0"], "--timeout is a number of seconds, above 0"],
   [["purge", "-f", "mail"], "unexpected mail; queues are named with -Q"],
+  [["inspect", "ping", "--timeout", "-1"], "--timeout is a number of seconds, above 0"],
+  [
+    ["mognet", "--name", "x", "nodes", "list", "--timeout", "-1"],
+    "--timeout is a number of seconds, at least 0, not -1",
+  ],
+  [["mognet", "--name", "x", "nodes", "status", "--format", "xml"], "--format is text or json, not xml"],
   [["status", "all"], "unexpected all"],
   [["events", "--limit", "0"], "--limit is a number of events"],
   [["graph", "bootsteps"], "graph what: workers"],

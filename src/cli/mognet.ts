@@ -2,12 +2,13 @@
 import type { Mognet } from "../app/mognet.ts";
 import { didYouMean } from "../settings/suggest.ts";
 import { type Command, EXIT, type Flags, type Given, UsageError } from "./command.ts";
-import { applyMognetFlags, beImpatient, MOGNET_APP_FLAGS, openMognetApp } from "./mognet/app.ts";
+import { applyMognetFlags, beImpatient, MOGNET_APP_FLAGS, moduleSpec, openMognetApp } from "./mognet/app.ts";
 import { nodesList, nodesStatus } from "./mognet/nodes.ts";
 import { queuesPurge, queuesStats } from "./mognet/queues.ts";
-import { runMognet } from "./mognet/run.ts";
+import { type RunOptions, runMognet } from "./mognet/run.ts";
 import { tasksGet, tasksRevoke, tasksTree } from "./mognet/tasks.ts";
 import { print } from "./output.ts";
+import { concurrencyOf, POOL_FLAG, poolOf } from "./pool-flag.ts";
 import { stopSignals } from "./stop-signals.ts";
 
 const REPORT: Flags = {
@@ -25,6 +26,13 @@ const FLAGS: Flags = {
   ...MOGNET_APP_FLAGS,
   "include-queues": { type: "string", multiple: true, value: "NAMES", help: "run: only these queues, comma separated" },
   "exclude-queues": { type: "string", multiple: true, value: "NAMES", help: "run: all queues but these" },
+  pool: { ...POOL_FLAG, help: "run: where tasks run: async (on the event loop), threads, or processes" },
+  concurrency: {
+    type: "string",
+    short: "c",
+    value: "N",
+    help: "run: tasks at a time (default minimum_concurrency; in a pool the CPUs)",
+  },
   "include-value": { type: "boolean", help: "tasks get: with the value, or the traceback" },
   force: { type: "boolean", help: "tasks revoke: also what is done, and so its children; queues purge: do it" },
   ...REPORT,
@@ -51,7 +59,7 @@ const SUBS: ReadonlyMap<string, Sub> = new Map<string, Sub>([
   ["queues stats", { flags: ["json"], run: queuesStats }],
   ["queues purge", { flags: ["force", "json"], run: queuesPurge }],
 ]);
-const RUN_FLAGS = ["include-queues", "exclude-queues"];
+const RUN_FLAGS = ["include-queues", "exclude-queues", "pool", "concurrency"];
 const FIRST = new Set(["run", ...[...SUBS.keys()].map((name) => name.split(" ", 1)[0] ?? "")]);
 
 export const mognet: Command = {
@@ -66,6 +74,7 @@ export const mognet: Command = {
   ].join("\n"),
   examples: [
     "lovage mognet ./app.js run --include-queues images,mail",
+    "lovage mognet ./app.js run --pool processes --concurrency 4",
     "lovage mognet -A ./app.js nodes status --timeout 2",
     "lovage mognet --name shop --config mognet.json tasks tree 6f3b7b52-26a1-4a0f-9c6b-6d3c8f4f8f0e --json",
     "lovage mognet ./app.js queues purge --force",
@@ -79,7 +88,8 @@ export const mognet: Command = {
       only(given, RUN_FLAGS, "run");
       const signals = stopSignals.listen();
       const level = applyMognetFlags(given, "info");
-      return runMognet(await openMognetApp(given, spec, level), { signals, quiet: given.on("quiet") });
+      const running = { ...serviceOf(given, spec), signals, quiet: given.on("quiet") };
+      return runMognet(await openMognetApp(given, spec, level), running);
     }
     const name = `${first} ${second}`;
     const sub = SUBS.get(name);
@@ -89,12 +99,27 @@ export const mognet: Command = {
       print("Must pass --force");
       return EXIT.failed;
     }
-    const level = applyMognetFlags(given, "warn");
+    // Whoever watches sees why it takes so long; a script gets one line, with the last reason.
+    const level = applyMognetFlags(given, process.stderr.isTTY && !given.on("json") ? "warn" : "error");
     beImpatient();
     await using app = await openMognetApp(given, spec, level);
     return await sub.run(app, given, words.slice(2));
   },
 };
+
+/** What `run` makes a worker with. Children of a pool load the module that the app is from. */
+function serviceOf(given: Given, spec: string | undefined): RunOptions {
+  const [pool, concurrency] = [poolOf(given), concurrencyOf(given)];
+  const module = moduleSpec(given, spec);
+  if (pool !== undefined && pool !== "async" && module === undefined) {
+    throw new UsageError(`--pool ${pool} needs the app's module (-A): every thread or process loads it`);
+  }
+  return {
+    ...(module === undefined ? {} : { module }),
+    ...(pool === undefined ? {} : { pool }),
+    ...(concurrency === undefined ? {} : { concurrency }),
+  };
+}
 
 /** Mognet takes its app before the command. */
 function split(words: readonly string[]): { spec: string | undefined; words: readonly string[] } {

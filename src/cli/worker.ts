@@ -3,11 +3,11 @@ import type { FleetOptions } from "../app/fleet-member.ts";
 import type { Mognet } from "../app/mognet.ts";
 import { Worker, type WorkerApp } from "../app/worker.ts";
 import { Celery } from "../app.ts";
-import type { PoolName } from "../worker/pools/pool.ts";
 import { APP_FLAGS, applyAppFlags, openWorkerApps } from "./app-flags.ts";
 import { withBroker } from "./broker.ts";
 import { type Command, EXIT, type Given, UsageError } from "./command.ts";
 import { bearBrokenOutput } from "./output.ts";
+import { concurrencyOf, POOL_FLAG, poolOf } from "./pool-flag.ts";
 import { type StopSignals, stopSignals } from "./stop-signals.ts";
 import { catchStrays } from "./strays.ts";
 import { introduceWorker } from "./worker-banner.ts";
@@ -51,12 +51,7 @@ export const worker: Command = {
       value: "NAME",
       help: "node name; %h host, %n its first part, %d its domain (default celery@%h)",
     },
-    pool: {
-      type: "string",
-      short: "P",
-      value: "POOL",
-      help: "where tasks run: async (on the event loop), threads, or processes (Celery: prefork)",
-    },
+    pool: POOL_FLAG,
     autoscale: {
       type: "string",
       value: "MAX,MIN",
@@ -185,26 +180,6 @@ function fleetOf(given: Given): FleetOptions {
     ...(given.on("without-heartbeat") ? { heartbeat: false } : {}),
     ...(interval === undefined ? {} : { heartbeatInterval: interval }),
   };
-}
-
-/** Celery's name for processes is understood too. */
-function poolOf(given: Given): PoolName | undefined {
-  const text = given.text("pool");
-  if (text === undefined) return undefined;
-  const pool = POOLS.find((name) => name === (text === "prefork" ? "processes" : text));
-  if (pool === undefined) throw new UsageError(`--pool is one of ${POOLS.join(", ")}, not ${text}`);
-  return pool;
-}
-
-const POOLS: readonly PoolName[] = ["async", "threads", "processes"];
-
-function concurrencyOf(given: Given): number | undefined {
-  // 0 and auto mean the default to Celery too.
-  if (given.text("concurrency") === "auto") return undefined;
-  const number = given.number("concurrency");
-  if (number === undefined || number === 0) return undefined;
-  if (!Number.isInteger(number) || number < 1) throw new UsageError("--concurrency is a whole number, or auto");
-  return number;
 }
 
 /** Flags that a Mognet app has no meaning for. */

@@ -4,9 +4,8 @@ import { PENDING } from "../../protocol/celery/states.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import type { GroupStore } from "../result-backends/chord-counter.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
-import { AbortGroups } from "../runtime/abort-groups.ts";
 import { Canceller } from "../runtime/cancellation.ts";
-import { PassingTimers } from "../runtime/passing-timers.ts";
+import { LimitedWaits } from "../runtime/wait-limits.ts";
 import { TimeoutError } from "../tasks/errors.ts";
 import { Anticipation } from "./anticipation.ts";
 import type { ErrorRegistry } from "./remote-errors.ts";
@@ -36,7 +35,7 @@ export interface RevokeResultOptions {
   timeout?: number;
 }
 
-export interface WaitLimits {
+interface Limits {
   /** Milliseconds. */
   timeout?: number;
   signal?: AbortSignal;
@@ -51,8 +50,7 @@ export class Results {
   readonly #lostAfterMs: number | null;
   /** Listens early for the results of what is sent; null without a backend. */
   readonly anticipation: Anticipation | null;
-  readonly #aborts = new AbortGroups();
-  readonly #timers = new PassingTimers();
+  readonly #limits = new LimitedWaits();
 
   constructor(parts: ResultsParts) {
     this.#backend = parts.backend;
@@ -90,7 +88,7 @@ export class Results {
   }
 
   /** The record with which the task ends. Rejects with `TimeoutError`, the signal's reason, or what the backend says. */
-  async wait(id: string, limits: WaitLimits): Promise<ResultMeta> {
+  async wait(id: string, limits: Limits): Promise<ResultMeta> {
     const { timeout, signal, onUpdate } = limits;
     if (timeout !== undefined && !(timeout >= 0))
       throw new ImproperlyConfigured(`timeout is a number of milliseconds, not ${String(timeout)}`);
@@ -108,27 +106,13 @@ export class Results {
     return this.#limited(record, stop, id, limits);
   }
 
-  async #limited(
-    record: Promise<ResultMeta>,
-    stop: Canceller,
-    id: string,
-    { timeout, signal }: WaitLimits,
-  ): Promise<ResultMeta> {
-    if (timeout === undefined && signal === undefined) return record;
-    const endWith =
-      timeout === undefined ? null : this.#timers.after(timeout, () => stop.abort(new TimeoutError(id, timeout)));
-    if (signal !== undefined) this.#aborts.join(signal, stop);
-    try {
-      return await record;
-    } finally {
-      endWith?.();
-      if (signal !== undefined) this.#aborts.leave(signal, stop);
-    }
+  #limited(record: Promise<ResultMeta>, stop: Canceller, id: string, limits: Limits): Promise<ResultMeta> {
+    return this.#limits.limit(record, stop, limits, (ms) => new TimeoutError(id, ms));
   }
 
   close(): void {
     this.anticipation?.close();
-    this.#timers.close();
+    this.#limits.close();
   }
 }
 

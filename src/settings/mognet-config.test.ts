@@ -43,6 +43,7 @@ describe("the configuration of a Mognet app", () => {
         max_message_depth: 1000,
         exact_floats: false,
         validate_params: true,
+        persistent_messages: false,
         broker_heartbeat: 60,
         broker_connection_timeout: 4,
         shutdown_grace: 5,

@@ -106,6 +106,8 @@ export interface MognetConfig {
     readonly validate_params: boolean;
     /** Seconds that a warm stop gives running tasks to end, before they are handed back to their queues. @default 5 */
     readonly shutdown_grace: number;
+    /** Requests that this app submits outlive a restart of RabbitMQ; Mognet's do not, nor do ours unless told. @default false */
+    readonly persistent_messages: boolean;
     /** Seconds between heartbeats; 0: none. @default 60 */
     readonly broker_heartbeat: number;
     /** Seconds that one attempt to connect may take. @default 4 */
@@ -194,6 +196,7 @@ const ROWS: Readonly<Record<string, Row>> = {
   "lovage.exact_floats": row(bool, false),
   "lovage.validate_params": row(bool, true),
   "lovage.shutdown_grace": row(number({ min: 0, unit: "seconds" }), 5),
+  "lovage.persistent_messages": row(bool, false),
   "lovage.broker_heartbeat": row(seconds(), 60),
   "lovage.broker_connection_timeout": row(number({ min: 0.001, unit: "seconds" }), 4),
 };

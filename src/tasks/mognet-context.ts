@@ -100,14 +100,14 @@ export class NotWithThisProtocol extends TaskError {
 /** Marks contexts of Mognet workers, also of another copy of this package. */
 export const mognetMark = Symbol.for("lovage.mognetContext");
 
-export function isMognetContext(context: TaskContext | undefined): context is MognetContext {
-  return context !== undefined && mognetMark in context;
+export function isMognetContext(context: TaskContext | null | undefined): context is MognetContext {
+  return typeof context === "object" && context !== null && mognetMark in context;
 }
 
 /** The context of a Mognet task, with Mognet's members. Throws `NotWithThisProtocol` in a task that Celery's protocol started. */
 export function mognetContext(context: TaskContext | undefined = currentTask()): MognetContext {
   if (isMognetContext(context)) return context;
-  if (context === undefined) {
+  if (typeof context !== "object" || context === null) {
     throw new NotWithThisProtocol("no task runs here", "mognetContext() is for code below a task's handler");
   }
   throw new NotWithThisProtocol(

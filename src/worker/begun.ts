@@ -42,17 +42,18 @@ export class Begun {
   /**
    * A copy of a task that began here and is not settled yet, delivered again because the connection was lost: the one that
    * began takes over the new delivery. A copy of one that was acked before the loss, or in vain after it, is acked again.
-   * False: it is no such copy.
+   * False: it is no such copy. A broker that has crashed may call a message redelivered that never was delivered, so that the mark
+   * alone proves nothing.
    */
   adopt(copy: Request): boolean {
-    if (this.#losses === 0 && !copy.delivery.info.redelivered) return false;
+    if (!copy.delivery.info.redelivered) return false;
     const key = attemptKey(copy);
     if (this.#acked.takeOlder(key, this.#losses)) {
       this.#ackAgain(copy, key);
       return true;
     }
-    const same = this.#byId.get(copy.id);
-    if (same === undefined || !same.delivery.lost || same.message.retries !== copy.message.retries) return false;
+    const same = this.#lostOf(copy.id, key);
+    if (same === null) return false;
     same.delivery = copy.delivery;
     if (!same.plan.acksLate) this.#ackAgain(copy, key);
     return true;
@@ -65,6 +66,16 @@ export class Begun {
 
   connectionLost(): void {
     this.#losses++;
+    this.#acked.connectionLost();
+  }
+
+  /** What has begun of that attempt and has lost its message. */
+  #lostOf(id: string, key: string): Request | null {
+    const isIt = (request: Request) => request.delivery.lost && attemptKey(request) === key;
+    const first = this.#byId.get(id);
+    if (first !== undefined && isIt(first)) return first;
+    for (const twin of this.#twins) if (twin.id === id && isIt(twin)) return twin;
+    return null;
   }
 
   #ackAgain(copy: Request, key: string): void {
@@ -73,6 +84,8 @@ export class Begun {
   }
 }
 
-function attemptKey(request: Request): string {
-  return `${request.id}:${request.message.retries}`;
+/** An id is not enough: the end of what takes a task's place (`replace`) has the task's own, and callers give some again. */
+function attemptKey({ message, delivery }: Request): string {
+  const { id, retries, replacedTaskNesting, parentId, task } = message;
+  return `${id}:${retries}:${replacedTaskNesting}:${parentId}:${delivery.message.body.byteLength}:${task}`;
 }

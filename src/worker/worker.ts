@@ -145,7 +145,13 @@ export class WorkerCore {
       this.#runner.updateState(request, state, meta);
     const sendEvent = async (request: { readonly message: { readonly id: string } }, type: string, fields: object) =>
       parts.events.sendSingly(type, { uuid: request.message.id, ...fields });
-    const chordAdder: ChordAdder = { outbox, chords: backend?.chords ?? null, inheritPriority, exactly };
+    const chordAdder: ChordAdder = {
+      outbox,
+      chords: backend?.chords ?? null,
+      inheritPriority,
+      exactly,
+      failChord: (request, error) => this.#effects.failChord(request, error),
+    };
     this.#pool = parts.pool({
       timers: this.#timers,
       calls: new Calls({ ...chordAdder, outbox, updateState, sendEvent }),

@@ -86,8 +86,13 @@ function levelOf(given: Given, fallback: LogLevel): LogLevel {
   return level;
 }
 
+/** The module that names the app, if one does. */
+export function moduleSpec(given: Given, spec: string | undefined): string | undefined {
+  return given.text("app") ?? spec ?? (process.env.LOVAGE_APP || undefined);
+}
+
 export async function openMognetApp(given: Given, spec: string | undefined, level: LogLevel): Promise<Mognet> {
-  const module = given.text("app") ?? spec ?? (process.env.LOVAGE_APP || undefined);
+  const module = moduleSpec(given, spec);
   const name = given.text("name");
   const file = given.text("config");
   if (module !== undefined) {

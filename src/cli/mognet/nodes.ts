@@ -2,10 +2,10 @@
 import type { Mognet } from "../../app/mognet.ts";
 import type { Result } from "../../client/mognet/result.ts";
 import { plainResult } from "../../client/mognet/result-tree.ts";
-import { EXIT, type Given } from "../command.ts";
+import { EXIT, type Given, UsageError } from "../command.ts";
 import { print } from "../output.ts";
 import { labelFormat } from "./label.ts";
-import { indentOf, labelOf, repeatedly } from "./shared.ts";
+import { formatOf, indentOf, labelOf, repeatedly } from "./shared.ts";
 import { pythonTime, simpleTable } from "./table.ts";
 
 /** Seconds. Mognet's command waits 30, and shows nobody under pydantic 2. */
@@ -30,6 +30,7 @@ export async function nodesList(app: Mognet, given: Given): Promise<number> {
 
 export async function nodesStatus(app: Mognet, given: Given): Promise<number> {
   const label = labelFormat(labelOf(given));
+  const format = formatOf(given);
   await repeatedly(given, async () => {
     const nodes = await ask(app, given);
     const found = await app.getResults([...new Set(nodes.flatMap(({ ids }) => ids))]);
@@ -37,7 +38,7 @@ export async function nodesStatus(app: Mognet, given: Given): Promise<number> {
     for (const node of nodes) {
       node.running = node.ids.flatMap((id) => byId.get(id) ?? []).sort((a, b) => createdMs(a) - createdMs(b));
     }
-    if (given.on("json") || given.text("format") === "json") {
+    if (format === "json") {
       const report = nodes.map(({ nodeId, running }) => ({
         node_id: nodeId,
         running_requests: running.map(({ record }) => plainResult(record)),
@@ -52,9 +53,14 @@ export async function nodesStatus(app: Mognet, given: Given): Promise<number> {
   return EXIT.ok;
 }
 
+function timeoutMs(given: Given): number {
+  const timeout = given.number("timeout") ?? ANSWERS_S;
+  if (timeout < 0) throw new UsageError(`--timeout is a number of seconds, at least 0, not ${timeout}`);
+  return timeout * 1000;
+}
+
 async function ask(app: Mognet, given: Given): Promise<Node[]> {
-  const timeout = (given.number("timeout") ?? ANSWERS_S) * 1000;
-  const answers = await app.nodeStatus({ timeout });
+  const answers = await app.nodeStatus({ timeout: timeoutMs(given) });
   return answers
     .map(({ nodeId, runningRequestIds }) => ({ nodeId, ids: runningRequestIds, running: [] }))
     .sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1));

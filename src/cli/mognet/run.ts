@@ -3,22 +3,31 @@ import type { Mognet } from "../../app/mognet.ts";
 import { Worker } from "../../app/worker.ts";
 import { maskUrl } from "../../runtime/credentials.ts";
 import { version } from "../../runtime/version.ts";
+import type { PoolName } from "../../worker/pools/pool.ts";
 import { EXIT } from "../command.ts";
 import { bearBrokenOutput, complain } from "../output.ts";
 import type { StopSignals } from "../stop-signals.ts";
 import { catchStrays } from "../strays.ts";
 
-export interface Running {
+export interface RunOptions {
+  /** Where tasks run. @default async */
+  pool?: PoolName;
+  concurrency?: number;
+  /** What children of a pool load. */
+  module?: string;
+}
+
+export interface Running extends RunOptions {
   signals: StopSignals;
   quiet: boolean;
 }
 
 /** 0 when it was told to stop, by whichever signal, as Mognet's. Throws when it could not start. */
-export async function runMognet(app: Mognet, { signals, quiet }: Running): Promise<number> {
+export async function runMognet(app: Mognet, { signals, quiet, ...options }: Running): Promise<number> {
   bearBrokenOutput();
   const { log } = app;
   try {
-    const worker = new Worker([app]);
+    const worker = new Worker([app], options);
     introduce(app, worker, quiet);
     let thrown = false;
     const strays = catchStrays(log, () => {
@@ -60,7 +69,8 @@ function introduce(app: Mognet, worker: Worker, quiet: boolean): void {
     nodeId: config.node_id,
     broker: config.broker.amqp.url.split(";").map(maskUrl).join(" ; "),
     results: config.result_backend.redis.url.split(";").map(maskUrl).join(" ; "),
-    concurrency: config.minimum_concurrency,
+    concurrency: worker.concurrency,
+    pool: worker.pool,
     queues: worker.queueNames,
     tasks: [...worker.taskNames].sort(),
   };
@@ -70,7 +80,7 @@ function introduce(app: Mognet, worker: Worker, quiet: boolean): void {
 }
 
 function banner(about: Record<string, unknown> & { queues: readonly string[]; tasks: readonly string[] }): string {
-  const shown = ["app", "broker", "results", "concurrency"].map((key) => [key, String(about[key])]);
+  const shown = ["app", "broker", "results", "concurrency", "pool"].map((key) => [key, String(about[key])]);
   const rows = [...shown, ["queues", about.queues.join(", ")]];
   return [
     "",

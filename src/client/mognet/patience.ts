@@ -19,18 +19,22 @@ export class Patience {
   }
 
   /** As the promise, or the error that `late` makes when that takes too long; the promise goes on without its caller. */
-  async bear<T>(promise: Promise<T>, late: (limitMs: number) => Error): Promise<T> {
-    let entry: Waiting | undefined;
-    const over = new Promise<never>((_resolve, reject) => {
-      entry = { untilMs: performance.now() + this.#limitMs, late: () => reject(late(this.#limitMs)) };
-      this.#waiting.add(entry);
-    });
+  bear<T>(promise: Promise<T>, late: (limitMs: number) => Error): Promise<T> {
     this.#timer ??= setInterval(() => this.#look(), Math.min(LOOK_MS, this.#limitMs)).unref();
-    try {
-      return await Promise.race([promise, over]);
-    } finally {
-      if (entry !== undefined) this.#waiting.delete(entry);
-    }
+    return new Promise((resolve, reject) => {
+      const entry = { untilMs: performance.now() + this.#limitMs, late: () => reject(late(this.#limitMs)) };
+      this.#waiting.add(entry);
+      promise.then(
+        (value) => {
+          this.#waiting.delete(entry);
+          resolve(value);
+        },
+        (error: unknown) => {
+          this.#waiting.delete(entry);
+          reject(error);
+        },
+      );
+    });
   }
 
   close(): void {

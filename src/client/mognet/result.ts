@@ -8,6 +8,7 @@ import { MOGNET_ERROR_STATES, type MognetState } from "../../../protocol/mognet/
 import { mognetTime } from "../../../protocol/mognet/times.ts";
 import { type MognetValue, mognetValueToJs } from "../../../protocol/mognet/value.ts";
 import { ResultLost } from "../../result-backends/errors.ts";
+import { Canceller } from "../../runtime/cancellation.ts";
 import { bool, count, dict, mismatch, structured } from "../../settings/kinds.ts";
 import { checkOptionObject, type OptionKinds } from "../../settings/option-object.ts";
 import { TaskValidationError, TimeoutError } from "../../tasks/errors.ts";
@@ -18,9 +19,11 @@ import { errorIn, failureOf } from "./failures.ts";
 import { ResultChildren } from "./result-children.ts";
 import { buildTree, type ResultTree, type TreeOptions } from "./result-tree.ts";
 import type { Results, RevokeOptions } from "./results.ts";
-import type { Limits } from "./timeouts.ts";
 
-export interface WaitOptions extends Limits {
+export interface WaitOptions {
+  /** Milliseconds. */
+  timeout?: number;
+  signal?: AbortSignal;
   /** Sees the states before the last one; some may be passed over. */
   onUpdate?: (record: MognetResult) => void;
 }
@@ -154,6 +157,8 @@ export class Result<T = unknown> {
    */
   async wait(options: WaitOptions = {}): Promise<this> {
     checkOptionObject(options, WAIT_OPTIONS, "result.wait()");
+    // What is done can still be revoked by force.
+    if (this.done) await this.refresh();
     if (!this.done) await this.#await(options, false);
     return this;
   }
@@ -165,13 +170,14 @@ export class Result<T = unknown> {
    */
   async get(options: GetOptions = {}): Promise<T> {
     checkOptionObject(options, GET_OPTIONS, "result.get()");
-    let value: MognetValue | null;
-    if (this.done) value = await this.#results.store.getValue(this.id);
-    else if (options.wait === false) {
-      await this.refresh();
-      if (!this.done) throw new ResultNotReady(this.id, this.state);
-      value = await this.#results.store.getValue(this.id);
-    } else value = await this.#await(options, true);
+    let value: MognetValue | null = null;
+    const looks = this.done || options.wait === false;
+    // The record first: a value is written before the state that says that it is there.
+    if (looks) [, value] = await Promise.all([this.refresh(), this.#results.store.getValue(this.id)]);
+    if (!this.done) {
+      if (options.wait === false) throw new ResultNotReady(this.id, this.state);
+      value = await this.#await(options, true);
+    }
     if (this.failed) throw failureOf(this.#record, value, this.#results.errors);
     if (value === null) throw new ResultValueLost(this.id);
     return this.#checked(mognetValueToJs(value));
@@ -213,21 +219,18 @@ export class Result<T = unknown> {
   }
 
   async #await({ timeout, signal, onUpdate }: WaitOptions, value: boolean): Promise<MognetValue | null> {
-    const limits: Limits = {
-      ...(timeout === undefined ? {} : { timeout }),
-      ...(signal === undefined ? {} : { signal }),
-    };
-    const { store, timeouts } = this.#results;
-    const outcome = await timeouts.run(
-      limits,
-      (ms) => new TimeoutError(this.id, ms),
-      (stop) =>
-        store.waitFor(this.id, {
-          value,
-          ...(stop === undefined ? {} : { signal: stop }),
-          ...(onUpdate === undefined ? {} : { onUpdate }),
-        }),
-    );
+    const { store, limits } = this.#results;
+    if (signal?.aborted) throw signal.reason;
+    const stop = timeout === undefined && signal === undefined ? null : new Canceller();
+    const waiting = store.waitFor(this.id, {
+      value,
+      ...(stop === null ? {} : { signal: stop }),
+      ...(onUpdate === undefined ? {} : { onUpdate }),
+    });
+    const outcome =
+      stop === null
+        ? await waiting
+        : await limits.limit(waiting, stop, { timeout, signal }, (ms) => new TimeoutError(this.id, ms));
     this.#record = outcome.result;
     return outcome.value;
   }

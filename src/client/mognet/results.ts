@@ -1,8 +1,8 @@
 /** What all results of one app share. */
 import type { MognetStore } from "../../result-backends/mognet/mognet-store.ts";
 import type { Log } from "../../runtime/log.ts";
+import type { LimitedWaits } from "../../runtime/wait-limits.ts";
 import type { ErrorRegistry } from "../remote-errors.ts";
-import type { Timeouts } from "./timeouts.ts";
 
 /** What results ask of the store. */
 export type ResultStore = Pick<
@@ -22,7 +22,7 @@ export type ResultStore = Pick<
 export interface Results {
   readonly store: ResultStore;
   readonly errors: ErrorRegistry;
-  readonly timeouts: Timeouts;
+  readonly limits: LimitedWaits;
   readonly log: Log;
   /** Check values against the task's `returns` schema. */
   readonly validate: boolean;

@@ -5,7 +5,7 @@
 import { LovageError } from "../../../protocol/errors.ts";
 import { mognetExceptionValue } from "../../../protocol/mognet/exception.ts";
 import { mognetKwargsRepr } from "../../../protocol/mognet/kwargs-repr.ts";
-import { encodeMognetRequest } from "../../../protocol/mognet/message.ts";
+import { encodeMognetRequest, type MognetPublication } from "../../../protocol/mognet/message.ts";
 import { finishedResult, type MognetResult, newMognetResult } from "../../../protocol/mognet/result.ts";
 import { mognetTimestamp } from "../../../protocol/mognet/times.ts";
 import { BackendStoreError } from "../../result-backends/errors.ts";
@@ -29,6 +29,8 @@ export interface SubmitterParts {
   readonly results: Results;
   readonly log: Log;
   readonly middleware: readonly MognetMiddleware[];
+  /** Whether requests outlive a restart of the broker. @default false */
+  readonly persistent?: boolean;
   /** How long a store that is away is borne. */
   readonly patienceMs: number;
   /** Unix milliseconds. @default Date.now */
@@ -75,15 +77,16 @@ export class Submitter {
         requestKwargsRepr: request.kwargsRepr,
       });
       if (parent !== null) request.stack = [...parent.stack, parent.id];
+      const mayChange = hasHook(middleware, "onRequestSubmitting");
       // What has no form on the wire shall fail before anything is written.
-      if (middleware.length === 0) encodeMognetRequest(request);
+      const publication = mayChange ? null : this.#encoded(request);
       const { metadata } = request;
       const creating = store.create(
         Object.keys(metadata).length === 0 ? { result: record } : { result: record, metadata },
       );
       await this.#patience.bear(creating, (ms) => this.#late(record, creating, ms));
       written = record;
-      if (hasHook(middleware, "onRequestSubmitting")) {
+      if (mayChange) {
         await callMiddleware(
           middleware,
           "onRequestSubmitting",
@@ -91,7 +94,7 @@ export class Submitter {
           this.#parts.log,
         );
       }
-      await this.#publish(request);
+      await this.#publish(request, publication ?? this.#encoded(request));
       return new Result<R>(record, results, request.returns);
     } catch (cause) {
       const error = this.#error(request, cause);
@@ -121,19 +124,23 @@ export class Submitter {
   async sendAgain(request: Request): Promise<void> {
     request.kwargsRepr ??= mognetKwargsRepr(request.args, request.kwargs);
     try {
-      await this.#publish(request);
+      await this.#publish(request, this.#encoded(request));
     } catch (cause) {
       throw this.#error(request, cause);
     }
   }
 
-  #publish(request: Request): Promise<void> {
+  #encoded(request: Request): MognetPublication {
+    return encodeMognetRequest(request, { persistent: this.#parts.persistent === true });
+  }
+
+  #publish(request: Request, publication: MognetPublication): Promise<void> {
     const { queues, publisher } = this.#parts;
     const route = queues.routeOf(request);
     const queue = queues.task(route);
     const known = queues.isRouted(route);
     return publisher.publish(
-      messageOf(encodeMognetRequest(request)),
+      messageOf(publication),
       // A queue that no route names is nobody's to make here: a typo would fill it for ever.
       { address: { exchange: queues.direct.name, routingKey: queue.name }, queue: known ? queue : null, remake: known },
       { mandatory: true },

@@ -11,7 +11,16 @@ export function conditionHolds(condition: MognetCondition | undefined, current: 
   return nodeId === undefined || nodeId === current.nodeId;
 }
 
-/** Is exactly this stored already? Then a write whose answer was lost has happened. */
-export function isSameResult(a: MognetResult, b: MognetResult | null): boolean {
-  return b !== null && (Object.keys(a) as (keyof MognetResult)[]).every((name) => a[name] === b[name]);
+/** Is this the end of a run that changes no more than state, end and number of stops? */
+export function isPlainEnd(before: MognetResult, after: MognetResult): boolean {
+  return (
+    before.id === after.id &&
+    before.name === after.name &&
+    before.numberOfStarts === after.numberOfStarts &&
+    before.parentId === after.parentId &&
+    before.created === after.created &&
+    before.started === after.started &&
+    before.nodeId === after.nodeId &&
+    before.requestKwargsRepr === after.requestKwargsRepr
+  );
 }

@@ -7,12 +7,20 @@
 import { decodePlainJson } from "../../../protocol/mognet/json.ts";
 import { encodeAsciiJson } from "../../../protocol/mognet/json-text.ts";
 import { NOT_READY_VALUE } from "../../../protocol/mognet/refusals.ts";
-import { isDoneResult, type MognetResult, newMognetResult } from "../../../protocol/mognet/result.ts";
+import {
+  isDoneResult,
+  isUntouched,
+  type MognetResult,
+  newMognetResult,
+  startedResult,
+} from "../../../protocol/mognet/result.ts";
 import { decodeMognetValue, encodeMognetValue, type MognetValue } from "../../../protocol/mognet/value.ts";
 import { BackendStoreError, ResultLost } from "../errors.ts";
 import { Waits } from "../waits.ts";
 import { conditionHolds } from "./conditions.ts";
 import type {
+  MognetBegin,
+  MognetBegun,
   MognetCreation,
   MognetOutcome,
   MognetPut,
@@ -105,12 +113,23 @@ class MemoryMognetStore implements MognetStore {
     if (encoded.length > 0) this.#merge(result.id, encoded);
   }
 
-  async put({ result, value, condition, clearState }: MognetPut): Promise<MognetWrite> {
+  async begin(id: string, { nodeId, started }: MognetBegin): Promise<MognetBegun> {
+    this.#open(id);
+    const current = live(this.#hub.results, id);
+    if (current === null) return { begun: false, result: null };
+    if (!isUntouched(current)) return { begun: false, result: { ...current } };
+    const result = startedResult(current, nodeId, started);
+    this.#write(result);
+    return { begun: true, result: { ...result } };
+  }
+
+  async put({ result, value, condition, anew, clearState }: MognetPut): Promise<MognetWrite> {
     this.#open(result.id);
     const encoded = value === undefined ? null : encodeMognetValue(value);
     const current = live(this.#hub.results, result.id);
     if (!conditionHolds(condition, current))
       return { written: false, current: current === null ? null : { ...current } };
+    if (anew === true) this.#hub.values.delete(result.id);
     if (encoded !== null) this.#writeValue(result.id, encoded);
     this.#write(result);
     if (clearState === true) await this.state.clear(result.id);

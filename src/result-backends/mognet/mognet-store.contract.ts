@@ -2,7 +2,9 @@
 import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { isNotReadyValue } from "../../../protocol/mognet/exception.ts";
+import { NOT_READY_VALUE } from "../../../protocol/mognet/refusals.ts";
 import { finishedResult, type MognetResult, newMognetResult, startedResult } from "../../../protocol/mognet/result.ts";
+import { MOGNET_OPEN_STATES } from "../../../protocol/mognet/states.ts";
 import { mognetValueOf } from "../../../protocol/mognet/value.ts";
 import { ResultLost } from "../errors.ts";
 import type { MognetStore } from "./mognet-store.ts";
@@ -98,6 +100,55 @@ export function testMognetStore(name: string, { open }: StoreUnderTest): void {
         valueType: "builtins:dict",
         rawValue: { text: "ж".repeat(1000), big: 2n ** 70n },
       });
+    });
+
+    test("a result that nobody has touched is begun as it is read; any other is only read", async () => {
+      const result = pending({ name: "é", requestKwargsRepr: null });
+      const begin = { nodeId: "knoten-é", started: NOW };
+      expect(await store.begin(result.id, begin)).toEqual({ begun: false, result: null });
+      await store.create({ result });
+      const started = startedResult(result, begin.nodeId, NOW);
+      expect(await store.begin(result.id, begin)).toEqual({ begun: true, result: started });
+      expect(await other.get(result.id)).toEqual(started);
+      expect(await other.begin(result.id, { ...begin, nodeId: "another" })).toEqual({ begun: false, result: started });
+      const again = pending({ numberOfStarts: 1, numberOfStops: 1 });
+      await store.create({ result: again });
+      expect(await store.begin(again.id, begin)).toEqual({ begun: false, result: again });
+      await store.revoke(again.id, { finished: NOW });
+      expect(await store.begin(again.id, begin)).toMatchObject({ begun: false, result: { state: "REVOKED" } });
+    });
+
+    test("an end that tells what it is written over leaves the same as one that does not", async () => {
+      const condition = { states: MOGNET_OPEN_STATES, starts: 1 };
+      const value = mognetValueOf([1, "é"]);
+      const begun = async () => {
+        const result = pending();
+        await store.create({ result });
+        await store.begin(result.id, { nodeId: "n", started: NOW });
+        return startedResult(result, "n", NOW);
+      };
+      const over = await begun();
+      const done = finishedResult(over, "SUCCESS", NOW);
+      await store.state.set(over.id, "at", 3);
+      expect(await store.put({ result: done, value, condition, over, clearState: true })).toEqual({ written: true });
+      expect([await other.get(over.id), await other.getValue(over.id), await store.state.get(over.id, "at")]).toEqual([
+        done,
+        { valueType: "builtins:list", rawValue: [1, "é"] },
+        undefined,
+      ]);
+      // Revoked meanwhile, begun anew, or gone.
+      const revoked = await begun();
+      const { result: current } = await other.revoke(revoked.id, { finished: NOW });
+      const end = (of: MognetResult) => ({ result: finishedResult(of, "SUCCESS", NOW), value, condition, over: of });
+      expect(await store.put(end(revoked))).toEqual({ written: false, current });
+      expect(await store.getValue(revoked.id)).toEqual(NOT_READY_VALUE);
+      const elsewhere = await begun();
+      await other.put({ result: startedResult(elsewhere, "other", NOW) });
+      expect(await store.put(end(elsewhere))).toMatchObject({ written: false, current: { nodeId: "other" } });
+      const gone = await begun();
+      await other.delete(gone.id);
+      expect(await store.put(end(gone))).toEqual({ written: true });
+      expect(await other.get(gone.id)).toEqual(finishedResult(gone, "SUCCESS", NOW));
     });
 
     test("the state of a task goes with its end, and stays when the end was not written", async () => {

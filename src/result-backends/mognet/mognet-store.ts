@@ -33,9 +33,22 @@ export interface MognetPut {
   /** Written before the result, in the same step. */
   value?: MognetValue;
   condition?: MognetCondition;
+  /** What is stored now as far as the writer knows, where the condition holds: what is the same need not travel. */
+  over?: MognetResult;
+  /** Whatever lies under the keys of result and value, of whatever type, goes first. Without a condition. @default false */
+  anew?: boolean;
   /** Once it is written, the task's state is removed, for it has ended; what cannot be removed goes with its lifetime. @default false */
   clearState?: boolean;
 }
+
+/** The first run of a result: who begins it, and when. */
+export interface MognetBegin {
+  nodeId: string;
+  started: string;
+}
+
+/** `result` is as it is stored now; null: there is none. */
+export type MognetBegun = { begun: true; result: MognetResult } | { begun: false; result: MognetResult | null };
 
 /** What a submit writes, in one step and in Mognet's order: the parent's children, the result, the metadata. */
 export interface MognetCreation {
@@ -85,6 +98,8 @@ export interface MognetStore {
   getOrCreate(id: string): Promise<MognetResult>;
 
   create(creation: MognetCreation): Promise<void>;
+  /** Reads a result, and says RUNNING in the same step if it is as it was created: open, never begun. */
+  begin(id: string, begin: MognetBegin): Promise<MognetBegun>;
   /** Writes the whole result, if the condition holds; the check and the write are one atomic step. */
   put(put: MognetPut): Promise<MognetWrite>;
   /** Atomically: as `getOrCreate`, then REVOKED unless done (or `force`). `finished` is the time that is written. */

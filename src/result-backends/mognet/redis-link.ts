@@ -16,8 +16,7 @@ import {
   type RedisTarget,
 } from "../../runtime/redis-connection.ts";
 import { BackendError, BackendGetMetaError, BackendStoreError } from "../errors.ts";
-import type { MognetWrite } from "./mognet-store.ts";
-import { RedisWrites, type WriteRequest } from "./redis-writes.ts";
+import { isOtherType, otherTypeError, type RedisWrite, RedisWrites, type WriteRequest } from "./redis-writes.ts";
 
 export interface RedisLinkOptions {
   urls: string | readonly string[];
@@ -48,6 +47,8 @@ export class MognetRedisLink {
   #loading: Promise<void> | null = null;
   #whenUp: (() => void)[] = [];
   #refusal: RedisConnectionError | null = null;
+  /** Why there is no connection. */
+  #reason: RedisConnectionError | null = null;
   #closing: Promise<void> | null = null;
 
   constructor(options: RedisLinkOptions) {
@@ -77,11 +78,11 @@ export class MognetRedisLink {
   }
 
   /** `request` may throw what encoding throws. While Redis is away this waits. */
-  async write(request: () => WriteRequest): Promise<MognetWrite> {
-    const { id, ...rest } = request();
-    if (this.#closing !== null) throw new BackendStoreError(id, "the result store is closed");
+  async write(make: () => WriteRequest): Promise<RedisWrite> {
+    const request = make();
+    if (this.#closing !== null) throw new BackendStoreError(request.id, "the result store is closed");
     this.#connect();
-    return this.#writes.push({ id, ...rest });
+    return this.#writes.push(request);
   }
 
   /** An act that may be repeated; a loss of the connection is outlived for `graceMs`. */
@@ -124,7 +125,8 @@ export class MognetRedisLink {
     const isReply = error instanceof Error && error.name === "ReplyError";
     const message = `cannot read the result of ${id}: ${error instanceof Error ? error.message : String(error)}`;
     const retryable = !isReply && !(error instanceof RedisConnectionError && error.refused);
-    return new BackendGetMetaError(id, message, { cause: connectionError(error), retryable });
+    const cause = isReply && isOtherType(error.message) ? otherTypeError(id, error) : connectionError(error);
+    return new BackendGetMetaError(id, message, { cause, retryable });
   }
 
   async connect(): Promise<void> {
@@ -168,12 +170,14 @@ export class MognetRedisLink {
       purpose,
       onConnected: () => {
         this.#refusal = null;
+        this.#reason = null;
         this.#writes.wake();
         for (const resolve of this.#whenUp.splice(0)) resolve();
       },
       onLost: (error) =>
         this.log.warn({ err: error, purpose }, "the connection to Mognet's results has gone; reconnecting"),
       onRetry: (error, delayMs) => {
+        this.#reason = error;
         this.log.warn({ err: error, purpose, delayMs }, "Mognet's results cannot be reached; trying again");
         if (error.refused) this.#onRefused(error);
       },
@@ -201,8 +205,10 @@ export class MognetRedisLink {
     const client = this.#ready;
     if (client !== null) return client;
     const refusal = this.#refusal;
-    throw new BackendGetMetaError(id, refusal?.message ?? "the result store is away", {
-      ...(refusal === null ? {} : { cause: refusal }),
+    const reason = refusal ?? this.#reason;
+    const away = reason === null ? "the result store is away" : `the result store is away: ${reason.message}`;
+    throw new BackendGetMetaError(id, refusal?.message ?? away, {
+      ...(reason === null ? {} : { cause: reason }),
       retryable: refusal === null && this.#closing === null,
     });
   }

@@ -33,7 +33,7 @@ export class RedisStates implements MognetStateStore {
     await this.#link.write(() => ({
       id,
       key: name,
-      commands: [
+      commands: () => [
         ["HSET", name, key, text],
         ["EXPIRE", name, this.#ttl],
       ],
@@ -45,12 +45,12 @@ export class RedisStates implements MognetStateStore {
     const value = await this.get(id, key);
     if (value === undefined) return undefined;
     const name = this.#names.stateKey(id);
-    await this.#link.write(() => ({ id, key: name, commands: [["HDEL", name, key]] }));
+    await this.#link.write(() => ({ id, key: name, commands: () => [["HDEL", name, key]] }));
     return value;
   }
 
   async clear(id: string): Promise<void> {
     const name = this.#names.stateKey(id);
-    await this.#link.write(() => ({ id, key: name, commands: [["DEL", name]] }));
+    await this.#link.write(() => ({ id, key: name, commands: () => [["DEL", name]] }));
   }
 }

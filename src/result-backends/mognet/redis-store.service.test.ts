@@ -17,6 +17,7 @@ import {
   type Redis,
   whenReady,
 } from "../../runtime/redis-connection.ts";
+import { ResultLost } from "../errors.ts";
 import { testMognetStore } from "./mognet-store.contract.ts";
 import { createRedisMognetStore, type RedisMognetStore, type RedisMognetStoreOptions } from "./redis-store.ts";
 
@@ -175,7 +176,7 @@ describe.skipIf(url === undefined)("Mognet's results in Redis", () => {
   }
 
   test("a wait reads a result once per change and not at all while nothing changes", async () => {
-    const store = storeOf({ pollMs: 1 });
+    const store = storeOf({ pollMs: 1, lookMs: 600_000 });
     const writer = storeOf();
     const results = Array.from({ length: 50 }, pending);
     await Promise.all(results.map((result) => writer.create({ result })));
@@ -191,6 +192,24 @@ describe.skipIf(url === undefined)("Mognet's results in Redis", () => {
     await Promise.all(waits);
     expect(store.waiting.reads - before).toBeLessThanOrEqual(2 * results.length);
     expect(store.waiting.ids).toBe(0);
+  });
+
+  test("all that is awaited is looked at now and then untold, a part at a time: a result that expires may be told of much later", async () => {
+    const store = storeOf({ lookMs: 20 });
+    const results = Array.from({ length: 1_100 }, pending);
+    await Promise.all(results.map((result) => store.create({ result })));
+    const last = results.at(-1)!;
+    const over = new AbortController();
+    const waits = results.slice(0, -1).map(({ id }) => store.waitFor(id, { signal: over.signal }).catch(String));
+    const wait = store.waitFor(last.id);
+    await expect.poll(() => store.waiting.mode).toBe("tracking");
+    // Nothing changes, and all are read again: the server knows what it should tell of, and need not tell.
+    const before = store.waiting.reads;
+    await expect.poll(() => store.waiting.reads - before, { timeout: 10_000 }).toBeGreaterThan(2 * results.length);
+    await redis.pexpire(names.resultKey(last.id), 1);
+    await expect(wait).rejects.toBeInstanceOf(ResultLost);
+    over.abort("seen");
+    expect(new Set(await Promise.all(waits))).toEqual(new Set(["seen"]));
   });
 
   /** Resolves when whatever the store had to read until now has been read, and time for many polls has passed. */

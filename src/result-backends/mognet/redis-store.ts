@@ -3,24 +3,22 @@
  * when something is awaited (`redis-tracking.ts`); one more when the state lives elsewhere. All come back by themselves.
  * wire: Mognet 2.0.0 backend/redis_result_backend.py, state/redis_state_backend.py.
  */
-import { DecodeError, EncodeError } from "../../../protocol/errors.ts";
+import { EncodeError } from "../../../protocol/errors.ts";
 import { decodePlainJson } from "../../../protocol/mognet/json.ts";
-import { encodeAsciiJson } from "../../../protocol/mognet/json-text.ts";
-import { type MognetNames, mognetIdBytes, mognetIdFromBytes, mognetNames } from "../../../protocol/mognet/names.ts";
+import { type MognetNames, mognetIdFromBytes, mognetNames } from "../../../protocol/mognet/names.ts";
 import {
   decodeMognetResult,
-  encodeMognetResult,
   MOGNET_RESULT_FIELDS,
   type MognetResult,
-  mognetStateOf,
+  startedResult,
 } from "../../../protocol/mognet/result.ts";
-import { isMognetDone } from "../../../protocol/mognet/states.ts";
 import type { MognetValue } from "../../../protocol/mognet/value.ts";
 import type { Redis } from "../../runtime/redis-connection.ts";
-import { inOneWrite, isRedisLoaded, loadRedis } from "../../runtime/redis-connection.ts";
+import { inOneWrite } from "../../runtime/redis-connection.ts";
 import { ResultLost } from "../errors.ts";
-import { Waits } from "../waits.ts";
 import type {
+  MognetBegin,
+  MognetBegun,
   MognetCreation,
   MognetOutcome,
   MognetPut,
@@ -32,14 +30,16 @@ import type {
   MognetWaitOptions,
   MognetWrite,
 } from "./mognet-store.ts";
+import { isMissing, VALUE_FIELDS } from "./redis-awaited.ts";
+import { isEnd, MEMBERS_PER_COMMAND, StoreCommands } from "./redis-commands.ts";
 import { MognetRedisLink, type RedisLinkOptions } from "./redis-link.ts";
 import { RedisStates } from "./redis-states.ts";
 import { tombstone } from "./redis-tombstones.ts";
-import { RedisTracking } from "./redis-tracking.ts";
+import { RedisWaiting } from "./redis-waiting.ts";
 import type { Command } from "./redis-writes.ts";
 import { type WholeStoreSettings, wholeStoreSettings } from "./store-settings.ts";
 import { walkTree } from "./tree-walk.ts";
-import { decodeValueFields, encodeValueFields } from "./value-hash.ts";
+import { decodeValueFields } from "./value-hash.ts";
 
 export interface RedisMognetStoreOptions extends MognetStoreSettings, Omit<RedisLinkOptions, "urls" | "purpose"> {
   /** Name of the application: the prefix of all keys. */
@@ -50,6 +50,8 @@ export interface RedisMognetStoreOptions extends MognetStoreSettings, Omit<Redis
   stateUrls?: string | readonly string[];
   /** How often waits are read where the server tells us of no changes. @default 100 */
   pollMs?: number;
+  /** How often some of what is awaited is read untold, for what has expired. @default 5000 */
+  lookMs?: number;
 }
 
 export interface RedisMognetStore extends MognetStore {
@@ -67,28 +69,20 @@ export function createRedisMognetStore(options: RedisMognetStoreOptions): RedisM
   return new RedisStore(options);
 }
 
-/** `unreadable`: the value is there, and what is wrong with it; whoever wants the result alone is not told. */
-type Found = MognetOutcome & { unreadable?: unknown };
-
 const idsPerRead = 500;
-const membersPerScan = 500;
-const VALUE_FIELDS = ["contents", "encoding", "content_type"] as const;
 
 class RedisStore implements RedisMognetStore {
   readonly name = "redis";
   readonly state: MognetStateStore;
   readonly #names: MognetNames;
   readonly #settings: WholeStoreSettings;
+  readonly #commands: StoreCommands;
   readonly #link: MognetRedisLink;
   readonly #stateLink: MognetRedisLink;
-  readonly #tracking: RedisTracking;
-  readonly #waits: Waits<Found>;
-  /** Ids whose wait wants the value too. */
-  readonly #withValue = new Set<string>();
-  #loading: Promise<void> | null = null;
+  readonly #waiting: RedisWaiting;
   #closing: Promise<void> | null = null;
 
-  constructor({ app, urls, stateUrls, pollMs, ...options }: RedisMognetStoreOptions) {
+  constructor({ app, urls, stateUrls, pollMs, lookMs, ...options }: RedisMognetStoreOptions) {
     const {
       resultTtl,
       resultValueTtl,
@@ -101,36 +95,24 @@ class RedisStore implements RedisMognetStore {
     } = options;
     this.#names = mognetNames(app);
     this.#settings = wholeStoreSettings(options);
+    this.#commands = new StoreCommands(this.#names, this.#settings);
     this.#link = new MognetRedisLink({ ...rest, urls, purpose: "mognet-results" });
     const elsewhere = stateUrls !== undefined && String(stateUrls) !== String(urls);
     this.#stateLink = elsewhere
       ? new MognetRedisLink({ ...rest, urls: stateUrls, purpose: "mognet-state" })
       : this.#link;
     this.state = new RedisStates(this.#stateLink, this.#names, this.#settings.stateTtl);
-    this.#waits = new Waits({
-      isReady: ({ result }) => isMognetDone(result.state),
-      onIdle: (id) => {
-        this.#withValue.delete(id);
-        this.#tracking.drop(this.#names.resultKey(id));
-      },
-    });
-    this.#tracking = new RedisTracking({
-      target: this.#link.target,
-      connection: this.#link.connectionOptions,
-      log: this.#link.log,
-      read: (client, keys) => this.#readAwaited(client, keys),
-      onAway: (error) => this.#waits.storeIsAway(error),
-      onBack: () => this.#waits.storeIsBack(),
-      onRefused: (error) => {
-        for (const id of [...this.#waits.ids()]) this.#waits.fail(id, this.#link.unreadable(id, error));
-      },
+    this.#waiting = new RedisWaiting({
+      names: this.#names,
+      settings: this.#settings,
+      link: this.#link,
       ...(pollMs === undefined ? {} : { pollMs }),
+      ...(lookMs === undefined ? {} : { lookMs }),
     });
   }
 
   get waiting(): RedisMognetStore["waiting"] {
-    const { mode, size, reads } = this.#tracking;
-    return { mode, ids: size, reads };
+    return this.#waiting.how;
   }
 
   get pending(): number {
@@ -161,31 +143,52 @@ class RedisStore implements RedisMognetStore {
 
   async create({ result, metadata }: MognetCreation): Promise<void> {
     const { id, parentId } = result;
+    const alone = parentId === null && metadata === undefined;
     await this.#link.write(() => ({
       id,
       key: this.#names.resultKey(id),
-      commands: [
-        ...(parentId === null ? [] : this.#childrenCommands(parentId, [id])),
-        ...this.#resultCommands(result),
-        ...this.#metadataCommands(id, metadata ?? {}),
+      ...(alone ? { short: this.#commands.shortNew(result) } : {}),
+      commands: () => [
+        ...(parentId === null ? [] : this.#commands.children(parentId, [id])),
+        ...this.#commands.result(result),
+        ...this.#commands.metadata(id, metadata ?? {}),
       ],
     }));
   }
 
-  put({ result, value, condition, clearState = false }: MognetPut): Promise<MognetWrite> {
-    const { id } = result;
-    const clearsHere = clearState && this.#stateLink === this.#link;
-    const writing = this.#link.write(() => ({
+  async begin(id: string, begin: MognetBegin): Promise<MognetBegun> {
+    const write = await this.#link.write(() => ({
       id,
       key: this.#names.resultKey(id),
-      condition,
-      result,
-      commands: [
-        ...(value === undefined ? [] : this.#valueCommands(id, value)),
-        ...this.#resultCommands(result),
-        ...(clearsHere ? [["DEL", this.#names.stateKey(id)] satisfies Command] : []),
-      ],
+      short: this.#commands.shortBegin(begin),
+      commands: () => [],
     }));
+    if (!write.written) return { begun: false, result: write.current };
+    const [name = null, parent = null, created = null, kwargs = null] = write.told ?? [];
+    const fresh = [`"${id}"`, name, null, null, null, parent, created, null, null, null, kwargs];
+    return { begun: true, result: startedResult(decodeMognetResult(fresh), begin.nodeId, begin.started) };
+  }
+
+  put({ result, value, condition, over, anew = false, clearState = false }: MognetPut): Promise<MognetWrite> {
+    const { id } = result;
+    const clearsHere = clearState && this.#stateLink === this.#link;
+    const writing = this.#link.write(() => {
+      const fields = value === undefined ? null : this.#commands.fieldsOf(value);
+      const isShort = fields !== null && over !== undefined && isEnd(over, result, condition);
+      return {
+        id,
+        key: this.#names.resultKey(id),
+        condition,
+        result,
+        ...(isShort ? { short: this.#commands.shortEnd(result, fields, clearsHere) } : {}),
+        commands: () => [
+          ...(anew ? [["DEL", this.#names.resultKey(id), this.#names.valueKey(id)] satisfies Command] : []),
+          ...(fields === null ? [] : this.#commands.value(id, fields)),
+          ...this.#commands.result(result),
+          ...(clearsHere ? [["DEL", this.#names.stateKey(id)] satisfies Command] : []),
+        ],
+      };
+    });
     return clearState && !clearsHere ? this.#thenClear(id, writing) : writing;
   }
 
@@ -208,17 +211,21 @@ class RedisStore implements RedisMognetStore {
   }
 
   async setValue(id: string, value: MognetValue): Promise<void> {
-    await this.#link.write(() => ({ id, key: this.#names.valueKey(id), commands: this.#valueCommands(id, value) }));
+    await this.#link.write(() => ({
+      id,
+      key: this.#names.valueKey(id),
+      commands: () => this.#commands.value(id, this.#commands.fieldsOf(value)),
+    }));
   }
 
   async addChildren(id: string, children: readonly string[]): Promise<void> {
     if (children.length === 0) return;
-    for (let at = 0; at < children.length; at += membersPerScan) {
-      const part = children.slice(at, at + membersPerScan);
+    for (let at = 0; at < children.length; at += MEMBERS_PER_COMMAND) {
+      const part = children.slice(at, at + MEMBERS_PER_COMMAND);
       await this.#link.write(() => ({
         id,
         key: this.#names.childrenKey(id),
-        commands: this.#childrenCommands(id, part),
+        commands: () => this.#commands.children(id, part),
       }));
     }
   }
@@ -233,7 +240,7 @@ class RedisStore implements RedisMognetStore {
     let cursor: string | Buffer = "0";
     do {
       const from: string | Buffer = cursor;
-      const count = Math.min(membersPerScan, Math.max(1, limit));
+      const count = Math.min(MEMBERS_PER_COMMAND, Math.max(1, limit));
       const [next, members]: [Buffer, Buffer[]] = await this.#link.read(id, (client) =>
         client.sscanBuffer(key, String(from), "COUNT", count),
       );
@@ -260,34 +267,28 @@ class RedisStore implements RedisMognetStore {
     await this.#link.write(() => ({
       id,
       key: this.#names.metadataKey(id),
-      commands: this.#metadataCommands(id, metadata),
+      commands: () => this.#commands.metadata(id, metadata),
     }));
   }
 
   async delete(id: string, options: MognetTreeOptions = {}): Promise<void> {
     for await (const batch of walkTree(this, id, options)) {
-      await this.#forEach(batch, (each) => [["DEL", ...this.#keysOf(each)]]);
+      await this.#forEach(batch, (each) => [["DEL", ...this.#commands.keysOf(each)]]);
     }
   }
 
   async setTtl(id: string, ttlSeconds: number, options: MognetTreeOptions = {}): Promise<void> {
     if (!Number.isInteger(ttlSeconds)) throw new EncodeError(`a lifetime is whole seconds, not ${ttlSeconds}`);
     for await (const batch of walkTree(this, id, options)) {
-      await this.#forEach(batch, (each) => this.#keysOf(each).map((key): Command => ["EXPIRE", key, ttlSeconds]));
+      await this.#forEach(batch, (each) =>
+        this.#commands.keysOf(each).map((key): Command => ["EXPIRE", key, ttlSeconds]),
+      );
     }
   }
 
-  waitFor(id: string, { value, onUpdate, ...options }: MognetWaitOptions = {}): Promise<MognetOutcome> {
+  waitFor(id: string, options: MognetWaitOptions = {}): Promise<MognetOutcome> {
     if (this.#closing !== null) return Promise.reject(new ResultLost(id, "the result store is closed"));
-    const wait = this.#waits.add(id, { ...options, ...(onUpdate && { onUpdate: ({ result }) => onUpdate(result) }) });
-    if (this.#waits.has(id)) {
-      if (value === true) this.#withValue.add(id);
-      this.#track(this.#names.resultKey(id));
-    }
-    return wait.then((found) => {
-      if (value === true && found.unreadable !== undefined) throw found.unreadable;
-      return { result: found.result, value: value === true ? found.value : null };
-    });
+    return this.#waiting.waitFor(id, options);
   }
 
   async connect(): Promise<void> {
@@ -301,8 +302,7 @@ class RedisStore implements RedisMognetStore {
   }
 
   async #close(): Promise<void> {
-    this.#waits.close();
-    this.#tracking.close();
+    this.#waiting.close();
     await Promise.all([this.#link.close(), this.#stateLink.close()]);
   }
 
@@ -314,104 +314,9 @@ class RedisStore implements RedisMognetStore {
     return isMissing(fields) ? null : decodeMognetResult(fields);
   }
 
-  #keysOf(id: string): string[] {
-    const names = this.#names;
-    return [names.resultKey(id), names.childrenKey(id), names.valueKey(id), names.metadataKey(id)];
-  }
-
   async #forEach(ids: readonly string[], commands: (id: string) => Command[]): Promise<void> {
     await Promise.all(
-      ids.map((id) => this.#link.write(() => ({ id, key: this.#names.resultKey(id), commands: commands(id) }))),
+      ids.map((id) => this.#link.write(() => ({ id, key: this.#names.resultKey(id), commands: () => commands(id) }))),
     );
   }
-
-  #resultCommands(result: MognetResult): Command[] {
-    const key = this.#names.resultKey(result.id);
-    return withTtl(["HSET", key, ...encodeMognetResult(result)], key, this.#settings.resultTtl);
-  }
-
-  #valueCommands(id: string, value: MognetValue): Command[] {
-    const key = this.#names.valueKey(id);
-    const { resultValueEncoding, resultValueTtl } = this.#settings;
-    return withTtl(["HSET", key, ...encodeValueFields(value, resultValueEncoding)], key, resultValueTtl);
-  }
-
-  #childrenCommands(id: string, children: readonly string[]): Command[] {
-    const key = this.#names.childrenKey(id);
-    const members = children.map((child) => Buffer.from(mognetIdBytes(child)));
-    return withTtl(["SADD", key, ...members], key, this.#settings.resultTtl);
-  }
-
-  #metadataCommands(id: string, metadata: Readonly<Record<string, unknown>>): Command[] {
-    const members = Object.entries(metadata).map(([name, value]): [string, string] => [name, encodeAsciiJson(value)]);
-    const key = this.#names.metadataKey(id);
-    const commands: Command[] = [];
-    for (let at = 0; at < members.length; at += membersPerScan) {
-      commands.push(
-        ...withTtl(["HSET", key, ...members.slice(at, at + membersPerScan).flat()], key, this.#settings.resultTtl),
-      );
-    }
-    return commands;
-  }
-
-  #track(key: string): void {
-    if (isRedisLoaded()) return this.#tracking.want(key);
-    this.#loading ??= loadRedis().then(
-      () => {
-        for (const id of this.#waits.ids()) this.#tracking.want(this.#names.resultKey(id));
-      },
-      (error: unknown) => {
-        this.#loading = null;
-        for (const id of [...this.#waits.ids()]) this.#waits.fail(id, error);
-      },
-    );
-  }
-
-  async #readAwaited(client: Redis, keys: readonly string[]): Promise<void> {
-    inOneWrite(client);
-    const prefix = this.#names.resultKey("").length;
-    await Promise.all(keys.map((key) => this.#readOne(client, key, key.slice(prefix))));
-  }
-
-  /** The value is read behind the result: it was written before the result said that it is done. */
-  async #readOne(client: Redis, key: string, id: string): Promise<void> {
-    const answer = client.hmget(key, ...MOGNET_RESULT_FIELDS);
-    const value = this.#withValue.has(id) ? client.hmgetBuffer(this.#names.valueKey(id), ...VALUE_FIELDS) : null;
-    try {
-      const [fields, valueFields] = await Promise.all([answer, value]);
-      if (!this.#waits.has(id)) return;
-      if (isMissing(fields)) {
-        this.#waits.fail(id, new ResultLost(id, `there is no result of ${id}: never submitted, expired or deleted`));
-        return;
-      }
-      const done = isMognetDone(mognetStateOf(fields));
-      this.#waits.offer(id, {
-        result: decodeMognetResult(fields),
-        ...(done && valueFields !== null ? readValue(valueFields, this.#settings) : { value: null }),
-      });
-    } catch (error) {
-      if (this.#link.isLost(client, error)) throw error;
-      this.#waits.fail(id, this.#link.unreadable(id, error));
-    }
-  }
-}
-
-function readValue(
-  fields: readonly (Buffer | null)[],
-  settings: WholeStoreSettings,
-): { value: MognetValue | null; unreadable?: unknown } {
-  try {
-    return { value: decodeValueFields(fields, settings) };
-  } catch (error) {
-    if (!(error instanceof DecodeError)) throw error;
-    return { value: null, unreadable: error };
-  }
-}
-
-function isMissing(fields: readonly (string | null)[]): boolean {
-  return fields.every((field) => field === null);
-}
-
-function withTtl(command: Command, key: string, ttl: number | null): Command[] {
-  return ttl === null ? [command] : [command, ["EXPIRE", key, ttl]];
 }

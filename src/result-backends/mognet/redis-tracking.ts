@@ -3,6 +3,9 @@
  * ours has read and tells another one when it is changed (`CLIENT TRACKING … REDIRECT`, Redis 6). So a result is read once when
  * the wait begins and once for each change, however long it takes, and nothing is polled. Where the server or its access
  * rules refuse that, all waits together are read ten times a second, as Mognet does for each.
+ *
+ * The server tells of a key that expires when it removes it, which among very many may be much later; so what is awaited is looked at
+ * now and then all the same, a part of it each time.
  */
 import { backoffMs } from "../../runtime/backoff.ts";
 import type { Log } from "../../runtime/log.ts";
@@ -30,9 +33,18 @@ export interface RedisTrackingOptions {
   onRefused(error: RedisConnectionError): void;
   /** How often waits are read where nothing can be pushed. @default 100 */
   pollMs?: number;
+  /** How often some of what is awaited is looked at untold. @default 5000 */
+  lookMs?: number;
 }
 
 const keysPerRead = 500;
+/** When so many are awaited at once, a look waits a moment for more to change: a start and an end are often one look then. */
+const MANY = 32;
+const KEYS_PER_MS = 50;
+const MOST_PACE_MS = 5;
+const LOOK_MS = 5_000;
+/** So many looks, or fewer, and everything that is awaited was looked at once. */
+const LOOKS_FOR_ALL = 12;
 
 export class RedisTracking {
   readonly #options: RedisTrackingOptions;
@@ -49,7 +61,9 @@ export class RedisTracking {
   #listenerId: string | null = null;
   #reading = false;
   #turn: NodeJS.Immediate | null = null;
+  #pace: NodeJS.Timeout | null = null;
   #poll: NodeJS.Timeout | null = null;
+  #look: NodeJS.Timeout | null = null;
   #again: NodeJS.Timeout | null = null;
   #attempt = 0;
   #closed = false;
@@ -79,6 +93,7 @@ export class RedisTracking {
     this.#mark(key);
     this.#connect();
     if (this.#mode !== "tracking") this.#pollOn();
+    this.#look ??= setInterval(() => this.#lookAtSome(), this.#options.lookMs ?? LOOK_MS).unref();
   }
 
   /** The server forgets a key with its next change. */
@@ -93,9 +108,12 @@ export class RedisTracking {
     this.#keys.clear();
     this.#dirty.clear();
     this.#pollOff();
+    this.#lookOff();
     if (this.#turn !== null) clearImmediate(this.#turn);
     if (this.#again !== null) clearTimeout(this.#again);
+    if (this.#pace !== null) clearTimeout(this.#pace);
     this.#turn = null;
+    this.#pace = null;
     this.#again = null;
     if (this.#reader !== null) endRedis(this.#reader);
     this.#dropListener();
@@ -226,7 +244,18 @@ export class RedisTracking {
   }
 
   #schedule(): void {
-    if (this.#reading || this.#again !== null || this.#closed) return;
+    if (this.#reading || this.#again !== null || this.#pace !== null || this.#closed) return;
+    const size = this.#keys.size;
+    if (size >= MANY) {
+      this.#pace = setTimeout(
+        () => {
+          this.#pace = null;
+          void this.#readDirty();
+        },
+        Math.min(MOST_PACE_MS, size / KEYS_PER_MS),
+      );
+      return;
+    }
     this.#turn ??= setImmediate(() => {
       this.#turn = null;
       void this.#readDirty();
@@ -239,7 +268,7 @@ export class RedisTracking {
     if (this.#reading || client === null || client.status !== "ready") return;
     this.#reading = true;
     try {
-      while (this.#dirty.size > 0 && !this.#closed) {
+      if (this.#dirty.size > 0 && !this.#closed) {
         const keys = this.#takeDirty();
         this.#reads += keys.length;
         try {
@@ -254,6 +283,7 @@ export class RedisTracking {
     } finally {
       this.#reading = false;
     }
+    if (this.#dirty.size > 0) this.#schedule();
   }
 
   #takeDirty(): string[] {
@@ -277,6 +307,24 @@ export class RedisTracking {
       },
       backoffMs(this.#attempt++),
     );
+  }
+
+  /** Those that were looked at longest ago. */
+  #lookAtSome(): void {
+    if (this.#keys.size === 0) return this.#lookOff();
+    let left = Math.min(this.#keys.size, Math.max(keysPerRead, Math.ceil(this.#keys.size / LOOKS_FOR_ALL)));
+    for (const key of this.#keys) {
+      // What is put behind the others comes up again after them.
+      if (left-- === 0) return;
+      this.#keys.delete(key);
+      this.#keys.add(key);
+      this.#mark(key);
+    }
+  }
+
+  #lookOff(): void {
+    if (this.#look !== null) clearInterval(this.#look);
+    this.#look = null;
   }
 
   #pollOn(): void {

@@ -3,14 +3,15 @@
  * condition. While Redis is away they wait for ever, in order; a write whose answer was lost is sent again, and one that turns out
  * to have happened is not called refused. Where the server allows no scripts, each is a MULTI after a look at its condition.
  */
+import { DecodeError } from "../../../protocol/errors.ts";
 import { encodeAsciiJson } from "../../../protocol/mognet/json-text.ts";
-import { decodeMognetResult, type MognetResult } from "../../../protocol/mognet/result.ts";
-import { backoffMs } from "../../runtime/backoff.ts";
+import { decodeMognetResult, isSameResult, type MognetResult } from "../../../protocol/mognet/result.ts";
 import type { Log } from "../../runtime/log.ts";
 import type { Redis } from "../../runtime/redis-connection.ts";
 import { BackendStoreError } from "../errors.ts";
 import { runScript, type ScriptArgument } from "../redis/script.ts";
-import { conditionHolds, isSameResult } from "./conditions.ts";
+import { isOutOfMemory, isPassing, LONGEST_VALUE, type QueuedWrite, WriteQueue } from "../redis/write-queue.ts";
+import { conditionHolds } from "./conditions.ts";
 import type { MognetCondition, MognetWrite } from "./mognet-store.ts";
 import { writeScript } from "./redis-scripts.ts";
 
@@ -25,30 +26,76 @@ export interface WriteRequest {
   condition?: MognetCondition | undefined;
   /** What the result is after the write: found so already, a repeated write has happened. */
   result?: MognetResult;
-  commands: readonly Command[];
+  /** The words for it that the script knows, with their arguments: fewer than the commands. */
+  short?: readonly ScriptArgument[];
+  /** In full. None: it has only the short form, and where no scripts are allowed the result is merely looked at. */
+  commands(): readonly Command[];
 }
 
-class Write {
-  readonly request: WriteRequest;
-  readonly bytes: number;
-  readonly sequence: number;
-  readonly resolve: (write: MognetWrite) => void;
-  readonly reject: (reason: unknown) => void;
-  repeated = false;
-  tries = 0;
+/** `told`: what the script tells beside that it has written. */
+export type RedisWrite = MognetWrite & { told?: readonly (string | null)[] };
 
-  constructor(
-    request: WriteRequest,
-    bytes: number,
-    sequence: number,
-    resolve: (write: MognetWrite) => void,
-    reject: (reason: unknown) => void,
-  ) {
+/** How many texts a begin tells; all fields are more. */
+const TOLD_BY_BEGIN = 4;
+
+/** What the script compares the fields of a result with; "": nothing. */
+interface Spelled {
+  states: string;
+  starts: ScriptArgument;
+  nodeId: string;
+}
+
+/** wire: MOGNET_RESULT_FIELDS. */
+function spelled({ states, starts, nodeId }: MognetCondition, fields: readonly (string | null)[]): Spelled {
+  const [, , state = null, count = null, , , , , , node = null] = fields;
+  return {
+    states: states === undefined ? "" : state === null || state === "null" ? '"PENDING"' : state,
+    starts: starts === undefined ? "" : (count ?? "0"),
+    nodeId: nodeId === undefined ? "" : (node ?? ""),
+  };
+}
+
+class Write implements QueuedWrite {
+  readonly request: WriteRequest;
+  readonly resolve: (write: RedisWrite) => void;
+  readonly reject: (reason: unknown) => void;
+  readonly bytes: number;
+  sequence = 0;
+  tries = 0;
+  repeated = false;
+  /** The condition in the words of who wrote what is stored, where they are not ours. */
+  spelled: Spelled | null = null;
+  /** Null: it goes in short. */
+  commands: readonly Command[] | null;
+
+  constructor(request: WriteRequest, resolve: (write: RedisWrite) => void, reject: (reason: unknown) => void) {
     this.request = request;
-    this.bytes = bytes;
-    this.sequence = sequence;
     this.resolve = resolve;
     this.reject = reject;
+    this.commands = request.short === undefined ? request.commands() : null;
+    this.bytes = this.commands === null ? sizeOf(request.short ?? []) : this.commands.reduce(addSize, 0);
+  }
+
+  /** Its part of the script's arguments. */
+  addTo(args: ScriptArgument[]): void {
+    const { condition, short } = this.request;
+    if (this.commands === null && short !== undefined) {
+      args.push(...short);
+      return;
+    }
+    const commands = this.whole();
+    const { states, starts, nodeId } = this.spelled ?? {
+      states: condition?.states?.map((state) => `"${state}"`).join() ?? "",
+      starts: condition?.starts ?? "",
+      nodeId: condition?.nodeId === undefined ? "" : encodeAsciiJson(condition.nodeId),
+    };
+    args.push("W", states, starts, nodeId, condition?.exists === true ? "1" : "", commands.length);
+    for (const command of commands) args.push(command.length, ...command);
+  }
+
+  whole(): readonly Command[] {
+    this.commands ??= this.request.commands();
+    return this.commands;
   }
 }
 
@@ -62,150 +109,86 @@ export interface RedisWritesOptions {
   maxPendingBytes: number;
 }
 
-/** Redis refuses longer values, and closes the connection when it meets one. */
-const longestPart = 512 * 1024 * 1024;
-const writesPerScript = 200;
-const bytesPerScript = 512 * 1024;
-const scriptsInFlight = 4;
-/** Tries while Redis is out of memory: about a minute. */
-const outOfMemoryTries = 10;
-const outOfMemory = /^-?OOM\b/;
-const passing = /^-?(?:READONLY|LOADING|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|MISCONF|NOREPLICAS|UNKILLABLE)\b/;
 /** The server, or its access rules, let us run none. */
 export const noScripts = /^-?(?:NOPERM\b.*\b(?:eval|evalsha|script)\b|ERR unknown command '?eval)/i;
-const WRITTEN: MognetWrite = { written: true };
+const WRITTEN: RedisWrite = { written: true };
 
 export class RedisWrites {
   readonly #options: RedisWritesOptions;
-  #queue: Write[] = [];
-  #sequence = 0;
-  #inFlight = 0;
-  #unanswered = 0;
+  readonly #queue: WriteQueue<Write>;
   #bytes = 0;
-  #scheduled = false;
-  #timer: NodeJS.Timeout | null = null;
-  #attempt = 0;
   #withoutScripts = false;
-  #idle: (() => void)[] = [];
-  #closed = false;
 
   constructor(options: RedisWritesOptions) {
     this.#options = options;
+    this.#queue = new WriteQueue({
+      client: options.client,
+      fewer: true,
+      send: (client, batch) => this.#send(client, batch),
+      onRetry: (err, writes) => options.log.warn({ err, writes }, "results cannot be written yet; trying again"),
+    });
   }
 
   /** Writes not yet answered. */
   get pending(): number {
-    return this.#queue.length + this.#unanswered;
+    return this.#queue.pending;
   }
 
-  push(request: WriteRequest): Promise<MognetWrite> {
-    if (this.#closed) return Promise.reject(closedError(request.id));
-    if (
-      request.commands.some((command) => command.some((part) => typeof part !== "number" && part.length > longestPart))
-    ) {
-      const message = `the result of ${request.id} is longer than Redis takes (512 MB)`;
-      return Promise.reject(new BackendStoreError(request.id, message));
-    }
-    const bytes = sizeOf(request.commands);
-    if (this.#bytes + bytes > this.#options.maxPendingBytes && this.pending > 0) {
-      const message = `${this.#bytes} bytes wait for Redis already; the write of ${request.id} was not taken`;
-      return Promise.reject(new BackendStoreError(request.id, message, { retryable: true }));
-    }
+  push(request: WriteRequest): Promise<RedisWrite> {
+    if (this.#queue.closed) return Promise.reject(closedError(request.id));
     return new Promise((resolve, reject) => {
-      this.#queue.push(new Write(request, bytes, ++this.#sequence, resolve, reject));
-      this.#bytes += bytes;
-      this.#schedule();
+      const write = new Write(request, resolve, reject);
+      if (write.bytes > LONGEST_VALUE && longestPart(write) > LONGEST_VALUE) {
+        const message = `the result of ${request.id} is longer than Redis takes (512 MB)`;
+        return reject(new BackendStoreError(request.id, message));
+      }
+      if (this.#bytes + write.bytes > this.#options.maxPendingBytes && this.pending > 0) {
+        const message = `${this.#bytes} bytes wait for Redis already; the write of ${request.id} was not taken`;
+        return reject(new BackendStoreError(request.id, message, { retryable: true }));
+      }
+      this.#bytes += write.bytes;
+      this.#queue.push(write);
     });
   }
 
   /** The connection is up. */
   wake(): void {
-    this.#attempt = 0;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
-    this.#schedule();
+    this.#queue.wake();
   }
 
   /** Resolves when nothing is pending. */
   drained(): Promise<void> {
-    if (this.pending === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idle.push(resolve));
+    return this.#queue.drained();
   }
 
   /** Rejects what is not in flight. */
   rejectAll(because: string, retryable: boolean): void {
-    for (const write of this.#queue.splice(0)) {
+    for (const write of this.#queue.takeAll()) {
       const { id } = write.request;
       this.#fail(write, new BackendStoreError(id, `the result of ${id} was not written: ${because}`, { retryable }));
     }
-    this.#tellIdle();
   }
 
   close(): void {
-    this.#closed = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
+    this.#queue.close();
     this.rejectAll("the result store was closed", true);
   }
 
-  #schedule(): void {
-    if (this.#scheduled || this.#timer !== null || this.#closed) return;
-    this.#scheduled = true;
-    // Nobody is ahead: behind the code that runs now, all that it writes leaves together.
-    if (this.#inFlight > 0) setImmediate(this.#flush);
-    else process.nextTick(this.#flush);
-  }
-
-  readonly #flush = (): void => {
-    this.#scheduled = false;
-    const client = this.#options.client();
-    if (client === null) return;
-    while (this.#queue.length > 0 && this.#inFlight < scriptsInFlight) void this.#send(client, this.#takeBatch());
-  };
-
-  #takeBatch(): Write[] {
-    let count = 0;
-    let bytes = 0;
-    for (const write of this.#queue) {
-      bytes += write.bytes;
-      if (count > 0 && (count >= writesPerScript || bytes > bytesPerScript)) break;
-      count++;
-    }
-    return this.#queue.splice(0, count);
-  }
-
-  async #send(client: Redis, batch: Write[]): Promise<void> {
-    this.#inFlight++;
-    this.#unanswered += batch.length;
-    let codes: unknown[] | null = null;
-    let failure: unknown;
+  async #send(client: Redis, batch: Write[]): Promise<() => void> {
     try {
-      codes = this.#withoutScripts ? await this.#oneByOne(client, batch) : await this.#script(client, batch);
+      const codes = await (this.#withoutScripts ? this.#oneByOne(client, batch) : this.#script(client, batch));
+      return () => this.#onAnswer(batch, codes);
     } catch (error) {
-      failure = error;
+      return () => this.#onFailure(batch, error);
     }
-    this.#inFlight--;
-    this.#unanswered -= batch.length;
-    if (codes !== null) this.#onAnswer(batch, codes);
-    else this.#onFailure(batch, failure);
-    if (this.#queue.length > 0) this.#schedule();
-    this.#tellIdle();
   }
 
   async #script(client: Redis, batch: readonly Write[]): Promise<unknown[]> {
     const keys: string[] = [];
     const args: ScriptArgument[] = [];
-    for (const { request } of batch) {
-      const { condition, commands } = request;
-      keys.push(request.key);
-      args.push(
-        condition?.states?.map((state) => `"${state}"`).join() ?? "",
-        condition?.starts ?? "",
-        condition?.nodeId === undefined ? "" : encodeAsciiJson(condition.nodeId),
-        condition?.exists === true ? "1" : "",
-        commands.length,
-      );
-      for (const command of commands) args.push(command.length, ...command);
+    for (const write of batch) {
+      keys.push(write.request.key);
+      write.addTo(args);
     }
     const answer = await runScript(client, writeScript, keys, args);
     return Array.isArray(answer) ? answer : [];
@@ -214,13 +197,16 @@ export class RedisWrites {
   /** Not atomic between the look and the write. */
   async #oneByOne(client: Redis, batch: readonly Write[]): Promise<unknown[]> {
     const codes: unknown[] = [];
-    for (const { request } of batch) codes.push(await this.#alone(client, request));
+    for (const write of batch) codes.push(await this.#alone(client, write));
     return codes;
   }
 
-  async #alone(client: Redis, { key, condition, commands }: WriteRequest): Promise<unknown> {
-    if (condition !== undefined) {
+  async #alone(client: Redis, write: Write): Promise<unknown> {
+    const { key, condition } = write.request;
+    const commands = write.whole();
+    if (condition !== undefined || commands.length === 0) {
       const fields = await this.#options.readFields(client, key);
+      if (commands.length === 0) return fields;
       const current = fields.every((field) => field === null) ? null : decodeMognetResult(fields);
       if (!conditionHolds(condition, current)) return fields;
     }
@@ -233,24 +219,35 @@ export class RedisWrites {
 
   #onAnswer(batch: readonly Write[], codes: readonly unknown[]): void {
     const again: Write[] = [];
+    const inFull: Write[] = [];
     let reason = "";
     batch.forEach((write, at) => {
       const code = codes[at];
       if (code === "") this.#done(write, WRITTEN);
-      else if (Array.isArray(code)) this.#unfulfilled(write, code);
-      else if (this.#isPassing(write, String(code))) {
+      else if (Array.isArray(code)) this.#told(write, code);
+      else if (code === "whole") {
+        write.whole();
+        inFull.push(write);
+      } else if (isPassing(write, String(code))) {
         again.push(write);
         reason = String(code);
       } else this.#refuse(write, String(code));
     });
+    this.#again(inFull);
     if (again.length > 0) this.#later(again, reason);
-    else this.#attempt = 0;
+    else this.#queue.calm();
   }
 
-  #unfulfilled(write: Write, fields: (string | null)[]): void {
-    const { result } = write.request;
+  #told(write: Write, fields: (string | null)[]): void {
+    if (fields.length === TOLD_BY_BEGIN) return this.#done(write, { written: true, told: fields });
+    const { result, condition } = write.request;
     try {
       const current = fields.every((field) => field === null) ? null : decodeMognetResult(fields);
+      if (write.spelled === null && current !== null && condition !== undefined && conditionHolds(condition, current)) {
+        // It was refused for its spelling alone, such as 1.0 for 1.
+        write.spelled = spelled(condition, fields);
+        return this.#again([write]);
+      }
       if (write.repeated && result !== undefined && isSameResult(result, current)) this.#done(write, WRITTEN);
       else this.#done(write, { written: false, current });
     } catch (error) {
@@ -258,14 +255,11 @@ export class RedisWrites {
     }
   }
 
-  #isPassing(write: Write, code: string): boolean {
-    return passing.test(code) || (outOfMemory.test(code) && ++write.tries < outOfMemoryTries);
-  }
-
   #refuse(write: Write, code: string): void {
     const { id } = write.request;
     const message = `Redis refused to write the result of ${id}: ${code}`;
-    this.#fail(write, new BackendStoreError(id, message, { retryable: outOfMemory.test(code) }));
+    const cause = isOtherType(code) ? { cause: otherTypeError(id) } : {};
+    this.#fail(write, new BackendStoreError(id, message, { retryable: isOutOfMemory(code), ...cause }));
   }
 
   #onFailure(batch: Write[], error: unknown): void {
@@ -274,44 +268,40 @@ export class RedisWrites {
       // The connection has gone, and with it the answer; `wake` comes with the next one.
       for (const write of batch) write.repeated = true;
       this.#later(batch, error);
-    } else if (noScripts.test(error.message) && !this.#withoutScripts) {
+    } else if (noScripts.test(error.message)) {
+      if (!this.#withoutScripts) {
+        this.#options.log.warn(
+          { reason: error.message },
+          "Redis lets us run no scripts: a result is looked at before it is written, but not in one step",
+        );
+      }
       this.#withoutScripts = true;
-      this.#options.log.warn(
-        { reason: error.message },
-        "Redis lets us run no scripts: a result is looked at before it is written, but not in one step",
-      );
       this.#again(batch);
     } else {
-      const again = batch.filter((write) => this.#isPassing(write, error.message));
-      for (const write of batch) if (!again.includes(write)) this.#refuse(write, error.message);
+      const again: Write[] = [];
+      for (const write of batch) {
+        if (isPassing(write, error.message)) again.push(write);
+        else this.#refuse(write, error.message);
+      }
       if (again.length > 0) this.#later(again, error);
     }
   }
 
   #later(writes: Write[], error: unknown): void {
-    this.#options.log.warn({ err: error, writes: writes.length }, "results cannot be written yet; trying again");
-    this.#again(writes);
-    if (this.#timer !== null || this.#closed) return;
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = null;
-        this.#schedule();
-      },
-      backoffMs(this.#attempt++),
-    );
+    if (!this.#rejected(writes)) this.#queue.later(writes, error);
   }
 
   #again(writes: Write[]): void {
-    if (this.#closed) {
-      for (const write of writes) this.#fail(write, closedError(write.request.id));
-      return;
-    }
-    this.#queue.push(...writes);
-    this.#queue.sort((a, b) => a.sequence - b.sequence);
-    this.#schedule();
+    if (!this.#rejected(writes)) this.#queue.again(writes);
   }
 
-  #done(write: Write, answer: MognetWrite): void {
+  #rejected(writes: readonly Write[]): boolean {
+    if (!this.#queue.closed) return false;
+    for (const write of writes) this.#fail(write, closedError(write.request.id));
+    return true;
+  }
+
+  #done(write: Write, answer: RedisWrite): void {
     this.#bytes -= write.bytes;
     write.resolve(answer);
   }
@@ -320,18 +310,32 @@ export class RedisWrites {
     this.#bytes -= write.bytes;
     write.reject(error);
   }
+}
 
-  #tellIdle(): void {
-    if (this.pending === 0) for (const resolve of this.#idle.splice(0)) resolve();
-  }
+/** Something that is no hash lies under a key of a result. */
+export function isOtherType(reply: string): boolean {
+  return /^-?WRONGTYPE\b/.test(reply);
+}
+
+export function otherTypeError(id: string, cause?: unknown): DecodeError {
+  return new DecodeError(`what lies under a key of the result of ${id} is of another type`, { cause });
 }
 
 function closedError(id: string): BackendStoreError {
   return new BackendStoreError(id, "the result store was closed", { retryable: true });
 }
 
-function sizeOf(commands: readonly Command[]): number {
+function sizeOf(parts: readonly ScriptArgument[]): number {
   let bytes = 0;
-  for (const command of commands) for (const part of command) bytes += typeof part === "number" ? 8 : part.length;
+  for (const part of parts) bytes += typeof part === "number" ? 8 : part.length;
   return bytes;
+}
+
+function addSize(bytes: number, command: Command): number {
+  return bytes + sizeOf(command);
+}
+
+function longestPart({ request, commands }: Write): number {
+  const parts: readonly ScriptArgument[] = commands === null ? (request.short ?? []) : commands.flat();
+  return Math.max(...parts.map((part) => (typeof part === "number" ? 8 : part.length)));
 }

@@ -28,3 +28,18 @@ export async function runScript(
     return await client.eval(script.lua, keys.length, ...keys, ...args);
   }
 }
+
+/** As `runScript`; texts of the reply as bytes. */
+export async function runScriptForBytes(
+  client: Redis,
+  script: RedisScript,
+  keys: readonly string[],
+  args: readonly ScriptArgument[],
+): Promise<unknown> {
+  try {
+    return await client.callBuffer("EVALSHA", script.sha, keys.length, ...keys, ...args);
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
+    return await client.callBuffer("EVAL", script.lua, keys.length, ...keys, ...args);
+  }
+}

@@ -5,11 +5,11 @@
  */
 import { createHash } from "node:crypto";
 import { ImproperlyConfigured, ProtocolError } from "../../../protocol/errors.ts";
-import { backoffMs } from "../../runtime/backoff.ts";
 import type { Redis } from "../../runtime/redis-connection.ts";
 import { BackendStoreError } from "../errors.ts";
 import type { ValueCodec } from "../stored-value.ts";
 import { RedisScript, runScript, type ScriptArgument } from "./script.ts";
+import { isOutOfMemory, isPassing, LONGEST_VALUE, type QueuedWrite, WriteQueue } from "./write-queue.ts";
 
 /**
  * KEYS: one per record. ARGV: final prefix, stem, then per record value, ttl ("" for none) and the SHA1 of the stored value
@@ -57,24 +57,13 @@ end
 return out
 `);
 
-/** Redis refuses longer values (and closes the connection when it meets one). celery/backends/redis.py `_MAX_STR_VALUE_SIZE`. */
-const longestValue = 512 * 1024 * 1024;
-const recordsPerScript = 200;
-const bytesPerScript = 512 * 1024;
-const scriptsInFlight = 4;
-/** Tries while Redis is out of memory: about a minute. */
-const outOfMemoryTries = 10;
-const outOfMemory = /^-?OOM\b/;
-/** Passing states of a server: failover, start, a long script, a failed snapshot. */
-const passing = /^-?(?:READONLY|LOADING|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|MISCONF|NOREPLICAS|UNKILLABLE)\b/;
-
-class PendingStore {
+class PendingStore implements QueuedWrite {
   readonly id: string;
   readonly key: string;
   readonly value: Buffer;
   readonly ttl: string;
   readonly final: boolean;
-  readonly sequence: number;
+  sequence = 0;
   readonly resolve: () => void;
   readonly reject: (reason: unknown) => void;
   /** SHA1 of the stored value that was decoded and may be overwritten. */
@@ -82,7 +71,7 @@ class PendingStore {
   tries = 0;
 
   constructor(
-    parts: Pick<PendingStore, "id" | "key" | "value" | "ttl" | "final" | "sequence">,
+    parts: Pick<PendingStore, "id" | "key" | "value" | "ttl" | "final">,
     resolve: () => void,
     reject: (reason: unknown) => void,
   ) {
@@ -91,9 +80,12 @@ class PendingStore {
     this.value = parts.value;
     this.ttl = parts.ttl;
     this.final = parts.final;
-    this.sequence = parts.sequence;
     this.resolve = resolve;
     this.reject = reject;
+  }
+
+  get bytes(): number {
+    return this.value.length;
   }
 }
 
@@ -106,30 +98,25 @@ export interface StoreQueueOptions<R> {
 
 export class StoreQueue<R> {
   readonly #options: StoreQueueOptions<R>;
-  #queue: PendingStore[] = [];
-  #inOrder = true;
-  #sequence = 0;
+  readonly #queue: WriteQueue<PendingStore>;
   /** Sequence of the last store asked for, by id, while any of the id is pending: an older open record is not written after it. */
   readonly #latest = new Map<string, number>();
-  #inFlight = 0;
-  #recordsInFlight = 0;
-  #turn: NodeJS.Immediate | null = null;
-  #soon = false;
-  #timer: NodeJS.Timeout | null = null;
-  #attempt = 0;
   /** Redis called a batch a protocol error: some value is longer than it takes; find out which. */
   #oneByOne = false;
   #bytes = 0;
-  #idle: (() => void)[] = [];
-  #closed = false;
 
   constructor(options: StoreQueueOptions<R>) {
     this.#options = options;
+    this.#queue = new WriteQueue({
+      client: options.client,
+      send: (client, batch) => this.#send(client, batch),
+      onRetry: options.onRetry,
+    });
   }
 
   /** Records not yet written. */
   get pending(): number {
-    return this.#queue.length + this.#recordsInFlight;
+    return this.#queue.pending;
   }
 
   get pendingBytes(): number {
@@ -141,101 +128,63 @@ export class StoreQueue<R> {
     const { values } = this.#options;
     const key = values.codec.key(id);
     const value = values.encode(id, record);
-    if (value.length > longestValue) {
+    if (value.length > LONGEST_VALUE) {
       return Promise.reject(new BackendStoreError(id, `the result of ${id} is longer than Redis takes (512 MB)`));
     }
-    const ttl = values.codec.ttl(record);
-    const sequence = ++this.#sequence;
+    const seconds = values.codec.ttl(record);
+    if (this.#queue.pending === 0) this.#oneByOne = false;
+    const ttl = seconds === null || seconds <= 0 ? "" : String(Math.max(1, Math.trunc(seconds)));
     return new Promise((resolve, reject) => {
-      this.#queue.push(
-        new PendingStore(
-          {
-            id,
-            key,
-            value,
-            ttl: ttl === null || ttl <= 0 ? "" : String(Math.max(1, Math.trunc(ttl))),
-            final: values.codec.isFinal(record),
-            sequence,
-          },
-          resolve,
-          reject,
-        ),
-      );
-      this.#latest.set(id, sequence);
+      const parts = { id, key, value, ttl, final: values.codec.isFinal(record) };
+      const store = new PendingStore(parts, resolve, reject);
       this.#bytes += value.length;
-      this.#schedule();
+      this.#queue.push(store);
+      this.#latest.set(id, store.sequence);
     });
   }
 
   /** The connection is up. */
   wake(): void {
-    this.#attempt = 0;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
-    this.#schedule();
+    this.#queue.wake();
   }
 
   /** Resolves when nothing is pending. */
   drained(): Promise<void> {
-    if (this.pending === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idle.push(resolve));
+    return this.#queue.drained();
   }
 
   /** Rejects what is not in flight. */
   rejectAll(because: string, retryable: boolean): void {
-    for (const store of this.#queue.splice(0)) {
-      this.#settle(
-        store,
-        new BackendStoreError(store.id, `the result of ${store.id} was not stored: ${because}`, { retryable }),
-      );
+    for (const store of this.#queue.takeAll()) {
+      const { id } = store;
+      this.#settle(store, new BackendStoreError(id, `the result of ${id} was not stored: ${because}`, { retryable }));
     }
   }
 
   close(): void {
-    this.#closed = true;
-    if (this.#turn !== null) clearImmediate(this.#turn);
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#turn = null;
-    this.#timer = null;
+    this.#queue.close();
     this.rejectAll("the result backend was closed", true);
   }
 
-  #schedule(): void {
-    if (this.#turn !== null || this.#soon || this.#timer !== null || this.#closed) return;
-    if (this.#inFlight > 0) {
-      this.#turn = setImmediate(this.#flush);
-      return;
-    }
-    // Nobody is ahead: behind the code that runs now, all that it stores leaves together and ahead of the tick's other writes.
-    this.#soon = true;
-    process.nextTick(this.#flush);
+  async #send(client: Redis, batch: PendingStore[]): Promise<() => void> {
+    if (!this.#oneByOne) return this.#ask(client, batch);
+    // Each by itself, until the one that Redis does not take is found; behind one another, so that the order holds across batches.
+    const settles = await Promise.all(batch.map((store) => this.#ask(client, [store])));
+    return () => {
+      for (const settle of settles) settle();
+    };
   }
 
-  readonly #flush = (): void => {
-    this.#turn = null;
-    this.#soon = false;
-    const client = this.#options.client();
-    if (client === null) return;
-    if (!this.#inOrder) {
-      this.#queue.sort((a, b) => a.sequence - b.sequence);
-      this.#inOrder = true;
+  async #ask(client: Redis, part: PendingStore[]): Promise<() => void> {
+    try {
+      const codes = await this.#script(client, part);
+      return () => this.#onAnswer(client, part, Array.isArray(codes) ? codes : []);
+    } catch (error) {
+      return () => this.#onFailure(part, error);
     }
-    while (this.#queue.length > 0 && this.#inFlight < scriptsInFlight) void this.#send(client, this.#takeBatch());
-  };
-
-  #takeBatch(): PendingStore[] {
-    let count = 0;
-    let bytes = 0;
-    const most = this.#oneByOne ? 1 : recordsPerScript;
-    for (const store of this.#queue) {
-      bytes += store.value.length;
-      if (count > 0 && (count >= most || bytes > bytesPerScript)) break;
-      count++;
-    }
-    return this.#queue.splice(0, count);
   }
 
-  async #send(client: Redis, batch: PendingStore[]): Promise<void> {
+  #script(client: Redis, batch: readonly PendingStore[]): Promise<unknown> {
     const { prefix, stem } = this.#options.values.finality;
     const keys: string[] = [];
     const args: ScriptArgument[] = [prefix, stem];
@@ -243,31 +192,10 @@ export class StoreQueue<R> {
       keys.push(store.key);
       args.push(store.value, store.ttl, store.seen);
     }
-    this.#inFlight++;
-    this.#recordsInFlight += batch.length;
-    let codes: unknown;
-    let failure: { error: unknown } | null = null;
-    try {
-      codes = await runScript(client, storeScript, keys, args);
-    } catch (error) {
-      failure = { error };
-    }
-    this.#inFlight--;
-    this.#recordsInFlight -= batch.length;
-    if (failure !== null) this.#onFailure(batch, failure.error);
-    else this.#onAnswer(client, batch, Array.isArray(codes) ? codes : []);
-    this.#goOn();
+    return runScript(client, storeScript, keys, args);
   }
 
-  #goOn(): void {
-    if (this.#queue.length > 0) this.#schedule();
-    else if (this.pending === 0) {
-      this.#oneByOne = false;
-      for (const resolve of this.#idle.splice(0)) resolve();
-    }
-  }
-
-  #onAnswer(client: Redis, batch: PendingStore[], codes: readonly unknown[]): void {
+  #onAnswer(client: Redis, batch: readonly PendingStore[], codes: readonly unknown[]): void {
     const others = new Map<number, string>();
     for (let at = 0; at + 1 < codes.length; at += 2) others.set(Number(codes[at]) - 1, String(codes[at + 1]));
     const again: PendingStore[] = [];
@@ -275,42 +203,35 @@ export class StoreQueue<R> {
     batch.forEach((store, at) => {
       const code = others.get(at);
       if (code === undefined || code === "final") this.#settle(store);
-      else if (code === "judge") void this.#judge(client, store);
-      else if (this.#isPassing(store, code)) {
+      else if (code === "judge") void this.#queue.hold(() => this.#judge(client, store));
+      else if (isPassing(store, code)) {
         again.push(store);
         reason = code;
       } else this.#refuse(store, code);
     });
     if (again.length > 0) this.#later(again, reason);
-    else this.#attempt = 0;
+    else this.#queue.calm();
   }
 
   /** The first bytes of the stored value do not tell whether it is final. */
   async #judge(client: Redis, store: PendingStore): Promise<void> {
-    this.#recordsInFlight++;
     try {
       const stored = await client.getBuffer(store.key);
       if (stored !== null && this.#options.values.isFinal(store.id, stored)) {
         this.#settle(store);
       } else {
         store.seen = stored === null ? "" : createHash("sha1").update(stored).digest("hex");
-        this.#again([store]);
+        this.#queue.again(this.#stillWanted([store]));
       }
     } catch (error) {
       if (error instanceof ImproperlyConfigured || error instanceof ProtocolError) this.#settle(store, error);
       else this.#onFailure([store], error);
     }
-    this.#recordsInFlight--;
-    this.#goOn();
-  }
-
-  #isPassing(store: PendingStore, code: string): boolean {
-    return passing.test(code) || (outOfMemory.test(code) && ++store.tries < outOfMemoryTries);
   }
 
   #refuse(store: PendingStore, code: string): void {
     const message = `Redis refused the result of ${store.id}: ${code}`;
-    this.#settle(store, new BackendStoreError(store.id, message, { retryable: outOfMemory.test(code) }));
+    this.#settle(store, new BackendStoreError(store.id, message, { retryable: isOutOfMemory(code) }));
   }
 
   #onFailure(batch: PendingStore[], error: unknown): void {
@@ -321,35 +242,29 @@ export class StoreQueue<R> {
       this.#oneByOne = true;
       this.#later(batch, error);
     } else {
-      const again = batch.filter((store) => this.#isPassing(store, error.message));
-      for (const store of batch) if (!again.includes(store)) this.#refuse(store, error.message);
+      const again: PendingStore[] = [];
+      for (const store of batch) {
+        if (isPassing(store, error.message)) again.push(store);
+        else this.#refuse(store, error.message);
+      }
       if (again.length > 0) this.#later(again, error);
     }
   }
 
-  #later(stores: PendingStore[], error: unknown): void {
-    this.#options.onRetry(error, stores.length);
-    this.#again(stores);
-    if (this.#timer !== null || this.#closed) return;
-    if (this.#turn !== null) clearImmediate(this.#turn);
-    this.#turn = null;
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = null;
-        this.#schedule();
-      },
-      backoffMs(this.#attempt++),
-    );
+  #later(stores: readonly PendingStore[], error: unknown): void {
+    this.#queue.later(this.#stillWanted(stores), error);
   }
 
-  #again(stores: PendingStore[]): void {
-    for (const store of stores) {
-      if (this.#closed)
-        this.#settle(store, new BackendStoreError(store.id, "the result backend was closed", { retryable: true }));
-      else if (!store.final && this.#latest.get(store.id) !== store.sequence) this.#settle(store);
-      else this.#queue.push(store);
-    }
-    this.#inOrder = false;
+  /** An open record that a newer one has followed is not written any more; nothing is, once this is closed. */
+  #stillWanted(stores: readonly PendingStore[]): PendingStore[] {
+    return stores.filter((store) => {
+      const { id } = store;
+      if (this.#queue.closed) {
+        this.#settle(store, new BackendStoreError(id, "the result backend was closed", { retryable: true }));
+      } else if (!store.final && this.#latest.get(id) !== store.sequence) this.#settle(store);
+      else return true;
+      return false;
+    });
   }
 
   #settle(store: PendingStore, error?: unknown): void {

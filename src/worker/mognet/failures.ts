@@ -12,8 +12,18 @@ const UNENCODABLE = "pydantic_core._pydantic_core:PydanticSerializationError";
 
 const PICKLE = "application/python-pickle";
 
+/** Never throws, whatever was thrown. */
 export function pythonErrorOf(thrown: unknown): PythonError {
   const error = readableThrown(thrown);
+  try {
+    return readPythonError(error);
+  } catch (cause) {
+    const words = `what was thrown cannot be read: ${String(readableThrown(cause))}`;
+    return { name: "builtins:Exception", message: words, traceback: tracebackText(error) };
+  }
+}
+
+function readPythonError(error: unknown): PythonError {
   const stored = storedErrorOf(error);
   if (stored !== null) {
     const { name, message, traceback, rawData, rawDataEncoding } = stored;
@@ -38,5 +48,5 @@ function messageOf(error: unknown): string {
     const { args } = error;
     return args.length === 1 ? String(args[0]) : args.length === 0 ? "" : pyRepr(args);
   }
-  return error instanceof Error ? error.message : String(error);
+  return String(error instanceof Error ? error.message : error);
 }

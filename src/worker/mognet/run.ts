@@ -33,6 +33,10 @@ export class Run {
   /** Its deadline. */
   timer: TimerEntry | null = null;
   hasSlot = false;
+  /** Its start is on its way to the store. */
+  isBeginning = false;
+  /** It is to be handed back as soon as that is known. */
+  goesBack = false;
   /** Requests that it waits for. */
   dependencies = 0;
   /** Suspending and resuming, one after the other. */

@@ -269,6 +269,76 @@ describe("a context", () => {
   });
 });
 
+describe("a request handed back while its begin is on its way", () => {
+  /** A worker that has asked the store to begin a request, and is stopping; `answer` lets it hear of it. */
+  async function stopped(change: (app: Mognet, id: string) => Promise<unknown> = async () => undefined) {
+    const ran: string[] = [];
+    const once = task("once", { params: {} }, async () => {
+      ran.push("a body");
+      return "done";
+    });
+    const app = makeApp([once]);
+    const { store } = app.client;
+    const begin = store.begin.bind(store);
+    let answer: () => void = () => undefined;
+    const asked = new Promise<void>((resolve) => {
+      store.begin = async (id, options) => {
+        await change(app, id);
+        const begun = await begin(id, options);
+        resolve();
+        await new Promise<void>((answered) => {
+          answer = answered;
+        });
+        return begun;
+      };
+    });
+    const worker = await serve(app);
+    const result = await app.submit(once, {});
+    await asked;
+    const stopping = worker.stop();
+    await expect.poll(async () => (await app.queueStats("tasks")).consumerCount, { timeout: 5_000 }).toBe(0);
+    await new Promise((resolve) => setImmediate(resolve));
+    answer();
+    await stopping;
+    store.begin = begin;
+    return { app, result, ran };
+  }
+
+  test("counts the start that the store knows of, and its body runs once, elsewhere", async () => {
+    const { app, result, ran } = await stopped();
+    expect(ran).toEqual([]);
+    expect((await result.refresh()).record).toMatchObject({ state: "SUSPENDED", numberOfStarts: 1, numberOfStops: 1 });
+    expect((await app.queueStats("tasks")).messageCount).toBe(1);
+    await serve(app);
+    expect(await result.get({ timeout: 5_000 })).toBe("done");
+    expect(ran.length).toBe(1);
+    expect(result.record).toMatchObject({ numberOfStarts: 2, numberOfStops: 2 });
+  });
+
+  test("and has not begun after all goes back as it was", async () => {
+    const { app, result, ran } = await stopped(async (app, id) => {
+      const record = await app.client.store.get(id);
+      if (record === null) return;
+      await app.client.store.put({
+        result: { ...record, state: "SUSPENDED", numberOfStarts: 1, numberOfStops: 1 },
+      });
+    });
+    expect(ran).toEqual([]);
+    expect((await result.refresh()).record).toMatchObject({ numberOfStarts: 1, numberOfStops: 1 });
+    await serve(app);
+    expect(await result.get({ timeout: 5_000 })).toBe("done");
+    expect(result.record).toMatchObject({ numberOfStarts: 2, numberOfStops: 2 });
+  });
+
+  test("and was revoked meanwhile stays revoked", async () => {
+    const { app, result, ran } = await stopped((app, id) => app.revoke(id));
+    await serve(app);
+    await expect(result.get({ timeout: 5_000 })).rejects.toMatchObject({ code: "TASK_REVOKED" });
+    await expect.poll(async () => (await app.queueStats("tasks")).messageCount, { timeout: 5_000 }).toBe(0);
+    expect(ran).toEqual([]);
+  });
+});
+
 describe("two messages of one id", () => {
   test("are carried out once: the second finds the result done", async () => {
     let runs = 0;

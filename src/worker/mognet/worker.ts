@@ -6,7 +6,7 @@
  * wire: mognet 5; mognet/worker/worker.py.
  */
 import { DecodeError } from "../../../protocol/errors.ts";
-import { decodeMognetEnvelope } from "../../../protocol/mognet/message.ts";
+import { decodeMognetEnvelope, mognetRequestIdIn } from "../../../protocol/mognet/message.ts";
 import { mognetIdOrNull } from "../../../protocol/mognet/names.ts";
 import { mognetErrorValue } from "../../../protocol/mognet/refusals.ts";
 import { decodeMognetRequestPayload, type MognetRequest } from "../../../protocol/mognet/request.ts";
@@ -256,8 +256,8 @@ export class MognetWorkerCore {
   #refuse(delivery: Delivery, payload: unknown, error: unknown): void {
     this.stats.refused++;
     const { properties } = delivery.message;
-    const given = isRecord(payload) && typeof payload.id === "string" ? payload.id : (properties.messageId ?? "");
-    const id = mognetIdOrNull(given);
+    const told = isRecord(payload) && typeof payload.id === "string" ? payload.id : this.#idIn(delivery);
+    const id = mognetIdOrNull(told ?? properties.messageId ?? "");
     this.#log.error({ err: error, id, queue: delivery.info.queue }, "a message that is no request is discarded");
     const settle = () => delivery.reject({ requeue: false });
     if (id === null) return settle();
@@ -272,6 +272,13 @@ export class MognetWorkerCore {
         this.#answering--;
         this.#checkIdle();
       });
+  }
+
+  /** Of a message whose envelope cannot be read. */
+  #idIn({ message }: Delivery): string | null {
+    const { max_message_bytes: most, max_message_depth: maxDepth } = this.#parts.config.lovage;
+    if (message.refused !== undefined || message.body.byteLength > most) return null;
+    return mognetRequestIdIn(message.body, { maxDepth });
   }
 
   async #invalidate(id: string, reason: string): Promise<void> {

@@ -9,6 +9,7 @@ import type { AnyTask } from "../../../tasks/definition.ts";
 import { NotRegistered, RemoteTaskError } from "../../../tasks/errors.ts";
 import type { MognetContext, MognetSubmitted } from "../../../tasks/mognet-context.ts";
 import type { Request } from "../../../tasks/mognet-request.ts";
+import { readableThrown } from "../../../tasks/python-errors.ts";
 import { CallFailed, type CallLimits, CallLine } from "../../pools/call-line.ts";
 import { ChildLog } from "../../pools/child-log.ts";
 import { unpackReason } from "../../pools/freight.ts";
@@ -82,10 +83,9 @@ export class InMognetChild implements InnerLife {
   onMessage(message: ToChild): void {
     switch (message.type) {
       case "request":
-        this.#run(message).then(
-          (ending) => this.#say(message.job, ending),
-          (error: unknown) => this.#say(message.job, threw(error)),
-        );
+        this.#run(message)
+          .then((ending) => this.#say(message.job, ending))
+          .catch((error: unknown) => this.#say(message.job, threw(error)));
         return;
       case "abort": {
         const { reason, job } = message;
@@ -192,8 +192,9 @@ function threw(error: unknown): MognetEnding {
   return { how: "threw", error: pythonErrorOf(error), text: textOf(error) };
 }
 
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+function textOf(thrown: unknown): string {
+  const error = readableThrown(thrown);
+  return error instanceof RemoteTaskError ? error.message : pythonErrorOf(error).message;
 }
 
 function remoteError(id: string, { exception, traceback }: CallFailed["packed"]): Error {
