@@ -5,6 +5,8 @@ import { Celery } from "../app.ts";
 import { chain } from "../canvas/chain.ts";
 import { chord } from "../canvas/chord.ts";
 import { group } from "../canvas/group.ts";
+import { signature } from "../canvas/signature-from.ts";
+import type { AnyResult } from "../client/async-result.ts";
 import { silentLog } from "../runtime/log.ts";
 import { connectRedis, loadRedis, parseRedisUrl, type Redis, whenReady } from "../runtime/redis-connection.ts";
 import { currentTask } from "../tasks/context.ts";
@@ -19,6 +21,11 @@ import { Worker } from "./worker.ts";
 const url = testService("LOVAGE_TEST_REDIS_URL");
 const python = testService("LOVAGE_TEST_PYTHON_5_7_0");
 
+interface Info {
+  stamps: object;
+  stamped_headers: string[];
+  delivery_info: { priority: number };
+}
 type Answer = { value?: unknown; raised?: { repr: string } };
 
 const queue = `workflow-${randomUUID()}`;
@@ -256,6 +263,35 @@ describe.skipIf(url === undefined || python === undefined)("workflows across lan
       body,
     });
     expect(JSON.stringify(await client.get(joined, timeout))).toMatch(/1\.0/);
+  });
+
+  test("stamps of a visitor and an inherited priority reach a Python task through a worker of ours", async () => {
+    await using heir = new Celery(`heir-${queue}`, {
+      tasks: [add, echo],
+      broker: redis,
+      backend: redis,
+      settings: { task_default_queue: `${queue}-heir`, task_inherit_parent_priority: true },
+      log: silentLog,
+      env: {},
+    });
+    await using _worker = await new Worker(heir, { concurrency: 1 }).start();
+    const told = signature("fixture.request_info").set(there);
+    const workflow = chain(add.s(1, 2).set({ priority: 3 }).link(told), group(told, told), told).stampWith({
+      onSignature: (one) => ({ where: one.task, plain: 7, stamped_headers: ["where"] }),
+      onCallback: () => ({ called: [1, "back"] }),
+    });
+    const result = await heir.apply(workflow);
+    const last = (await result.get(timeout)) as Info;
+    const before = (await result.parent?.get(timeout)) as Info[];
+    expect([...before, last].map(({ delivery_info }) => delivery_info.priority)).toEqual([3, 3, expect.anything()]);
+    for (const info of [...before, last]) {
+      expect(info.stamps).toMatchObject({ where: "fixture.request_info" });
+      expect(info.stamped_headers).toEqual(["where"]);
+    }
+    const [called] = (await (result.parent as AnyResult)?.parent?.children()) ?? [];
+    expect(await called?.get(timeout)).toMatchObject({
+      stamps: { where: "fixture.request_info", called: [1, "back"] },
+    });
   });
 
   test("a group that either has saved is found by the other, with its members, parents and values", async () => {
