@@ -157,6 +157,25 @@ describe("usage", () => {
   });
 });
 
+test("a shell answers lines that are piped in one after the other, errors among them, and ends with 0", async () => {
+  const lines = [
+    "const late = await new Promise((r) => setTimeout(r, 200, 5))",
+    "late + 1",
+    "null.x",
+    "await app.send(add, {})",
+    "[",
+    "7]",
+  ];
+  const lovage = project.folder.join("node_modules", ".bin", "lovage");
+  const { stdout, exitCode } = await execa(process.execPath, [lovage, "shell", "-A", "./app.js"], {
+    cwd: project.folder.path,
+    input: lines.join("\n"),
+    reject: false,
+  });
+  expect(stdout).toMatch(/^undefined\n6\nUncaught TypeError.*\nUncaught:?[^]*\n\[ 7 \]$/);
+  expect(exitCode).toBe(0);
+});
+
 describe("worker", () => {
   test("runs tasks, survives what they forget, and a warm stop by SIGTERM ends with 0", async () => {
     const worker = await project.worker(["-Q", "w1", "-n", "one@%h", "-c", "4"]);
