@@ -3,18 +3,20 @@
  * servers and the Python environments that the outer rings need and hands them over in the environment.
  */
 import { defineConfig } from "vitest/config";
+import { LongestFirst } from "./scripts/lib/longest-first.ts";
 
 const outerRing = {
   testTimeout: 60_000,
   hookTimeout: 120_000,
-  // One file at a time: each starts real peers, and a peer that waits for the processor makes every deadline a lie.
-  fileParallelism: false,
 };
 
 export default defineConfig({
   test: {
     pool: "forks",
+    // Two files at a time, no more: those of the outer rings start real peers, and a peer that waits for the processor makes every
+    // deadline a lie. Each has a virtual host, a key prefix or servers of its own.
     maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
     bail: 0,
     // A test that could not run must not look like one that passed; scripts/test.mjs fails a run without any test.
     passWithNoTests: true,

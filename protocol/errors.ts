@@ -64,7 +64,7 @@ export class InvalidTaskError extends ProtocolError {
 
 /** The caller's configuration or arguments cannot be used; nothing was started (Celery: `ImproperlyConfigured`). */
 export class ImproperlyConfigured extends LovageError {
-  static readonly python = "celery.exceptions.ImproperlyConfigured";
+  static readonly python: string = "celery.exceptions.ImproperlyConfigured";
   constructor(message: string, options?: LovageErrorOptions) {
     super("IMPROPERLY_CONFIGURED", message, options);
   }

@@ -13,6 +13,12 @@ export function readJson(text: string, maxDepth: number, keepFloats: boolean, ta
 // wire: CPython 3.11 refuses longer decimal integers (sys.get_int_max_str_digits).
 const MAX_INTEGER_DIGITS = 4300;
 
+/** Shorter strings are copies in V8. */
+const SHORTEST_PIECE = 13;
+/** A text that is kept for a piece of it: no longer than so many times the piece, and so many characters. */
+const MUCH_LONGER = 16;
+const KEPT_ANYWAY = 4096;
+
 const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?/y;
 const CONTROL = /[\x00-\x1f]/;
 
@@ -145,13 +151,18 @@ class JsonReader {
     const inside = this.text.slice(start + 1, end);
     if (!inside.includes("\\")) {
       if (CONTROL.test(inside)) this.fail("a control character in a string", start + 1 + inside.search(CONTROL));
-      return inside;
+      return this.isPiece(inside) ? String(JSON.parse(this.text.slice(start, end + 1))) : inside;
     }
     try {
       return String(JSON.parse(this.text.slice(start, end + 1)));
     } catch {
       return this.fail("an invalid escape or a control character in the string", start);
     }
+  }
+
+  /** A piece of a long text keeps all of it in memory for as long as the piece is kept; a copy does not. */
+  private isPiece(inside: string): boolean {
+    return inside.length >= SHORTEST_PIECE && this.text.length > MUCH_LONGER * inside.length + KEPT_ANYWAY;
   }
 
   private isEscaped(quote: number): boolean {

@@ -35,6 +35,12 @@ export async function needTerminal() {
   if (!findProgram("tmux")) await installSystemPackages(["tmux"]);
 }
 
+/** A browser for the tests of Flower's pages, on the same terms. Debian's brings its libraries and fonts: 0.4 GB, installed in a minute. */
+export async function needBrowser() {
+  const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+  if (!process.env.LOVAGE_TEST_BROWSER && !names.some(findProgram)) await installSystemPackages(["chromium"]);
+}
+
 /** Resolves with `{ env, stop }`: the addresses for the tests, and what ends the servers and removes their folders. */
 export async function startServices() {
   await findOrInstall();

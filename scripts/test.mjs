@@ -12,7 +12,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { main, root, Stop, say } from "./lib/run.mjs";
-import { needTerminal, pythonForTests, startServices } from "./services.mjs";
+import { needBrowser, needTerminal, pythonForTests, startServices } from "./services.mjs";
 import { binPath, build, installPackages } from "./setup.mjs";
 
 /** Deadlines in minutes: a ring that hangs is a ring that failed. */
@@ -22,6 +22,14 @@ const rings = {
   interop: { minutes: 30, services: true },
   docs: { minutes: 10, services: true },
 };
+
+/** Rings whose files share one queue: neither has to wait for the last file of the other. */
+const together = ["interop", "docs"];
+
+function runsOf(names) {
+  const shared = together.every((name) => names.includes(name)) ? together : [];
+  return names.flatMap((name) => (shared.includes(name) ? (name === shared[0] ? [shared] : []) : [[name]]));
+}
 
 function parseArguments(args) {
   const split = args.indexOf("--");
@@ -46,15 +54,17 @@ function parseArguments(args) {
 const interrupted = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => interrupted.abort(signal));
 
-/** Runs one ring to its end or its deadline. Resolves with what Vitest reported. */
-async function runRing(name, { filters, passed, env, reports }) {
-  const report = join(reports, `${name}.json`);
+/** Runs rings side by side to their end or their deadline. Resolves with what Vitest reported. */
+async function runRings(names, { filters, passed, env, reports }) {
+  const name = names.join(" and ");
+  const report = join(reports, `${names.join("-")}.json`);
   const args = [
-    ...["run", "--project", name, "--reporter=default", "--reporter=json", `--outputFile.json=${report}`],
+    ...["run", ...names.map((ring) => `--project=${ring}`)],
+    ...["--reporter=default", "--reporter=json", `--outputFile.json=${report}`],
     ...filters,
     ...passed,
   ];
-  const deadline = rings[name].minutes * 60_000;
+  const minutes = names.reduce((sum, ring) => sum + rings[ring].minutes, 0);
   const how = await new Promise((resolve, reject) => {
     // Its own group, so that whatever a stuck test left behind ends with it.
     const child = spawn(process.execPath, [binPath("vitest"), ...args], {
@@ -76,7 +86,7 @@ async function runRing(name, { filters, passed, env, reports }) {
       reason ??= why;
     };
     let reason;
-    const timer = setTimeout(end, deadline, `did not end within ${rings[name].minutes} minutes`);
+    const timer = setTimeout(end, minutes * 60_000, `did not end within ${minutes} minutes`);
     const onInterrupt = () => end("was interrupted");
     interrupted.signal.addEventListener("abort", onInterrupt);
     child.once("error", reject);
@@ -141,17 +151,17 @@ await main(async (args) => {
         say(errors);
         outcomes.push({ name: "build", passed: 0, failed: 1, skipped: 0, failures: ["the sources do not compile"] });
       }
-      const python = await pythonForTests();
-      if (names.includes("interop")) await needTerminal();
+      const tools = names.includes("interop") ? [needTerminal(), needBrowser()] : [];
+      const [python] = await Promise.all([pythonForTests(), ...tools]);
       say("starting Redis and RabbitMQ");
       services = await startServices();
       env = { ...python, ...services.env, LOVAGE_TEST_LOG_DIR: join(root, "interop-tests", "artefacts", "logs") };
       rmSync(env.LOVAGE_TEST_LOG_DIR, { recursive: true, force: true });
     }
-    for (const name of names) {
+    for (const run of runsOf(names)) {
       if (interrupted.signal.aborted) break;
-      say(`\n--- ring: ${name}`);
-      outcomes.push(await runRing(name, { filters, passed, env, reports: scratch }));
+      say(`\n--- ring: ${run.join(" and ")}`);
+      outcomes.push(await runRings(run, { filters, passed, env, reports: scratch }));
     }
   } finally {
     await services?.stop();

@@ -11,6 +11,8 @@ import { ImproperlyConfigured } from "../protocol/errors.ts";
 import { LamportClock } from "../protocol/kombu/lamport-clock.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Queue } from "../protocol/routing.ts";
+import type { Applied, BoundTask, CallArguments, CeleryOptions } from "./app/celery-types.ts";
+import { Connections } from "./app/connections.ts";
 import { Control } from "./app/control.ts";
 import { Events } from "./app/events.ts";
 import {
@@ -22,81 +24,32 @@ import {
   logLevel,
   notAName,
 } from "./app/options.ts";
-import { makeBackend, makeTransport, type PartsContext } from "./app/parts.ts";
 import { type AnyResult, type AsyncResult, type ResultOptions, resultFromTuple } from "./client/async-result.ts";
 import { checkCalls } from "./client/check-calls.ts";
 import { type Client, createClient } from "./client/client.ts";
 import { GroupResult } from "./client/group-result.ts";
-import type { BrokerState, PublishTarget } from "./client/publisher.ts";
+import type { PublishTarget } from "./client/publisher.ts";
 import { Queues } from "./client/queues.ts";
-import { ErrorRegistry, type MappedErrorClass } from "./client/remote-errors.ts";
+import { ErrorRegistry } from "./client/remote-errors.ts";
 import { returnsOf } from "./client/returns.ts";
 import { sentEvent } from "./client/sent-event.ts";
-import type { Command } from "./control/command.ts";
 import type { ResultBackend } from "./result-backends/result-backend.ts";
 import { type ApplyAsyncOptions, checkOptions } from "./tasks/call-options.ts";
 import { childSent, currentTask } from "./tasks/context.ts";
 import "./runtime/bytes.ts";
 import { consoleLog } from "./runtime/console-log.ts";
-import { maskUrl } from "./runtime/credentials.ts";
 import type { Log } from "./runtime/log.ts";
 import { inPoolChild } from "./runtime/pool-child.ts";
 import { parseSettings, type Settings, type SettingsInput } from "./settings/settings.ts";
 import { type Zone, zoneOf } from "./settings/timezone.ts";
-import { pickBroker } from "./settings/urls.ts";
 import { callArguments } from "./tasks/call-arguments.ts";
 import { type AnyTask, task as defineTask, type TaskType } from "./tasks/definition.ts";
 import { Signature, wireOf } from "./tasks/signature.ts";
 import { callOptionsOf, wireOptionsOf } from "./tasks/signature-options.ts";
-import type { AnySignature, MustBeComplete, ShapeOf, SignatureResult } from "./tasks/signature-types.ts";
+import type { AnySignature, MustBeComplete } from "./tasks/signature-types.ts";
 import type { Transport, TransportEvents } from "./transports/transport.ts";
 
-export interface CeleryOptions {
-  /** What this app sends by definition and, those with a handler, what its workers run. */
-  tasks?: readonly AnyTask[];
-  /** Short for the setting `broker_url`. */
-  broker?: string | readonly string[];
-  /** Short for the setting `result_backend`. */
-  backend?: string;
-  /** Celery's settings by their own lower-case names. */
-  settings?: SettingsInput;
-  /** Path of a JSON file of settings that Python can load too; code and environment win over it. */
-  settingsFile?: string;
-  /** Error classes that stand for Python's (`static python = "module.Type"`), thrown by `get()` in place of `RemoteTaskError`. */
-  errors?: Iterable<MappedErrorClass>;
-  /** Control commands that workers of this app answer besides Celery's, made with `controlCommand()`. */
-  controlCommands?: readonly Command[];
-  /** @default standard error: readable on a terminal, JSON lines otherwise, from level `LOVAGE_LOG_LEVEL` or `info` */
-  log?: Log;
-  /** @default process.env */
-  env?: NodeJS.ProcessEnv;
-}
-
-/** The call's own part of `send`: nothing to pass when the task needs nothing. */
-export type CallArguments<Call> = Call extends readonly unknown[]
-  ? Call extends readonly []
-    ? [args?: Call, options?: ApplyAsyncOptions]
-    : [args: Call, options?: ApplyAsyncOptions]
-  : Record<never, never> extends Call
-    ? [args?: Call | readonly unknown[], options?: ApplyAsyncOptions]
-    : [args: Call | readonly unknown[], options?: ApplyAsyncOptions];
-
-/** The result of a signature: that of a task, or of a group where it ends in one. */
-export type Applied<S> =
-  ShapeOf<S> extends infer Of
-    ? Of extends "task"
-      ? AsyncResult<SignatureResult<S>>
-      : SignatureResult<S> extends infer Values extends readonly unknown[]
-        ? GroupResult<Values>
-        : GroupResult
-    : never;
-
-/** A task together with its app, for calls that read like Celery's. */
-export interface BoundTask<Call, Result> {
-  readonly name: string;
-  delay(...args: Call extends readonly unknown[] ? Call : [args?: Call]): Promise<AsyncResult<Result>>;
-  applyAsync(...rest: CallArguments<Call>): Promise<AsyncResult<Result>>;
-}
+export type { Applied, BoundTask, CallArguments, CeleryOptions };
 
 /** A Celery app, as `Celery("name", broker=…, backend=…)` in Python. */
 export class Celery {
@@ -107,8 +60,10 @@ export class Celery {
   readonly notices: readonly string[];
   readonly #tasks = new Map<string, AnyTask>();
   readonly #errors: ErrorRegistry;
-  readonly #context: PartsContext;
+  readonly #connections: Connections;
+  /** @internal */
   readonly queues: Queues;
+  /** Celery's `timezone`. @internal */
   readonly zone: Zone;
   /** The logical clock of this app: every event and control message moves it. */
   readonly clock = new LamportClock();
@@ -116,12 +71,6 @@ export class Celery {
   readonly givenSettings: ReadonlySet<string>;
   #control: Control | null = null;
   #events: Events | null = null;
-  #transport: Transport | null = null;
-  #backend: ResultBackend<ResultMeta> | null | undefined;
-  /** Who else wants to know of the publishing connection: the rpc result backend. */
-  #watching: TransportEvents = {};
-  /** The publishing connection, for errors. */
-  readonly #broker: BrokerState;
   #client: Client | null = null;
   #closed = false;
   #closing: Promise<void> | null = null;
@@ -148,8 +97,7 @@ export class Celery {
     // A child of a pool has the settings of its worker, which has said it.
     if (!inPoolChild()) for (const notice of parsed.notices) this.log.warn({}, notice);
     this.#errors = new ErrorRegistry(options.errors);
-    this.#broker = brokerState(this.settings);
-    this.#context = { settings: this.settings, log: this.log, hub: name };
+    this.#connections = new Connections({ settings: this.settings, log: this.log, hub: name });
     this.queues = new Queues(this.settings);
     this.zone = zoneOf(this.settings);
     this.register(...(options.tasks ?? []));
@@ -283,7 +231,7 @@ export class Celery {
     return this.client.result(id, options);
   }
 
-  /** What sends and waits; made when first used. */
+  /** What sends and waits; made when first used. @internal */
   get client(): Client {
     if (this.#closed) throw new ImproperlyConfigured(`the app ${this.name} is closed`);
     this.#client ??= createClient({
@@ -294,7 +242,7 @@ export class Celery {
       queues: this.queues,
       errors: this.#errors,
       taskOf: (name) => this.#taskOf(name),
-      broker: this.#broker,
+      broker: this.#connections.broker,
       revoke: (ids, { wait = false, ...options }) => this.control.revoke(ids, { ...options, reply: wait }),
       ...(this.settings.task_send_sent_event ? { onSent: (message, target) => this.#tellSent(message, target) } : {}),
     });
@@ -315,38 +263,12 @@ export class Celery {
 
   /** The connection that tasks are published on. */
   get transport(): Transport {
-    const say = this.#sayEvents("publishing");
-    this.#transport ??= makeTransport(this.#context, {
-      purpose: "write",
-      events: {
-        onConnected: (url) => {
-          this.#broker.lastError = null;
-          say.onConnected(url);
-          this.#watching.onConnected?.(url);
-        },
-        onLost: (error) => {
-          this.#broker.lastError = error;
-          this.#watching.onLost?.(error);
-        },
-        onRetry: (error) => {
-          this.#broker.lastError = error;
-        },
-      },
-    });
-    return this.#transport;
+    return this.#connections.transport;
   }
 
-  /** Where results are stored; null when nowhere. */
+  /** Where results are stored; null when nowhere. @internal */
   get backend(): ResultBackend<ResultMeta> | null {
-    if (this.#backend === undefined) {
-      this.#backend = makeBackend(this.#context, () => ({
-        transport: this.transport,
-        watch: (events) => {
-          this.#watching = events;
-        },
-      }));
-    }
-    return this.#backend;
+    return this.#connections.backend;
   }
 
   /** The error for an exception that came back from afar: one of `errors`, of Celery's own, or `RemoteTaskError`. @internal */
@@ -360,17 +282,7 @@ export class Celery {
 
   /** A connection of its own for a consumer; the caller closes it. */
   consumerTransport(events: TransportEvents = {}): Transport {
-    const say = this.#sayEvents("consuming");
-    return makeTransport(this.#context, {
-      purpose: "read",
-      events: {
-        ...events,
-        onConnected: (url) => {
-          say.onConnected(url);
-          events.onConnected?.(url);
-        },
-      },
-    });
+    return this.#connections.consumer(events);
   }
 
   /** Sends a signature as it travels. @internal */
@@ -378,7 +290,7 @@ export class Celery {
     return this.client.apply(readSignature(signature), { parent: null });
   }
 
-  /** The queues of these names, or all configured ones. */
+  /** The queues of these names, or all configured ones. @internal */
   selectQueues(names?: readonly string[]): readonly Queue[] {
     if (names !== undefined) checkQueueNames(names);
     return names === undefined || names.length === 0
@@ -402,8 +314,7 @@ export class Celery {
     await this.#control?.close();
     await this.#events?.close();
     this.#client?.close();
-    await this.#backend?.close();
-    await this.#transport?.close();
+    await this.#connections.close();
   }
 
   #tellSent(message: Message, target: PublishTarget): void {
@@ -428,11 +339,6 @@ export class Celery {
     const { args: positional, kwargs } = call instanceof Promise ? await call : call;
     return this.client.send<Result>({ name: task.name, args: positional, kwargs, options, task });
   }
-
-  /** Losses and attempts are in the transport's own log. */
-  #sayEvents(what: string) {
-    return { onConnected: (url: string) => this.log.debug({ url }, `connected for ${what}`) };
-  }
 }
 
 /** Map, starmap and chunks have a way of their own of being sent. */
@@ -441,14 +347,3 @@ function isPlainTask(signature: WireSignature): boolean {
 }
 
 const BUILT_IN_CANVAS: ReadonlySet<string> = new Set(["celery.map", "celery.starmap", "celery.chunks"]);
-
-/** Which URLs there are is asked when they are needed: an app may be there only to name its tasks. */
-function brokerState(settings: Settings): BrokerState {
-  return {
-    get url() {
-      const { urls } = pickBroker(settings, { purpose: "write" });
-      return urls.length === 0 ? "the broker" : urls.map(maskUrl).join(" or ");
-    },
-    lastError: null,
-  };
-}

@@ -1,5 +1,5 @@
 /** `lovage/worker`: run tasks. */
-export { Worker, type WorkerOptions } from "./app/worker.ts";
+export { Worker, type WorkerApp, type WorkerOptions } from "./app/worker.ts";
 export type { AutoscaleRange } from "./worker/autoscaler.ts";
 export { PoolError } from "./worker/pools/errors.ts";
 export type { PoolName } from "./worker/pools/pool.ts";

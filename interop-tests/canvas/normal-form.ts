@@ -125,7 +125,7 @@ class Names {
     }
     this.#nameAll(this.#places, seen);
     for (const [id, places] of groups) this.#byId.set(id, `{${[...places].sort().join(" ")}}`);
-    this.#nameTuple(seen.tuple, "result");
+    nameTuple(seen.tuple, "result", this.#byId);
   }
 
   /** The name if it has one. */
@@ -202,36 +202,38 @@ class Names {
     }
     const rows = [...byPlace];
     for (const [place, ids] of rows) if (ids.length === 1) this.#byId.set(ids[0] as string, place);
-    const about = (id: string) =>
-      JSON.stringify([
-        this.#known(seen.notes.filter((note) => note.id === id).map(({ lang: _lang, ...rest }) => sorted(rest))),
-        this.#known([seen.stored.get(id)?.args, seen.stored.get(id)?.result, seen.stored.get(id)?.group_id]),
-      ]);
+    const inTuple = new Map<string, string>();
+    nameTuple(seen.tuple, "result", inTuple);
+    const about = (id: string) => {
+      const notes = seen.notes.filter((note) => note.id === id).map(({ lang: _lang, ...rest }) => sorted(rest));
+      const { args, result, group_id } = seen.stored.get(id) ?? {};
+      const text = JSON.stringify([notes, [args, result, group_id].map((value) => value ?? null)]);
+      const named = (id: string) => this.#byId.get(id) ?? "?";
+      // What is known by its place in the result tells apart what is equal otherwise.
+      return `${text.replaceAll(uuid, named)} ${text.replaceAll(uuid, (id) => inTuple.get(id) ?? "?")}`;
+    };
     for (const [place, ids] of rows) {
       if (ids.length === 1) continue;
       const ordered = ids.map((id) => [about(id), id] as const).sort(([a], [b]) => (a < b ? -1 : 1));
       for (const [index, [, id]] of ordered.entries()) this.#byId.set(id, `${place}~${index + 1}`);
     }
   }
+}
 
-  #known(value: unknown): unknown {
-    return JSON.parse(JSON.stringify(value ?? null).replaceAll(uuid, (id) => this.#byId.get(id) ?? "?")) as unknown;
+/** Names ids by their places in the tuple of a result; those that have a name keep it. */
+function nameTuple(tuple: unknown, place: string, names: Map<string, string>): void {
+  if (typeof tuple === "string") {
+    if (!names.has(tuple)) names.set(tuple, place);
+    return;
   }
-
-  #nameTuple(tuple: unknown, place: string): void {
-    if (typeof tuple === "string") {
-      if (!this.#byId.has(tuple)) this.#byId.set(tuple, place);
-      return;
-    }
-    if (!Array.isArray(tuple)) return;
-    const [head, children] = tuple;
-    if (Array.isArray(head)) {
-      this.#nameTuple(head[0], place);
-      this.#nameTuple(head[1], `${place}.parent`);
-    }
-    if (Array.isArray(children)) {
-      for (const [index, child] of children.entries()) this.#nameTuple(child, `${place}.${index}`);
-    }
+  if (!Array.isArray(tuple)) return;
+  const [head, children] = tuple;
+  if (Array.isArray(head)) {
+    nameTuple(head[0], place, names);
+    nameTuple(head[1], `${place}.parent`, names);
+  }
+  if (Array.isArray(children)) {
+    for (const [index, child] of children.entries()) nameTuple(child, `${place}.${index}`, names);
   }
 }
 

@@ -127,6 +127,27 @@ describe("usage", () => {
     expect(never.stderr).toContain("never finished loading");
   });
 
+  test.each(["SIGTERM", "SIGINT"] as const)(
+    "events waits for its broker, says so, and %s ends it with 0",
+    async (signal) => {
+      const port = await freePort();
+      const { peer } = await project.start(["events", "--json", "--enable", "-b", `amqp://127.0.0.1:${port}//`]);
+      await peer.waitForLog("ECONNREFUSED");
+      expect(peer.alive).toBe(true);
+      peer.kill(signal);
+      expect(await ended(peer)).toMatchObject({ code: 0 });
+    },
+  );
+
+  test("a reader of events that has seen enough ends them with 0", async () => {
+    await using own = await Project.make();
+    await own.worker(["-n", "seen@test", "--heartbeat-interval", "0.2"]);
+    const script = `node node_modules/.bin/lovage events --json -A ./app.js | head -n 1; exit "\${PIPESTATUS[0]}"`;
+    const { exitCode, stdout } = await execa("bash", ["-c", script], { cwd: own.folder.path, timeout: 30_000 });
+    expect(exitCode).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ type: "worker-heartbeat", hostname: "seen@test" });
+  });
+
   test("a reader that goes away ends a command quietly", async () => {
     const bin = project.folder.join("node_modules", ".bin", "lovage");
     const script = `node ${bin} list tasks -A ./app.js | true; echo "\${PIPESTATUS[0]}"`;
@@ -134,6 +155,25 @@ describe("usage", () => {
     expect(stderr).toBe("");
     expect(["0", "1"]).toContain(stdout);
   });
+});
+
+test("a shell answers lines that are piped in one after the other, errors among them, and ends with 0", async () => {
+  const lines = [
+    "const late = await new Promise((r) => setTimeout(r, 200, 5))",
+    "late + 1",
+    "null.x",
+    "await app.send(add, {})",
+    "[",
+    "7]",
+  ];
+  const lovage = project.folder.join("node_modules", ".bin", "lovage");
+  const { stdout, exitCode } = await execa(process.execPath, [lovage, "shell", "-A", "./app.js"], {
+    cwd: project.folder.path,
+    input: lines.join("\n"),
+    reject: false,
+  });
+  expect(stdout).toMatch(/^undefined\n6\nUncaught TypeError.*\nUncaught:?[^]*\n\[ 7 \]$/);
+  expect(exitCode).toBe(0);
 });
 
 describe("worker", () => {

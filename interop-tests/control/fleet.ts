@@ -1,7 +1,12 @@
 /** A fleet for the tests of remote control and events: one Python and one TypeScript worker on one broker, and a client of each. */
+import { writeFileSync } from "node:fs";
+import { delimiter } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Worker, type WorkerOptions } from "../../src/app/worker.ts";
 import { Celery, type CeleryOptions } from "../../src/app.ts";
 import type { Log } from "../../src/runtime/log.ts";
+import type { SettingsInput } from "../../src/settings/settings.ts";
+import { currentTask } from "../../src/tasks/context.ts";
 import { task } from "../../src/tasks/definition.ts";
 import {
   type PythonClient,
@@ -11,9 +16,13 @@ import {
   startPythonWorker,
 } from "../../src/testing/index.ts";
 import { type Kind, openSite, type Site } from "../faults/support.ts";
+import { pythonOf } from "../harness/opening.ts";
 
 export const TS_QUEUE = "ts";
 export const PY_QUEUE = "py";
+
+const folderOf = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const modules = [folderOf("fixtures/"), folderOf("../../python-fixtures/")].join(delimiter);
 
 /** Gates that bodies wait at, by name. */
 const gates = new Map<string, { promise: Promise<void>; open: () => void }>();
@@ -31,8 +40,15 @@ export function gate(name: string) {
   return found;
 }
 
+class ValueError extends Error {
+  static readonly python = "builtins.ValueError";
+  override readonly name = "ValueError";
+}
+
+/** `fixtures/fleet_tasks.py` has the same for the Python worker. */
 export const tasks = [
   task("fleet.add", {}, (x: number, y: number) => x + y),
+  task("fleet.echo", {}, (value: unknown) => value),
   task("fleet.wait", {}, async (name: string) => {
     await gate(name).promise;
     return name;
@@ -41,9 +57,12 @@ export const tasks = [
     await gate(name).promise;
     return name;
   }),
-  task("fleet.fail", { rateLimit: "1000/s" }, () => {
-    throw new RangeError("boom");
+  task("fleet.fail", { rateLimit: "1000/s", maxRetries: 7 }, () => {
+    throw new ValueError("boom");
   }),
+  task("fleet.again", { maxRetries: 1, defaultRetryDelay: 0.01 }, () =>
+    currentTask()?.retry({ exc: new ValueError("not yet") }),
+  ),
 ];
 
 /** Every line that a log took, for promises about what is said. */
@@ -75,6 +94,9 @@ export class Lines {
 }
 
 export interface Fleet extends AsyncDisposable {
+  readonly kind: Kind;
+  /** Celery's. */
+  readonly version: string;
   readonly site: Site;
   readonly app: Celery;
   readonly worker: Worker;
@@ -84,41 +106,50 @@ export interface Fleet extends AsyncDisposable {
   /** Node names. */
   readonly ts: string;
   readonly py: string;
+  /** Lets the bodies of both languages go on that wait at the gate of that name. */
+  openGate(name: string): void;
 }
 
 export interface FleetChoice {
   kind: Kind;
+  /** Celery's. @default the one that the tests run with */
+  version?: string;
+  /** Settings of both workers and of both clients. */
+  settings?: SettingsInput;
   app?: Omit<CeleryOptions, "log" | "tasks">;
   worker?: WorkerOptions;
   python?: PythonWorkerOptions;
 }
 
-export async function openFleet({
-  kind,
-  app: options = {},
-  worker: choice = {},
-  python = {},
-}: FleetChoice): Promise<Fleet> {
+export async function openFleet(choice: FleetChoice): Promise<Fleet> {
+  const { kind, version, app: options = {}, worker: ours = {}, python: theirs = {} } = choice;
   const site = await openSite(kind, { persist: false });
   const lines = new Lines();
-  const settings = { ...site.settings, ...options.settings };
+  const shared = { ...site.settings, ...choice.settings };
+  const settings = { ...shared, ...options.settings };
   const app = new Celery("fleet", { ...options, settings, tasks, log: lines.log, env: {} });
-  const worker = new Worker(app, { name: "ts@fleet", queues: [TS_QUEUE], concurrency: 2, ...choice });
+  const worker = new Worker(app, { name: "ts@fleet", queues: [TS_QUEUE], concurrency: 2, ...ours });
+  const interpreter = version === undefined ? {} : { python: pythonOf(version) };
+  const env = { FLEET_GATES: site.folder.path, PYTHONPATH: modules };
   const [peer, client] = await Promise.all([
     startPythonWorker({
-      settings: site.settings,
+      ...interpreter,
+      settings: { ...shared, imports: ["fleet_tasks"] },
       queues: [PY_QUEUE],
       name: "py",
       pool: "prefork",
       concurrency: 2,
       gossip: true,
       mingle: true,
-      ...python,
+      env,
+      ...theirs,
     }),
-    startPythonClient({ broker: site.broker, backend: site.backend }),
+    startPythonClient({ ...interpreter, settings: shared, env }),
     worker.start(),
   ]);
   return {
+    kind,
+    version: version ?? (await client.versions()).celery,
     site,
     app,
     worker,
@@ -127,13 +158,16 @@ export async function openFleet({
     lines,
     ts: worker.hostname,
     py: peer.node,
+    openGate(name) {
+      writeFileSync(site.folder.join(`gate-${name}`), "");
+      gate(name).open();
+    },
     async [Symbol.asyncDispose]() {
       for (const { open } of gates.values()) open();
       gates.clear();
       await worker.stop("cold");
       await app.close();
-      await client[Symbol.asyncDispose]();
-      await peer[Symbol.asyncDispose]();
+      await Promise.all([client[Symbol.asyncDispose](), peer[Symbol.asyncDispose]()]);
       await site[Symbol.asyncDispose]();
     },
   };

@@ -1,65 +1,23 @@
-/** Flower, started here: it shows the TypeScript worker and its tasks beside Python's, and steers it. */
-import { execFileSync } from "node:child_process";
+/** Flower's HTTP API: it shows the TypeScript worker and its tasks beside Python's, and steers it. */
 import { expect, test } from "vitest";
-import { fixturesFolder } from "../../src/testing/fixture-files.ts";
-import { freePort, PeerProcess, testService, waitFor } from "../../src/testing/index.ts";
-import { pythonEnvironment } from "../../src/testing/python-worker.ts";
+import { waitFor } from "../../src/testing/index.ts";
 import { kinds } from "../faults/support.ts";
 import { gate, openFleet, PY_QUEUE, TS_QUEUE } from "./fleet.ts";
-
-const python = testService("LOVAGE_TEST_PYTHON") ?? "python3";
-
-function hasFlower(): boolean {
-  try {
-    execFileSync(python, ["-c", "import flower"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-}
+import { hasFlower, startFlower } from "./flower-fleet.ts";
 
 test.skipIf(!hasFlower() && process.env.CI !== "true").each(kinds)(
   "Flower over %s shows our worker, its tasks in every state, and steers it",
   async (kind) => {
     await using fleet = await openFleet({ kind });
-    const port = await freePort();
-    await using flower = await PeerProcess.start(python, {
-      name: "flower",
-      cwd: fixturesFolder(),
-      args: ["-m", "celery", "-A", "celery_app.app", "flower", `--port=${port}`, "--address=127.0.0.1"],
-      env: {
-        ...pythonEnvironment({ broker: fleet.site.broker, backend: fleet.site.backend }, fixturesFolder()),
-        FLOWER_UNAUTHENTICATED_API: "1",
-      },
-    });
-    const url = `http://127.0.0.1:${port}`;
-    const get = async (path: string) => (await fetch(`${url}${path}`)).json() as Promise<Record<string, never>>;
-    const post = async (path: string, form?: Record<string, string>) => {
-      const body = form === undefined ? {} : { body: new URLSearchParams(form) };
-      const answer = await fetch(`${url}${path}`, { method: "POST", ...body });
-      return { status: answer.status, text: await answer.text() };
-    };
-    const workers = await waitFor(
-      async () => {
-        const known = await get("/api/workers?refresh=1").catch(() => ({}));
-        return fleet.ts in known && fleet.py in known && (known as Record<string, Record<string, unknown>>);
-      },
-      { timeout: 30_000, describe: "Flower to know both workers" },
-    );
+    await using flower = await startFlower(fleet.site, fleet.ts, fleet.py);
+    const { url, json: get, post } = flower;
+    const workers = await get("/api/workers");
     expect(Object.keys(workers[fleet.ts] ?? {}).sort()).toEqual(Object.keys(workers[fleet.py] ?? {}).sort());
     expect(workers[fleet.ts]).toMatchObject({
-      registered: ["fleet.add", "fleet.fail [rate_limit=1000/s]", "fleet.late", "fleet.wait"],
+      registered: expect.arrayContaining(["fleet.add", "fleet.fail [rate_limit=1000/s]", "fleet.late", "fleet.wait"]),
       active_queues: [{ name: TS_QUEUE }],
       stats: { pid: process.pid, broker: { transport: kind }, pool: { "max-concurrency": 2 } },
     });
-    // It goes by their heartbeats, which come in their own time.
-    await waitFor(
-      async () => {
-        const online: Record<string, unknown> = await get("/api/workers?status=1");
-        return online[fleet.ts] === true && online[fleet.py] === true;
-      },
-      { timeout: 30_000, describe: "Flower to see both workers online" },
-    );
     for (const page of ["/workers", `/worker/${fleet.ts}`, "/tasks", "/broker"]) {
       expect((await fetch(url + page)).status, page).toBe(200);
     }
@@ -76,7 +34,7 @@ test.skipIf(!hasFlower() && process.env.CI !== "true").each(kinds)(
     const running = await client.send("fleet.wait", [`flower-${kind}`], {}, { queue: TS_QUEUE });
     const states = await waitFor(
       async () => {
-        const tasks = (await get("/api/tasks")) as Record<string, Record<string, unknown>>;
+        const tasks = await get("/api/tasks");
         const of = (id: string) => tasks[id]?.state;
         const there =
           of(good) === "SUCCESS" && of(bad) === "FAILURE" && of(theirs) === "SUCCESS" && of(running) === "STARTED";
@@ -89,7 +47,7 @@ test.skipIf(!hasFlower() && process.env.CI !== "true").each(kinds)(
     expect((await fetch(`${url}/task/${good}`)).status).toBe(200);
 
     expect(await post(`/api/task/revoke/${running}?terminate=true&signal=SIGTERM`)).toMatchObject({ status: 200 });
-    await waitFor(async () => (await get(`/api/task/info/${running}`)).state === "REVOKED", {
+    await waitFor(async () => ((await get(`/api/task/info/${running}`)).state as unknown) === "REVOKED", {
       describe: "REVOKED in Flower",
     });
     gate(`flower-${kind}`).open();
@@ -109,7 +67,7 @@ test.skipIf(!hasFlower() && process.env.CI !== "true").each(kinds)(
     expect(metrics).toContain(`flower_worker_online{worker="${fleet.ts}"} 1.0`);
     expect(await post(`/api/worker/shutdown/${fleet.ts}`)).toMatchObject({ status: 200 });
     await fleet.worker.finished;
-    expect(flower.log()).not.toMatch(/Traceback/);
+    expect(flower.process.log()).not.toMatch(/Traceback/);
     fleet.python.assertAlive();
   },
   120_000,

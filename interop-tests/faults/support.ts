@@ -116,7 +116,7 @@ export async function makeSite(parts: SiteParts, onDispose?: () => Promise<void>
   const { kind, redis, broker } = parts;
   const folder = await tempFolder("faults");
   const backend = redis.database(1);
-  const looking = new Redis(redis.database(0), { lazyConnect: true });
+  const looking = new Redis(kind === "redis" ? broker : redis.database(0), { lazyConnect: true });
   // A server that is away shows as the rejected command that needed it.
   looking.on("error", () => undefined);
   const asking = kind === "amqp" ? createAmqpTransport({ urls: [broker] }) : null;

@@ -4,7 +4,16 @@ import { readFile, writeFile } from "node:fs/promises";
 const file = new URL("../../docs/compatibility.md", import.meta.url);
 
 /** The line that each part begins with, in the order of the file; before the first of them stands the matrix. */
-export const titles = { workflows: "## Workflows", mognet: "## Mognet 2.0.0" } as const;
+export const titles = {
+  workflows: "## Workflows",
+  pools: "## Pools, limits and revokes",
+  control: "## Remote control",
+  events: "## Events",
+  mognet: "## Mognet 2.0.0",
+} as const;
+
+/** Parts that are tables of features. */
+export type TablePart = "pools" | "control" | "events";
 
 export type Part = "matrix" | keyof typeof titles;
 

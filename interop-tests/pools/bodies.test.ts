@@ -2,6 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { kinds } from "../faults/support.ts";
+import { writesPoolFeatures } from "./features.ts";
 import { openStage, QUEUE } from "./support.ts";
 
 const cells = kinds.flatMap((kind) => (["threads", "processes"] as const).map((pool) => ({ kind, pool })));
@@ -99,7 +100,7 @@ describe.each(cells)("the pool $pool on $kind", (cell) => {
 
   test("progress is seen while the body runs, and its children are on its record", async () => {
     await using stage = await openStage(cell);
-    const gate = stage.site.folder.join("gate");
+    const gate = stage.folder.join("gate");
     const id = await stage.send("pool.progress", [], { gate });
     const seen = `import time
 from celery.result import AsyncResult
@@ -121,3 +122,5 @@ for _ in range(500):
     await stage.endWell();
   });
 });
+
+writesPoolFeatures(import.meta.url);

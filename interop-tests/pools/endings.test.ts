@@ -3,7 +3,8 @@ import { writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { waitFor } from "../../src/testing/index.ts";
 import { kinds } from "../faults/support.ts";
-import { openStage } from "./support.ts";
+import { writesPoolFeatures } from "./features.ts";
+import { alive, openStage } from "./support.ts";
 
 const cells = kinds.flatMap((kind) => (["threads", "processes"] as const).map((pool) => ({ kind, pool })));
 
@@ -123,7 +124,7 @@ describe.each(["threads", "processes"] as const)("in the pool %s", (pool) => {
       args: ["--autoscale", "4,1"],
       env: { AUTOSCALE_KEEPALIVE: "1" },
     });
-    const gate = stage.site.folder.join("gate");
+    const gate = stage.folder.join("gate");
     const ids = await Promise.all([1, 2, 3, 4].map(() => stage.send("pool.progress", [], { gate })));
     await Promise.all(
       ids.map((id) =>
@@ -137,7 +138,7 @@ describe.each(["threads", "processes"] as const)("in the pool %s", (pool) => {
   });
 
   test("a cold stop kills what runs, and gives back what was late-acked", async () => {
-    await using stage = await openStage({ kind: "redis", pool });
+    await using stage = await openStage({ kind: "redis", pool, alone: true });
     const loop = await stage.send("pool.loop");
     const late = await stage.send("pool.lateLoop");
     await stage.noted(`start ${loop}`);
@@ -150,7 +151,7 @@ describe.each(["threads", "processes"] as const)("in the pool %s", (pool) => {
 });
 
 test("processes do not outlive a worker that is killed, whatever they do", async () => {
-  await using stage = await openStage({ kind: "redis", pool: "processes" });
+  await using stage = await openStage({ kind: "redis", pool: "processes", alone: true });
   const [first, second] = [await stage.send("pool.loop"), await stage.send("pool.loop")];
   await stage.noted(`start ${first}`);
   await stage.noted(`start ${second}`);
@@ -162,11 +163,4 @@ test("processes do not outlive a worker that is killed, whatever they do", async
   await waitFor(() => pids.every((pid) => !alive(pid)), { describe: "the children to be gone" });
 });
 
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
+writesPoolFeatures(import.meta.url);

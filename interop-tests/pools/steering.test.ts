@@ -3,21 +3,13 @@ import { writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { startNodeWorker, waitFor } from "../../src/testing/index.ts";
 import { kinds } from "../faults/support.ts";
-import { openStage, type Stage } from "./support.ts";
+import { writesPoolFeatures } from "./features.ts";
+import { alive, openStage, type Stage } from "./support.ts";
 
 const revoked = (reason: string) => ({
   state: "REVOKED",
   raised: { type: "TaskRevokedError", module: "celery.exceptions", args: [reason] },
 });
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 async function ids(stage: Stage, command: "active" | "reserved" | "scheduled"): Promise<string[]> {
   const list = (await stage.control(command)) as { id?: string; request?: { id: string } }[];
@@ -25,7 +17,7 @@ async function ids(stage: Stage, command: "active" | "reserved" | "scheduled"): 
 }
 
 describe.each(["async", "threads", "processes"] as const)("a worker with the pool %s", (pool) => {
-  test.each(kinds)("is told by Python on %s what not to run", async (kind) => {
+  test.each(kinds)("is told what not to run, on %s", async (kind) => {
     await using stage = await openStage({ kind, pool, args: ["-c", "1"] });
     const running = await stage.send("pool.patient", [], { ms: 600_000 });
     await stage.noted(`start ${running}`);
@@ -34,7 +26,7 @@ describe.each(["async", "threads", "processes"] as const)("a worker with the poo
     await waitFor(async () => (await ids(stage, "scheduled")).includes(later), { describe: "the ETA task to be held" });
     await waitFor(async () => (await ids(stage, "reserved")).includes(waiting), { describe: "the next one to wait" });
 
-    const unseen = "never-sent-by-anyone";
+    const unseen = `never-sent-to-${pool}`;
     await stage.python.revoke([waiting, later, unseen]);
     for (const id of [waiting, later, unseen]) expect(await stage.python.get(id), id).toMatchObject(revoked("revoked"));
     expect(await ids(stage, "scheduled")).toEqual([]);
@@ -127,6 +119,31 @@ describe.each(["async", "threads", "processes"] as const)("a worker with the poo
   });
 });
 
+test("obeys clients of Celery 5.4.0 as it does those of 5.7.0, in the pool threads", async () => {
+  const version = "5.4.0";
+  await using stage = await openStage({ kind: "redis", pool: "threads", args: ["-c", "1"], version });
+  expect((await stage.python.versions()).celery).toBe(version);
+  const stamped = { stamped_headers: ["batch"], batch: "seven" };
+  const running = await stage.send("pool.patient", [], { ms: 600_000 });
+  await stage.noted(`start ${running}`);
+  const waiting = await stage.send("pool.add", [1, 2]);
+  const later = await stage.send("pool.add", [1, 2], {}, { countdown: 3_600 });
+  await waitFor(async () => (await ids(stage, "scheduled")).includes(later), { describe: "the ETA task to be held" });
+  await stage.python.revoke([waiting, later]);
+  await stage.python.revoke(running, { terminate: true, signal: "SIGTERM" });
+  for (const id of [waiting, later]) expect(await stage.python.get(id), id).toMatchObject(revoked("revoked"));
+  expect(await stage.python.get(running)).toMatchObject(revoked("terminated"));
+  await stage.control("revoke_by_stamped_headers", { headers: { batch: ["seven"] } });
+  expect(await stage.call("pool.add", [1, 2], {}, stamped)).toMatchObject(revoked("revoked"));
+  expect(await stage.control("time_limit", { task_name: "pool.deaf", hard: 0.3, soft: 0.1 })).toEqual({
+    ok: "time limits set successfully",
+  });
+  expect(await stage.call("pool.deaf", [], { ms: 60_000 })).toMatchObject({ raised: { type: "TimeLimitExceeded" } });
+  expect(await stage.control("pool_grow", { n: 1 })).toEqual({ ok: "pool will grow" });
+  expect(await stage.control("stats")).toMatchObject({ pool: { "max-concurrency": 2 }, prefetch_count: 8 });
+  await stage.endWell();
+});
+
 test("what is terminated in a process is dead, in a loop or not", async () => {
   await using stage = await openStage({ kind: "redis", pool: "processes" });
   const loop = await stage.send("pool.loop");
@@ -144,7 +161,7 @@ test("what is terminated in a process is dead, in a loop or not", async () => {
   await stage.endWell();
 });
 
-test("pool_restart replaces idle children at once and busy ones after their task", async () => {
+test("pool_restart replaces idle processes when new ones have loaded, and busy ones after their task", async () => {
   await using stage = await openStage({
     kind: "redis",
     pool: "processes",
@@ -153,7 +170,7 @@ test("pool_restart replaces idle children at once and busy ones after their task
   const processes = async () => ((await stage.control("stats")) as { pool: { processes: number[] } }).pool.processes;
   const before = await processes();
   expect(before).toHaveLength(2);
-  const gate = stage.site.folder.join("gate");
+  const gate = stage.folder.join("gate");
   const busy = await stage.send("pool.progress", [], { gate });
   await waitFor(async () => (await stage.python.state(busy)).state === "PROGRESS", { describe: "a busy child" });
   expect(await stage.control("pool_restart")).toEqual({ ok: "reload started" });
@@ -171,7 +188,7 @@ test("pool_restart replaces idle children at once and busy ones after their task
 
 test("revoked ids outlive the worker with --statedb", async () => {
   await using stage = await openStage({ kind: "redis", pool: "async" });
-  const state = stage.site.folder.join("state.json");
+  const state = stage.folder.join("state.json");
   const options = {
     module: new URL("./fixtures/app.mjs", import.meta.url).pathname,
     args: ["-Q", "kept", "-q", "-n", "kept@test", "--statedb", state, "--without-mingle"],
@@ -195,3 +212,5 @@ test("revoked ids outlive the worker with --statedb", async () => {
   expect(await stage.python.get("gone-1")).toMatchObject(revoked("revoked"));
   second.assertAlive();
 });
+
+writesPoolFeatures(import.meta.url);

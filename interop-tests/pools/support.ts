@@ -1,6 +1,10 @@
-/** A worker with a pool, a Python client beside it, and what the bodies noted. */
+/**
+ * A worker with a pool, a Python client beside it, and what the bodies noted. The stages of a file stand one after the other on the
+ * same broker, result store and Python client; each has a worker and notes of its own.
+ */
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { afterAll } from "vitest";
 import type { SettingsInput } from "../../src/settings/settings.ts";
 import {
   HarnessError,
@@ -9,9 +13,12 @@ import {
   type PythonResult,
   startNodeWorker,
   startPythonClient,
+  type TempFolder,
+  tempFolder,
   waitFor,
 } from "../../src/testing/index.ts";
 import { type Kind, openSite, type Site } from "../faults/support.ts";
+import { pythonOf } from "../harness/opening.ts";
 
 export type PoolName = "async" | "threads" | "processes";
 
@@ -20,6 +27,8 @@ export const NODE = "pooled@test";
 
 export interface Stage extends AsyncDisposable {
   readonly site: Site;
+  /** Its own, for gates and the like. */
+  readonly folder: TempFolder;
   readonly worker: PeerProcess;
   readonly python: PythonClient;
   /** Python sends, waits, and says what it got. */
@@ -41,29 +50,70 @@ export interface StageOptions {
   settings?: SettingsInput;
   env?: Record<string, string>;
   execArgv?: readonly string[];
+  /** On a ground that no other stage stands on: it does not end with empty queues. @default false */
+  alone?: boolean;
+  /** Celery's, of the client. @default the one that the tests run with */
+  version?: string;
 }
+
+interface Ground extends AsyncDisposable {
+  readonly site: Site;
+  readonly python: PythonClient;
+}
+
+async function openGround(kind: Kind, version: string | undefined): Promise<Ground> {
+  const site = await openSite(kind);
+  const python = await startPythonClient({
+    broker: site.broker,
+    backend: site.backend,
+    ...(version === undefined ? {} : { python: pythonOf(version) }),
+  });
+  return {
+    site,
+    python,
+    async [Symbol.asyncDispose]() {
+      await python[Symbol.asyncDispose]();
+      await site[Symbol.asyncDispose]();
+    },
+  };
+}
+
+const grounds = new Map<string, Promise<Ground>>();
+
+function groundOf(kind: Kind, version: string | undefined): Promise<Ground> {
+  const key = `${kind} ${version}`;
+  const ground = grounds.get(key) ?? openGround(kind, version);
+  grounds.set(key, ground);
+  // The next stage tries again.
+  ground.catch(() => grounds.delete(key));
+  return ground;
+}
+
+afterAll(async () => {
+  for (const ground of grounds.values()) await (await ground)[Symbol.asyncDispose]();
+});
 
 const module = fileURLToPath(new URL("./fixtures/app.mjs", import.meta.url));
 
 export async function openStage(options: StageOptions): Promise<Stage> {
-  const { kind, pool, args = ["-c", "2"], settings = {}, env = {}, execArgv = [] } = options;
-  const site = await openSite(kind);
-  const notesFile = site.folder.join("notes");
+  const { kind, pool, args = ["-c", "2"], settings = {}, env = {}, execArgv = [], alone = false, version } = options;
+  const ground = alone ? await openGround(kind, version) : await groundOf(kind, version);
+  const { site, python } = ground;
+  const folder = await tempFolder("pools");
+  const notesFile = folder.join("notes");
   const shared = { ...site.settings, ...settings };
-  const [worker, python] = await Promise.all([
-    startNodeWorker({
-      module,
-      args: ["-Q", QUEUE, "-P", pool, "-q", "-n", NODE, ...args],
-      execArgv,
-      env: { POOL_SETTINGS: JSON.stringify(shared), POOL_NOTES: notesFile, ...env },
-      ready: /"ready"|\bready\b/,
-      timeout: 60_000,
-    }),
-    startPythonClient({ broker: site.broker, backend: site.backend }),
-  ]);
+  const worker = await startNodeWorker({
+    module,
+    args: ["-Q", QUEUE, "-P", pool, "-q", "-n", NODE, ...args],
+    execArgv,
+    env: { POOL_SETTINGS: JSON.stringify(shared), POOL_NOTES: notesFile, ...env },
+    ready: /"ready"|\bready\b/,
+    timeout: 60_000,
+  });
   const notes = () => (existsSync(notesFile) ? readFileSync(notesFile, "utf8").split("\n").slice(0, -1) : []);
   const stage: Stage = {
     site,
+    folder,
     worker,
     python,
     send: (task, given = [], kwargs = {}, more = {}) => python.send(task, given, kwargs, { queue: QUEUE, ...more }),
@@ -90,10 +140,20 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       await site.endDrained([worker], QUEUE);
     },
     async [Symbol.asyncDispose]() {
-      await python[Symbol.asyncDispose]();
       await worker[Symbol.asyncDispose]();
-      await site[Symbol.asyncDispose]();
+      if (alone) await ground[Symbol.asyncDispose]();
+      await folder[Symbol.asyncDispose]();
     },
   };
   return stage;
+}
+
+/** Whether there is such a process. */
+export function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -115,13 +115,15 @@ export function readEvents(body: unknown, headers: unknown): { events: CeleryEve
   return { events, refused: (Array.isArray(body) ? body.length : 1) - events.length };
 }
 
+/** Characters of a node's name or an event's type: workers have a queue of their name, and names of queues are not longer. */
+const LONGEST_NAME = 255;
 const ENVELOPE: ReadonlySet<string> = new Set(["type", "hostname", "pid", "clock", "timestamp", "utcoffset"]);
 
 function readEvent(item: unknown, headers: unknown): CeleryEvent | null {
-  if (!isRecord(item) || typeof item.type !== "string") return null;
+  if (!isRecord(item) || typeof item.type !== "string" || item.type.length > LONGEST_NAME) return null;
   const ofHeader = isRecord(headers) ? headers.hostname : undefined;
   const hostname = typeof item.hostname === "string" ? item.hostname : ofHeader;
-  if (typeof hostname !== "string") return null;
+  if (typeof hostname !== "string" || hostname.length > LONGEST_NAME) return null;
   const fields: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(item)) {
     if (ENVELOPE.has(name) || name === "__proto__") continue;
@@ -133,9 +135,15 @@ function readEvent(item: unknown, headers: unknown): CeleryEvent | null {
     pid: finite(item.pid),
     clock: finite(item.clock),
     timestamp: finite(item.timestamp) ?? 0,
-    utcoffset: finite(item.utcoffset) ?? 0,
+    utcoffset: hoursOf(item.utcoffset),
     fields,
   };
+}
+
+/** No zone is further from UTC. */
+function hoursOf(value: unknown): number {
+  const hours = finite(value) ?? 0;
+  return Math.abs(hours) <= 24 ? hours : 0;
 }
 
 function finite(value: unknown): number | null {

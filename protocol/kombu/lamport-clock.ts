@@ -3,8 +3,8 @@
  * wire: kombu/clocks.py `LamportClock`; celery-wire 5.1.
  */
 
-/** Whole numbers that every peer can hold; a peer's larger one is not taken over. */
-const LARGEST = Number.MAX_SAFE_INTEGER - 1;
+/** A peer's larger number is not taken over: every whole number that follows must be one that can be told from the next. */
+const LARGEST = 2 ** 52;
 
 export class LamportClock {
   #value: number;

@@ -75,11 +75,15 @@ export function requestBody(request: PidboxRequest): Record<string, unknown> {
   return { ...body, ticket, reply_to: { exchange: replyTo.exchange, routing_key: replyTo.routingKey } };
 }
 
+/** Nobody has commands of longer names. */
+const LONGEST_METHOD = 255;
+
 /** A request as it came, or the complaint about a body that is none. */
 export function readRequest(body: unknown): PidboxRequest | string {
   if (!isRecord(body)) return "the body is no map";
   const { method, destination, pattern, matcher, ticket } = body;
   if (typeof method !== "string") return "it names no method";
+  if (method.length > LONGEST_METHOD) return `its method's name has ${method.length} characters`;
   const given = body.arguments ?? {};
   if (!isRecord(given)) return "its arguments are no map";
   const replyTo = readReplyTo(body.reply_to);

@@ -8,7 +8,7 @@ export * from "./kwargs-repr.ts";
 export * from "./message.ts";
 export * from "./names.ts";
 export { describePickle, PickledObject, type PickleLimits } from "./pickle-reader.ts";
-export type { PickleItem } from "./pickle-writer.ts";
+export type { PickledCall, PickleItem } from "./pickle-writer.ts";
 export * from "./refusals.ts";
 export * from "./request.ts";
 export * from "./request-machine.ts";

@@ -1,5 +1,5 @@
 /** Remote control within one process, over the memory broker: what needs no peer to be true. */
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { Celery, type CeleryOptions } from "../app.ts";
 import { group } from "../canvas/group.ts";
 import { controlCommand } from "../control/command.ts";
@@ -145,6 +145,50 @@ test("task events of a task's own, from the worker to a stream, a state and a ca
   expect(state.tasks.get(sent.id)).toMatchObject({ name: "tells", result: "1", extra: { done: 5 } });
   await waitFor(() => shots.length > 0, { describe: "a snapshot" });
   await camera.cancel();
+});
+
+test("soft time limits that can never come are named when the worker starts", async () => {
+  const warn = vi.fn();
+  const log = { ...silentLog, warn };
+  const never = task("never", { softTimeLimit: 5, timeLimit: 5 }, () => 1);
+  const right = task("right", { softTimeLimit: 4, timeLimit: 5 }, () => 1);
+  await using it = await fleet({ tasks: [never, right], app: { log } });
+  expect(it.worker.active).toBe(0);
+  expect(warn).toHaveBeenCalledWith(
+    { count: 1, tasks: ["never"] },
+    expect.stringMatching(/soft time limits that never/),
+  );
+});
+
+test("a callback that fails later than it returns is logged, and the replies come", async () => {
+  const error = vi.fn();
+  await using it = await fleet({ app: { log: { ...silentLog, error } } });
+  const callback = async () => {
+    throw new TypeError("late");
+  };
+  expect(await it.app.control.ping({ callback })).toEqual([{ "w@h": { ok: "pong" } }]);
+  await waitFor(() => error.mock.calls.length === 1, { describe: "a line of the log" });
+});
+
+test("a rate below none is refused by the worker, whoever asks, and the rate stays", async () => {
+  const limited = task("limited", { rateLimit: "5/s" }, () => 1);
+  await using it = await fleet({ tasks: [limited] });
+  for (const rate of ["-1/s", -1]) {
+    const replies = await it.app.control.broadcast("rate_limit", {
+      arguments: { task_name: "limited", rate_limit: rate },
+      reply: true,
+    });
+    expect(replies?.[0]).toMatchObject({ "w@h": { error: expect.stringContaining("a rate is not negative") } });
+  }
+  expect(await it.app.control.inspect().registered("rate_limit")).toEqual({ "w@h": ["limited [rate_limit=5/s]"] });
+});
+
+test("a pool is not grown beyond what it may have, and goes on", async () => {
+  await using it = await fleet();
+  expect(await it.app.control.poolGrow(100_001, { reply: true })).toEqual([
+    { "w@h": { error: "ValueError('a pool of async has at most 100000 slots, not 100017')" } },
+  ]);
+  expect(it.worker.concurrency).toBe(16);
 });
 
 describe("patterns", () => {

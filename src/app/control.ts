@@ -8,76 +8,25 @@ import { type Command, CommandRegistry } from "../control/command.ts";
 import { celeryCommands } from "../control/commands/index.ts";
 import { Mailbox, type Reply } from "../control/mailbox.ts";
 import { mailboxSettings } from "../control/settings.ts";
-import { bool, count, nullable, structured, text } from "../settings/kinds.ts";
-import { checkOptionObject, type OptionKinds } from "../settings/option-object.ts";
+import {
+  type AddConsumerOptions,
+  type BroadcastOptions,
+  type ControlOptions,
+  checkArgument,
+  checkControlOptions,
+  checkTimeLimits,
+  queueName,
+  type RevokeOptions,
+  rate as rateKind,
+  slots,
+  someText,
+  stamps,
+  taskIds,
+  taskName,
+} from "./control-options.ts";
 import { Inspect } from "./inspect.ts";
 
-/** Whom a control message addresses, and whether it is to be answered. */
-export interface ControlOptions {
-  /** Node names such as `celery@host`. @default every worker */
-  destination?: string | readonly string[] | null;
-  /** Workers whose node name fits; together with `matcher`. */
-  pattern?: string | null;
-  /** How `pattern` is read: `glob`, or `pcre`, a regular expression. */
-  matcher?: "glob" | "pcre" | null;
-  /** Wait for the replies. @default false for what changes something, true for `ping` and `inspect` */
-  reply?: boolean;
-  /** Seconds of silence after which no more replies are expected. @default 1 */
-  timeout?: number;
-  /** Replies after which nothing more is waited for. @default the number of destinations */
-  limit?: number | null;
-  /** Called with each reply as it comes. */
-  callback?: ((reply: Reply) => void) | null;
-  /** False: wait the whole time, also when every worker that is known has replied. @default true */
-  early?: boolean;
-  signal?: AbortSignal;
-}
-
-export interface BroadcastOptions extends ControlOptions {
-  /** Keyword arguments of the command. */
-  arguments?: Readonly<Record<string, unknown>>;
-}
-
-export interface RevokeOptions extends ControlOptions {
-  /** Also end the task where it runs. @default false */
-  terminate?: boolean;
-  /** The signal for that, by name. @default "SIGTERM" */
-  signalName?: string;
-}
-
-export interface AddConsumerOptions extends ControlOptions {
-  exchange?: string | null;
-  exchangeType?: "direct" | "topic" | "fanout" | "headers";
-  routingKey?: string | null;
-  /** Further options of Kombu's queues: `durable`, `auto_delete`, `expires`, `message_ttl`, `max_priority`, `queue_arguments`, … */
-  options?: Readonly<Record<string, unknown>>;
-}
-
-const seconds = structured("a number of seconds, above 0", (value) => {
-  if (!(typeof value === "number" && value > 0 && value <= 2_000_000)) {
-    throw new ImproperlyConfigured("timeout is a number of seconds, above 0");
-  }
-});
-const anything = structured("a value", () => undefined);
-
-const OPTIONS: OptionKinds = {
-  destination: anything,
-  pattern: nullable(text),
-  matcher: nullable(text),
-  reply: bool,
-  timeout: seconds,
-  limit: nullable(count()),
-  callback: anything,
-  early: bool,
-  signal: anything,
-  arguments: anything,
-  terminate: bool,
-  signalName: text,
-  exchange: nullable(text),
-  exchangeType: text,
-  routingKey: nullable(text),
-  options: anything,
-};
+export type { AddConsumerOptions, BroadcastOptions, ControlOptions, RevokeOptions };
 
 export class Control {
   readonly #app: Celery;
@@ -102,7 +51,7 @@ export class Control {
 
   /** Questions to workers: `app.control.inspect({ destination, timeout }).active()`. */
   inspect(options: Omit<ControlOptions, "reply"> = {}): Inspect {
-    checkOptionObject(options, OPTIONS, "app.control.inspect()");
+    checkControlOptions(options, "app.control.inspect()");
     return new Inspect(this, options, this.#app.log);
   }
 
@@ -112,11 +61,8 @@ export class Control {
    * broker cannot be reached.
    */
   async broadcast(command: string, options: BroadcastOptions = {}): Promise<Reply[] | null> {
-    checkOptionObject(options, OPTIONS, `app.control.broadcast(${JSON.stringify(command)})`);
+    checkControlOptions(options, `app.control.broadcast(${JSON.stringify(command)})`, "broadcast");
     const { arguments: given = {}, reply = false, destination, pattern, matcher, timeout = 1 } = options;
-    if ((pattern == null) !== (matcher == null)) {
-      throw new ImproperlyConfigured("pattern and matcher go together");
-    }
     const broadcast = {
       method: command,
       arguments: given,
@@ -125,7 +71,7 @@ export class Control {
       matcher: matcher ?? null,
     };
     if (!reply) {
-      await this.mailbox.cast(broadcast);
+      await this.mailbox.cast(broadcast, options.signal ?? null);
       return null;
     }
     return this.mailbox.call(broadcast, {
@@ -139,103 +85,135 @@ export class Control {
 
   /** Which workers are there. */
   async ping(options: ControlOptions = {}): Promise<Reply[]> {
-    return (await this.broadcast("ping", { ...options, reply: true })) ?? [];
+    return (await this.#send("ping", {}, { ...checked(options, "ping"), reply: true })) ?? [];
   }
 
   /** Workers will not start these tasks; with `terminate` they end them where they run. */
-  revoke(ids: string | readonly string[], options: RevokeOptions = {}): Promise<Reply[] | null> {
-    const { terminate = false, signalName = "SIGTERM", ...rest } = options;
+  async revoke(ids: string | readonly string[], options: RevokeOptions = {}): Promise<Reply[] | null> {
+    checkArgument(ids, taskIds, "app.control.revoke(): the ids");
+    const { terminate = false, signalName = "SIGTERM", ...rest } = checked(options, "revoke", "revoke");
     return this.#send("revoke", { task_id: ids, terminate, signal: signalName }, rest);
   }
 
   /** `revoke` with `terminate`. */
-  terminate(ids: string | readonly string[], options: Omit<RevokeOptions, "terminate"> = {}): Promise<Reply[] | null> {
-    return this.revoke(ids, { ...options, terminate: true });
+  async terminate(
+    ids: string | readonly string[],
+    options: Omit<RevokeOptions, "terminate"> = {},
+  ): Promise<Reply[] | null> {
+    return this.revoke(ids, { ...checked(options, "terminate", "terminate"), terminate: true });
   }
 
   /** Revokes what has one of these stamps. */
-  revokeByStampedHeaders(
+  async revokeByStampedHeaders(
     headers: Readonly<Record<string, unknown>>,
     options: RevokeOptions = {},
   ): Promise<Reply[] | null> {
-    const { terminate = false, signalName = "SIGTERM", ...rest } = options;
+    checkArgument(headers, stamps, "app.control.revokeByStampedHeaders(): the headers");
+    const { terminate = false, signalName = "SIGTERM", ...rest } = checked(options, "revokeByStampedHeaders", "revoke");
     return this.#send("revoke_by_stamped_headers", { headers, terminate, signal: signalName }, rest);
   }
 
   /** New rate limit of a task: `10/m`, a number of starts a second, or null for none. */
-  rateLimit(task: string, rate: string | number | null, options: ControlOptions = {}): Promise<Reply[] | null> {
-    return this.#send("rate_limit", { task_name: task, rate_limit: rate }, options);
+  async rateLimit(task: string, rate: string | number | null, options: ControlOptions = {}): Promise<Reply[] | null> {
+    checkArgument(task, taskName, "app.control.rateLimit(): the task");
+    checkArgument(rate, rateKind, "app.control.rateLimit(): the rate");
+    return this.#send("rate_limit", { task_name: task, rate_limit: rate }, checked(options, "rateLimit"));
   }
 
   /** New time limits of a task, in seconds, for starts from now on. */
-  timeLimit(
+  async timeLimit(
     task: string,
     limits: { soft?: number | null; hard?: number | null },
     options: ControlOptions = {},
   ): Promise<Reply[] | null> {
+    checkArgument(task, taskName, "app.control.timeLimit(): the task");
+    checkTimeLimits(limits, "app.control.timeLimit()");
     const { soft = null, hard = null } = limits;
-    return this.#send("time_limit", { task_name: task, hard, soft }, options);
+    return this.#send("time_limit", { task_name: task, hard, soft }, checked(options, "timeLimit"));
   }
 
   /** Workers begin to consume a queue. */
-  addConsumer(queue: string, options: AddConsumerOptions = {}): Promise<Reply[] | null> {
-    const { exchange = null, exchangeType = "direct", routingKey = null, options: more = {}, ...rest } = options;
+  async addConsumer(queue: string, options: AddConsumerOptions = {}): Promise<Reply[] | null> {
+    checkArgument(queue, queueName, "app.control.addConsumer(): the queue");
+    const {
+      exchange = null,
+      exchangeType = "direct",
+      routingKey = null,
+      options: more = {},
+      ...rest
+    } = checked(options, "addConsumer", "addConsumer");
     const given = { queue, exchange, exchange_type: exchangeType, routing_key: routingKey, ...more };
     return this.#send("add_consumer", given, rest);
   }
 
   /** Workers stop consuming a queue. */
-  cancelConsumer(queue: string, options: ControlOptions = {}): Promise<Reply[] | null> {
-    return this.#send("cancel_consumer", { queue }, options);
+  async cancelConsumer(queue: string, options: ControlOptions = {}): Promise<Reply[] | null> {
+    checkArgument(queue, queueName, "app.control.cancelConsumer(): the queue");
+    return this.#send("cancel_consumer", { queue }, checked(options, "cancelConsumer"));
   }
 
-  enableEvents(options: ControlOptions = {}): Promise<Reply[] | null> {
-    return this.#send("enable_events", {}, options);
+  async enableEvents(options: ControlOptions = {}): Promise<Reply[] | null> {
+    return this.#send("enable_events", {}, checked(options, "enableEvents"));
   }
 
-  disableEvents(options: ControlOptions = {}): Promise<Reply[] | null> {
-    return this.#send("disable_events", {}, options);
+  async disableEvents(options: ControlOptions = {}): Promise<Reply[] | null> {
+    return this.#send("disable_events", {}, checked(options, "disableEvents"));
   }
 
   /** Workers send a heartbeat now. */
-  heartbeat(options: ControlOptions = {}): Promise<Reply[] | null> {
-    return this.#send("heartbeat", {}, options);
+  async heartbeat(options: ControlOptions = {}): Promise<Reply[] | null> {
+    return this.#send("heartbeat", {}, checked(options, "heartbeat"));
   }
 
-  poolGrow(n = 1, options: ControlOptions = {}): Promise<Reply[] | null> {
-    return this.#send("pool_grow", { n }, options);
+  async poolGrow(n = 1, options: ControlOptions = {}): Promise<Reply[] | null> {
+    checkArgument(n, slots, "app.control.poolGrow(): the number");
+    return this.#send("pool_grow", { n }, checked(options, "poolGrow"));
   }
 
-  poolShrink(n = 1, options: ControlOptions = {}): Promise<Reply[] | null> {
-    return this.#send("pool_shrink", { n }, options);
+  async poolShrink(n = 1, options: ControlOptions = {}): Promise<Reply[] | null> {
+    checkArgument(n, slots, "app.control.poolShrink(): the number");
+    return this.#send("pool_shrink", { n }, checked(options, "poolShrink"));
   }
 
-  autoscale(max: number, min: number, options: ControlOptions = {}): Promise<Reply[] | null> {
-    return this.#send("autoscale", { max, min }, options);
+  async autoscale(max: number, min: number, options: ControlOptions = {}): Promise<Reply[] | null> {
+    checkArgument(max, slots, "app.control.autoscale(): max");
+    checkArgument(min, slots, "app.control.autoscale(): min");
+    if (max < min) throw new ImproperlyConfigured(`app.control.autoscale(): max ${max} is less than min ${min}`);
+    return this.#send("autoscale", { max, min }, checked(options, "autoscale"));
   }
 
   /** Workers replace the processes or threads of their pools. */
-  poolRestart(
+  async poolRestart(
     options: ControlOptions & { modules?: readonly string[] | null; reload?: boolean } = {},
   ): Promise<Reply[] | null> {
-    const { modules = null, reload = false, ...rest } = options;
+    const { modules = null, reload = false, ...rest } = checked(options, "poolRestart", "poolRestart");
     return this.#send("pool_restart", { modules, reload, reloader: null }, rest);
   }
 
   /** Workers stop, warm. Nobody answers. */
-  shutdown(options: ControlOptions = {}): Promise<Reply[] | null> {
-    return this.#send("shutdown", {}, options);
+  async shutdown(options: ControlOptions = {}): Promise<Reply[] | null> {
+    return this.#send("shutdown", {}, checked(options, "shutdown"));
   }
 
   /** Workers elect one of them, which then sends the signature `action`. A Celery worker that is alone ends when it is asked. */
-  election(id: string, topic: string, action: unknown = null, options: ControlOptions = {}): Promise<Reply[] | null> {
-    return this.#send("election", { id, topic, action }, options);
+  async election(
+    id: string,
+    topic: string,
+    action: unknown = null,
+    options: ControlOptions = {},
+  ): Promise<Reply[] | null> {
+    checkArgument(id, someText, "app.control.election(): the id");
+    checkArgument(topic, someText, "app.control.election(): the topic");
+    return this.#send("election", { id, topic, action }, checked(options, "election"));
   }
 
-  /** Deletes the messages that wait in the app's queues; resolves with their number. */
+  /**
+   * Deletes the messages that wait in the app's queues; resolves with their number. Throws `ConnectionLost` when the broker cannot be
+   * reached within ten seconds.
+   */
   async purge(): Promise<number> {
     const { transport } = this.#app;
-    await transport.connect();
+    await this.mailbox.connect();
     const queues = this.#app.queues.configured;
     await transport.declare(queues);
     let deleted = 0;
@@ -258,4 +236,14 @@ export class Control {
   #send(command: string, given: Readonly<Record<string, unknown>>, options: ControlOptions): Promise<Reply[] | null> {
     return this.broadcast(command, { ...options, arguments: given });
   }
+}
+
+/** The options of one method, once they are seen to be such. */
+function checked<O extends ControlOptions>(
+  options: O,
+  method: string,
+  more?: Parameters<typeof checkControlOptions>[2],
+): O {
+  checkControlOptions(options, `app.control.${method}()`, more);
+  return options;
 }

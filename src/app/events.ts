@@ -1,4 +1,6 @@
 /** `app.events`: the stream of what workers and publishers tell, and what follows from it. wire: celery/app/events.py. */
+
+import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import type { Celery } from "../app.ts";
 import { checkCustomEvent } from "../events/custom.ts";
 import { EventDispatcher } from "../events/dispatcher.ts";
@@ -7,8 +9,9 @@ import { eventSettings } from "../events/settings.ts";
 import { State, type StateOptions } from "../events/state.ts";
 import { EventStream } from "../events/stream.ts";
 import { processOrigin } from "../runtime/ids.ts";
-import { bool, count, structured, text } from "../settings/kinds.ts";
+import { bool, count, text } from "../settings/kinds.ts";
 import { checkOptionObject, type OptionKinds } from "../settings/option-object.ts";
+import { abortSignal, anyFunction } from "./control-options.ts";
 
 export interface ReceiveOptions {
   /** Ends the stream. */
@@ -22,14 +25,32 @@ export interface ReceiveOptions {
 }
 
 const OPTIONS: OptionKinds = {
-  signal: structured("an AbortSignal", () => undefined),
+  signal: abortSignal,
   routingKey: text,
   wakeup: bool,
   maxWaiting: count({ min: 1 }),
 };
 
+export interface ListenOptions {
+  /** Gives up connecting, or ends what was begun. */
+  signal?: AbortSignal;
+  /** Which events, by routing key: `worker.#`, `task.#`. @default "#": all */
+  routingKey?: string;
+}
+
+const LISTEN_OPTIONS: OptionKinds = { signal: abortSignal, routingKey: text };
+const STATE_OPTIONS: OptionKinds = {
+  maxWorkers: count({ min: 1 }),
+  maxTasks: count({ min: 1 }),
+  maxTaskCharacters: count({ min: 1 }),
+  now: anyFunction,
+};
+
 export class Events {
   readonly #app: Celery;
+  /** Ends what still listens when the app closes. */
+  readonly #ends = new Set<() => Promise<unknown>>();
+  #closed = false;
   #dispatcher: EventDispatcher | null = null;
 
   constructor(app: Celery) {
@@ -43,22 +64,39 @@ export class Events {
   receive(options: ReceiveOptions = {}): EventStream {
     checkOptionObject(options, OPTIONS, "app.events.receive()");
     const { signal, routingKey, wakeup = true, maxWaiting = 100_000 } = options;
-    return new EventStream({
+    const stream: EventStream = new EventStream({
       maxWaiting,
       signal: signal ?? null,
-      open: async (onEvent) => {
-        const stop = await this.listen(onEvent, routingKey === undefined ? {} : { routingKey });
-        if (wakeup) await this.#app.control.heartbeat();
-        return stop;
+      open: async (onEvent, ended) => {
+        const end = () => stream.return();
+        this.#ends.add(end);
+        let stop: () => Promise<void>;
+        try {
+          stop = await this.listen(onEvent, { signal: ended, ...(routingKey === undefined ? {} : { routingKey }) });
+          if (wakeup) await this.#wake(ended);
+        } catch (error) {
+          this.#ends.delete(end);
+          throw error;
+        }
+        return async () => {
+          this.#ends.delete(end);
+          await stop();
+        };
       },
     });
+    return stream;
   }
 
-  /** Calls back with every event until the returned function is called; for those who want no stream. */
-  async listen(
-    onEvent: (event: ReceivedEvent) => void,
-    { routingKey = "#" }: { routingKey?: string } = {},
-  ): Promise<() => Promise<void>> {
+  /**
+   * Calls back with every event until the returned function is called, `signal` aborts or the app is closed; for those who want no
+   * stream. Rejects with the signal's reason when that aborts while the broker is not reached yet.
+   */
+  async listen(onEvent: (event: ReceivedEvent) => void, options: ListenOptions = {}): Promise<() => Promise<void>> {
+    anyFunction.parse(onEvent, "app.events.listen(): the first argument");
+    checkOptionObject(options, LISTEN_OPTIONS, "app.events.listen()");
+    if (this.#closed) throw new ImproperlyConfigured(`the app ${this.#app.name} is closed`);
+    const { routingKey = "#", signal } = options;
+    signal?.throwIfAborted();
     const { settings, clock, log } = this.#app;
     const transport = this.#app.consumerTransport();
     const receiver = new EventReceiver({
@@ -69,21 +107,47 @@ export class Events {
       routingKey,
       onEvent,
     });
-    try {
-      await transport.connect();
-      await receiver.start();
-    } catch (error) {
-      await transport.close();
-      throw error;
-    }
-    return async () => {
+    const ending = new AbortController();
+    let stopping: Promise<void> | null = null;
+    const stop = (reason?: unknown): Promise<void> => {
+      ending.abort(reason);
+      stopping ??= end();
+      return stopping;
+    };
+    const end = async () => {
+      this.#ends.delete(stop);
+      signal?.removeEventListener("abort", onAbort);
       await receiver.stop();
       await transport.close();
     };
+    const onAbort = () => {
+      stop(signal?.reason).catch((error: unknown) => log.debug({ err: error }, "listening did not end in order"));
+    };
+    this.#ends.add(stop);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      await transport.connect(ending.signal);
+      await receiver.start();
+      ending.signal.throwIfAborted();
+    } catch (error) {
+      await stop(error);
+      throw ending.signal.reason;
+    }
+    return () => stop();
+  }
+
+  /** Those that are there are seen at once; the stream is as good without. */
+  async #wake(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#app.control.heartbeat({ signal });
+    } catch (error) {
+      if (!signal.aborted) this.#app.log.warn({ err: error }, "workers could not be asked for a heartbeat");
+    }
   }
 
   /** An empty picture of a cluster; give it every event. */
   state(options: StateOptions = {}): State {
+    checkOptionObject(options, STATE_OPTIONS, "app.events.state()");
     return new State(options);
   }
 
@@ -111,6 +175,8 @@ export class Events {
 
   /** @internal */
   async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#ends].map((end) => end()));
     await this.#dispatcher?.close();
   }
 }

@@ -13,6 +13,8 @@ import { EventDispatcher } from "../events/dispatcher.ts";
 import { Gossip } from "../events/gossip.ts";
 import { Heart } from "../events/heart.ts";
 import { eventSettings } from "../events/settings.ts";
+import { limitedLog } from "../runtime/limited-log.ts";
+import type { Log } from "../runtime/log.ts";
 import { TimerHeap } from "../runtime/timer-heap.ts";
 import { version } from "../runtime/version.ts";
 import { TransportClosed } from "../transports/errors.ts";
@@ -48,6 +50,8 @@ export class FleetMember {
   readonly dispatcher: EventDispatcher;
   readonly #parts: FleetParts;
   readonly #timers = new TimerHeap();
+  /** For what others can make us say as often as they like. */
+  readonly #log: Log;
   #worker: WorkerView | null = null;
   #heart: Heart | null = null;
   #gossip: Gossip | null = null;
@@ -60,6 +64,7 @@ export class FleetMember {
   constructor(parts: FleetParts) {
     const { app, hostname } = parts;
     this.#parts = parts;
+    this.#log = limitedLog(app.log);
     const { exchange, serializer } = eventSettings(app.settings);
     const always = parts.events ?? app.settings.worker_send_task_events;
     this.dispatcher = new EventDispatcher({
@@ -83,12 +88,12 @@ export class FleetMember {
     await this.#mingle(worker);
     if (this.#stopped) return;
     if ((this.#parts.gossip ?? true) && TALKATIVE.has(transport.name)) {
-      const { settings, clock, log } = app;
+      const { settings, clock } = app;
       const gossip = new Gossip({
         settings: eventSettings(settings),
         transport,
         clock,
-        log,
+        log: this.#log,
         dispatcher: this.dispatcher,
         timers: this.#timers,
         hostname,
@@ -180,7 +185,7 @@ export class FleetMember {
       gossip: this.#gossip,
       configuredQueue: (name) => configured.get(name) ?? null,
       shutdown,
-      log: app.log,
+      log: this.#log,
     };
   }
 

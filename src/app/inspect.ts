@@ -1,7 +1,17 @@
 /** `app.control.inspect()`: what workers answer, by node name. wire: celery/app/control.py `Inspect`; behaviour 3.2 to 3.6. */
 import type { Reply } from "../control/mailbox.ts";
 import type { Log } from "../runtime/log.ts";
-import type { Control, ControlOptions } from "./control.ts";
+import type { Control } from "./control.ts";
+import {
+  type ControlOptions,
+  checkArgument,
+  commandArguments,
+  flag,
+  nodeNames,
+  someText,
+  taskIds,
+  wholeNumber,
+} from "./control-options.ts";
 
 /** A task as workers describe it. */
 export interface TaskDescription {
@@ -35,7 +45,8 @@ export class Inspect {
   }
 
   /** Tasks that run. `safe`: arguments as texts. */
-  active(safe?: boolean): Promise<Answers<TaskDescription[]>> {
+  async active(safe?: boolean): Promise<Answers<TaskDescription[]>> {
+    if (safe !== undefined) checkArgument(safe, flag, "inspect.active(): safe");
     return this.request("active", { safe: safe ?? null });
   }
 
@@ -55,11 +66,13 @@ export class Inspect {
   }
 
   /** Names of the tasks that run there, with these attributes. */
-  registered(...attributes: readonly string[]): Promise<Answers<string[]>> {
+  async registered(...attributes: readonly string[]): Promise<Answers<string[]>> {
+    for (const one of attributes) checkArgument(one, someText, "inspect.registered(): an attribute");
     return this.request("registered", { taskinfoitems: attributes });
   }
 
-  ping(destination?: readonly string[]): Promise<Answers<{ ok: string }>> {
+  async ping(destination?: readonly string[]): Promise<Answers<{ ok: string }>> {
+    if (destination !== undefined) checkArgument(destination, nodeNames, "inspect.ping(): the destination");
     return destination === undefined
       ? this.request("ping")
       : new Inspect(this.#control, { ...this.#options, destination }, this.#log).request("ping");
@@ -74,11 +87,13 @@ export class Inspect {
   }
 
   /** State and description of these tasks where they are known. */
-  queryTask(...ids: readonly string[]): Promise<Answers<Record<string, [state: string, task: TaskDescription]>>> {
+  async queryTask(...ids: readonly string[]): Promise<Answers<Record<string, [state: string, task: TaskDescription]>>> {
+    for (const id of ids) checkArgument(id, taskIds, "inspect.queryTask(): an id");
     return this.request("query_task", { ids });
   }
 
-  conf(withDefaults = false): Promise<Answers<Record<string, unknown>>> {
+  async conf(withDefaults = false): Promise<Answers<Record<string, unknown>>> {
+    checkArgument(withDefaults, flag, "inspect.conf(): withDefaults");
     return this.request("conf", { with_defaults: withDefaults });
   }
 
@@ -94,24 +109,31 @@ export class Inspect {
     return this.request("memsample");
   }
 
-  memdump(samples = 10): Promise<Answers<string>> {
+  async memdump(samples = 10): Promise<Answers<string>> {
+    checkArgument(samples, wholeNumber, "inspect.memdump(): samples");
     return this.request("memdump", { samples });
   }
 
   /** A picture of Python objects; only Python workers that have objgraph make one. */
-  objgraph(type = "Request", n = 200, maxDepth = 10): Promise<Answers<{ filename: string }>> {
+  async objgraph(type = "Request", n = 200, maxDepth = 10): Promise<Answers<{ filename: string }>> {
+    checkArgument(type, someText, "inspect.objgraph(): the type");
+    checkArgument(n, wholeNumber, "inspect.objgraph(): n");
+    checkArgument(maxDepth, wholeNumber, "inspect.objgraph(): maxDepth");
     return this.request("objgraph", { num: n, max_depth: maxDepth, type });
   }
 
-  hello(
+  async hello(
     fromNode: string,
     revoked: readonly string[] = [],
   ): Promise<Answers<{ revoked: string[]; clock: number } | null>> {
+    checkArgument(fromNode, someText, "inspect.hello(): the node");
+    checkArgument(revoked, taskIds, "inspect.hello(): the revoked ids");
     return this.request("hello", { from_node: fromNode, revoked });
   }
 
   /** Any other command, such as one of your own. */
   async request<T>(command: string, given: Readonly<Record<string, unknown>> = {}): Promise<Answers<T>> {
+    checkArgument(given, commandArguments, "inspect.request(): the arguments");
     const replies = await this.#control.broadcast(command, { ...this.#options, arguments: given, reply: true });
     return flatReplies<T>(replies ?? [], this.#log);
   }

@@ -13,7 +13,7 @@ import type { Spawn } from "../worker/pools/child.ts";
 import { LOG_LEVEL_NAMES } from "../worker/pools/child-log.ts";
 import { ChildPool } from "../worker/pools/child-pool.ts";
 import type { ChildInit } from "../worker/pools/messages.ts";
-import type { MakePool, PoolName } from "../worker/pools/pool.ts";
+import { type MakePool, mostSlots, type PoolName } from "../worker/pools/pool.ts";
 import type { Mognet } from "./mognet.ts";
 import { limitsOf } from "./parts.ts";
 
@@ -45,6 +45,7 @@ export function makePool(app: Celery, options: PoolOptions, hostname: string): M
   const { settings, log } = app;
   const name = options.pool ?? settings.worker_pool;
   const size = poolSize(app, options);
+  demandSane(name, options.autoscale?.max ?? size);
   if (name === "async") {
     for (const setting of ["worker_max_tasks_per_child", "worker_max_memory_per_child"] as const) {
       if (settings[setting] !== null)
@@ -101,11 +102,14 @@ export function makeMognetPool(app: Mognet, options: PoolOptions, hostname: stri
   const { config, log } = app;
   const name = options.pool ?? "async";
   if (name === "async") return null;
+  const size = mognetPoolSize(options);
+  const most = mostSlots(name);
+  demandSane(name, size);
   const { validate_params: validate, exact_floats: keepFloats, max_message_depth: maxDepth } = config.lovage;
   return new MognetPool({
     name,
-    size: mognetPoolSize(options),
-    most: config.maximum_concurrency ?? Math.max(MOST_CHILDREN, mognetPoolSize(options)),
+    size,
+    most: Math.min(most, config.maximum_concurrency ?? Math.max(MOST_CHILDREN, size)),
     spawner: () => spawnerOf(name, hostname),
     init: {
       protocol: "mognet",
@@ -124,6 +128,14 @@ export function makeMognetPool(app: Mognet, options: PoolOptions, hostname: stri
     timers: new TimerHeap(),
     log,
   });
+}
+
+function demandSane(name: PoolName, size: number): void {
+  const most = mostSlots(name);
+  if (size <= most) return;
+  const hint =
+    name === "async" ? "" : ", each with a heap and an event loop of its own; run more workers, or the async pool";
+  throw new ImproperlyConfigured(`concurrency ${size}: a pool of ${name} has at most ${most} slots${hint}`);
 }
 
 /** Bodies at a time, in threads or processes. */

@@ -5,6 +5,8 @@ import { Celery } from "../app.ts";
 import { chain } from "../canvas/chain.ts";
 import { chord } from "../canvas/chord.ts";
 import { group } from "../canvas/group.ts";
+import { signature } from "../canvas/signature-from.ts";
+import type { AnyResult } from "../client/async-result.ts";
 import { silentLog } from "../runtime/log.ts";
 import { connectRedis, loadRedis, parseRedisUrl, type Redis, whenReady } from "../runtime/redis-connection.ts";
 import { currentTask } from "../tasks/context.ts";
@@ -18,6 +20,13 @@ import { Worker } from "./worker.ts";
 
 const url = testService("LOVAGE_TEST_REDIS_URL");
 const python = testService("LOVAGE_TEST_PYTHON_5_7_0");
+
+interface Info {
+  stamps: object;
+  stamped_headers: string[];
+  delivery_info: { priority: number };
+}
+type Answer = { value?: unknown; raised?: { repr: string } };
 
 const queue = `workflow-${randomUUID()}`;
 const ours = `${queue}-ours`;
@@ -256,6 +265,67 @@ describe.skipIf(url === undefined || python === undefined)("workflows across lan
     expect(JSON.stringify(await client.get(joined, timeout))).toMatch(/1\.0/);
   });
 
+  test("stamps of a visitor and an inherited priority reach a Python task through a worker of ours", async () => {
+    await using heir = new Celery(`heir-${queue}`, {
+      tasks: [add, echo],
+      broker: redis,
+      backend: redis,
+      settings: { task_default_queue: `${queue}-heir`, task_inherit_parent_priority: true },
+      log: silentLog,
+      env: {},
+    });
+    await using _worker = await new Worker(heir, { concurrency: 1 }).start();
+    const told = signature("fixture.request_info").set(there);
+    const workflow = chain(add.s(1, 2).set({ priority: 3 }).link(told), group(told, told), told).stampWith({
+      onSignature: (one) => ({ where: one.task, plain: 7, stamped_headers: ["where"] }),
+      onCallback: () => ({ called: [1, "back"] }),
+    });
+    const result = await heir.apply(workflow);
+    const last = (await result.get(timeout)) as Info;
+    const before = (await result.parent?.get(timeout)) as Info[];
+    expect([...before, last].map(({ delivery_info }) => delivery_info.priority)).toEqual([3, 3, expect.anything()]);
+    for (const info of [...before, last]) {
+      expect(info.stamps).toMatchObject({ where: "fixture.request_info" });
+      expect(info.stamped_headers).toEqual(["where"]);
+    }
+    const [called] = (await (result.parent as AnyResult)?.parent?.children()) ?? [];
+    expect(await called?.get(timeout)).toMatchObject({
+      stamps: { where: "fixture.request_info", called: [1, "back"] },
+    });
+  });
+
+  test("a group that either has saved is found by the other, with its members, parents and values", async () => {
+    const saved = await client.run(
+      `
+from celery import chain, group
+step = app.signature
+result = chain(step("fixture.add", (1, 1)), group(step("fixture.add", (10,)), step("fixture.add", (20,)))).apply_async()
+result.save()
+answer = [result.id, [child.id for child in result.children], result.parent.id]
+`,
+    );
+    const [id, members, parent] = saved as [string, string[], string];
+    const found = await app.restoreGroup(id);
+    expect(found?.results.map((result) => "id" in result && result.id)).toEqual(members);
+    expect(found?.parent?.id).toBe(parent);
+    expect(await found?.get(timeout)).toEqual([12, 22]);
+    expect(await found?.completedCount()).toBe(2);
+
+    const sent = await app.apply(chain(add.s(2, 2), group([add.s(10), add.s(20)])));
+    await sent.save();
+    const theirs = await client.run(
+      `
+from celery.result import GroupResult
+found = GroupResult.restore(group_id, app=app)
+answer = [found.id, found.get(timeout=20), found.completed_count(), found.parent.get(), [child.id for child in found.children]]
+`,
+      { group_id: sent.id },
+    );
+    expect(theirs).toEqual([sent.id, [14, 24], 2, 4, sent.results.map((result) => "id" in result && result.id)]);
+    await client.run("found = app.GroupResult.restore(group_id)\nfound.delete()", { group_id: sent.id });
+    expect(await app.restoreGroup(sent.id)).toBeNull();
+  });
+
   test("built-in tasks that Python sends run here", async () => {
     const starmap = await client.send(
       "celery.starmap",
@@ -272,5 +342,66 @@ describe.skipIf(url === undefined || python === undefined)("workflows across lan
     expect(await client.get(starmap, timeout)).toMatchObject({ value: [3, 7] });
     const accumulate = await client.send("celery.accumulate", [1.0, 2], { index: 0 }, here);
     expect(await client.get(accumulate, timeout)).toMatchObject({ repr: "1" });
+  });
+
+  test("each of Celery's nine tasks does the same whoever runs it, sent by either", async () => {
+    const done = await app.send(add, [1, 2]);
+    await done.get(timeout);
+    const plain = { args: [], kwargs: {}, subtask_type: null, immutable: false };
+    const to = (queue: string, name: string, args: unknown[] = [], options: object = {}) => {
+      return { ...plain, task: name, args, options: { ...options, queue } };
+    };
+    const pairs = [
+      [1, 2],
+      [3, 4],
+    ];
+    interface Made {
+      readonly args: unknown[];
+      readonly kwargs?: Record<string, unknown>;
+      /** What ends in its place: `chord_unlock` has no result. */
+      readonly body?: string;
+    }
+    const calls: Record<string, (queue: string) => Made> = {
+      "celery.accumulate": () => ({ args: [1, "two", null] }),
+      "celery.backend_cleanup": () => ({ args: [] }),
+      "celery.chain": () => ({ args: [] }),
+      "celery.chord": (on) => ({ args: [pairs.map((pair) => to(on, "fixture.add", pair)), to(on, "fixture.xsum")] }),
+      "celery.chord_unlock": (on) => {
+        const body = randomUUID();
+        const args = [randomUUID(), to(on, "fixture.xsum", [], { task_id: body })];
+        return { args, kwargs: { result: [done.toTuple()] }, body };
+      },
+      "celery.chunks": (on) => ({ args: [to(on, "fixture.add"), pairs, 1] }),
+      "celery.group": (on) => {
+        const group_id = randomUUID();
+        const members = pairs.map((pair) => to(on, "fixture.add", pair, { task_id: randomUUID(), group_id }));
+        return { args: [members, [group_id, null], group_id, []] };
+      },
+      "celery.map": (on) => ({ args: [to(on, "fixture.xsum"), pairs] }),
+      "celery.starmap": (on) => ({ args: [to(on, "fixture.add"), pairs] }),
+    };
+    /** Ids differ from call to call. */
+    const known = (value: unknown) => {
+      const isId = (one: unknown) => typeof one === "string" && /^[0-9a-f-]{36}$/.test(one);
+      return JSON.stringify(value, (_key, one: unknown) => (isId(one) ? "id" : one));
+    };
+    const ends = async (id: string) => {
+      const { value = null, raised = null } = (await client.get(id, timeout)) as Answer;
+      return known(raised?.repr ?? value);
+    };
+    const seen: Record<string, string> = {};
+    for (const [name, make] of Object.entries(calls)) {
+      const all: string[] = [];
+      for (const queue of [ours, pythons]) {
+        const [mine, theirs] = [make(queue), make(queue)];
+        const sent = await app.sendTask(name, mine.args, mine.kwargs, { queue });
+        all.push(await ends(mine.body ?? sent.id));
+        const id = await client.send(name, theirs.args, theirs.kwargs ?? {}, { queue });
+        all.push(await ends(theirs.body ?? id));
+      }
+      expect(new Set(all).size, `${name}: ${all.join(" ")}`).toBe(1);
+      seen[name] = all[0] ?? "";
+    }
+    expect(seen).toMatchObject({ "celery.chord_unlock": "3", "celery.map": "[3,7]", "celery.starmap": "[3,7]" });
   });
 });

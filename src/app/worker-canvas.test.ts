@@ -3,22 +3,25 @@
  * parents a failed one gives the part's own error, as in Python.
  */
 import { randomUUID } from "node:crypto";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { type ResultTuple, readResultTuple } from "../../protocol/celery/result-tuple.ts";
 import type { WireSignature } from "../../protocol/celery/signature.ts";
+import type { Message } from "../../protocol/message.ts";
 import { Celery } from "../app.ts";
 import { chain } from "../canvas/chain.ts";
 import { chord } from "../canvas/chord.ts";
 import { group } from "../canvas/group.ts";
 import { signature, signatureFrom } from "../canvas/signature-from.ts";
 import { GroupResult } from "../client/group-result.ts";
+import { Publisher } from "../client/publisher.ts";
 import { silentLog } from "../runtime/log.ts";
 import { currentTask } from "../tasks/context.ts";
 import { type AnyTask, task } from "../tasks/definition.ts";
 import { Ignore, Reject } from "../tasks/signals.ts";
 import type { AnySignature } from "../tasks/signature-types.ts";
 import { type TempFolder, tempFolder } from "../testing/temp-folder.ts";
+import { ConnectionLost } from "../transports/errors.ts";
 import { Worker } from "./worker.ts";
 
 const add = task("add", (x: number, y: number) => x + y);
@@ -442,6 +445,59 @@ test.each<[string, AnySignature, RegExp]>([
   const { app } = await running([more]);
   const result = await app.apply(chord([more.s({}), add.s(1, 1)], total.s()));
   expect(await result.get(timeout)).toBe(3);
+});
+
+describe("a part that is added to a chord while the connection breaks", () => {
+  /** The broker takes messages for `added`, and nobody hears of it. */
+  function loseAnswers(): Disposable {
+    const { publish, publishAll } = Publisher.prototype;
+    const lose = (messages: readonly Message[]) => {
+      if (messages.some(({ headers }) => headers?.task === "added")) throw new ConnectionLost("no answer");
+    };
+    const spies = [
+      vi.spyOn(Publisher.prototype, "publish").mockImplementation(async function (this: Publisher, ...given) {
+        await publish.apply(this, given);
+        lose([given[0]]);
+      }),
+      vi.spyOn(Publisher.prototype, "publishAll").mockImplementation(async function (this: Publisher, ...given) {
+        await publishAll.apply(this, given);
+        lose(given[0]);
+      }),
+    ];
+    return { [Symbol.dispose]: () => spies.forEach((spy) => void spy.mockRestore()) };
+  }
+
+  async function added(member: AnySignature, settings: Record<string, unknown> = {}) {
+    using _lost = loseAnswers();
+    let runs = 0;
+    let bodies = 0;
+    const counting = task("added", () => ++runs);
+    const body = task("body", () => ++bodies);
+    const more = task("more", { params: {} }, async (_params, ctx) => {
+      await expect(ctx.addToChord(member)).rejects.toThrow("no answer");
+      return 1;
+    });
+    const { app } = await running([counting, body, more], settings);
+    const { id } = await app.apply(chord([more.s({}), add.s(1, 1)], signature("body")));
+    const end = await app.result(id).get({ timeout: 2_000 }).catch(String);
+    await expect.poll(() => runs).toBeGreaterThan(0);
+    return { end, bodies };
+  }
+
+  const one = signature("added");
+  test.each<[string, AnySignature]>([
+    ["one task", one],
+    ["a group", group([one, one])],
+    ["a chain that ends in a group", chain(one, group([add.si(1, 1), add.si(2, 2)]))],
+  ])("fails the chord, whose body never runs: %s", async (_what, member) => {
+    const { end, bodies } = await added(member);
+    expect(end).toMatch(/ChordError.*A part could not be added.*no answer/);
+    expect(bodies).toBe(0);
+  });
+
+  test("is waited for as in Celery when the settings say so", async () => {
+    expect(await added(one, { lovage_fail_unreachable: false })).toEqual({ end: 1, bodies: 1 });
+  });
 });
 
 test("a retry inside a chord keeps its place", async () => {

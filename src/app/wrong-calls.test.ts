@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { Celery } from "../app.ts";
+import { InvalidEvent } from "../events/errors.ts";
 import { newId } from "../runtime/ids.ts";
 import { silentLog } from "../runtime/log.ts";
 import { task } from "../tasks/definition.ts";
@@ -78,6 +79,16 @@ describe("a wrong call names the option, what it should be, and what was given:"
       work({ autoscale: { max: 1, min: 3 } }),
       /autoscale must be \{ max, min \} with min up to max/,
     ],
+    [
+      "ten thousand processes",
+      work({ pool: "processes", module: "x", concurrency: 10_000 }),
+      /concurrency 10000: a pool of processes has at most 1024 slots.*run more workers/,
+    ],
+    [
+      "an autoscale to ten thousand threads",
+      work({ pool: "threads", module: "x", autoscale: { max: 10_000, min: 1 } }),
+      /a pool of threads has at most 1024 slots/,
+    ],
     ["a misspelt autoscale", work({ autoscale: { maximum: 1, min: 3 } }), /unknown option "maximum"/],
     ["a rate that is none", () => task("t", { rateLimit: "ten" } as Untyped), /rateLimit must be a rate such as 10\/s/],
     ["a rate in days", () => task("t", { rateLimit: "10/d" } as Untyped), /rateLimit must be a rate such as 10\/s/],
@@ -141,6 +152,72 @@ async function inTask(body: (ctx: Untyped) => unknown): Promise<Error> {
   expect(value).toBeInstanceOf(Error);
   return value as unknown as Error;
 }
+
+const inspect = () => untyped().control.inspect();
+const control = () => untyped().control;
+const events = () => untyped().events;
+
+describe("a wrong command is refused before it can reach the fleet:", () => {
+  const to = { destination: ["w@h"] };
+  test.each<[string, () => unknown, RegExp]>([
+    ["options among the limits", () => control().timeLimit("t", { hard: 1, ...to }), /"destination"; options such as/],
+    ["a mistyped limit", () => control().timeLimit("t", { hrad: 1 }), /unknown limit "hrad"; did you mean "hard"/],
+    ["no limits", () => control().timeLimit("t", undefined), /must be an object, not undefined/],
+    ["a limit that is none", () => control().timeLimit("t", { hard: "1" }), /hard must be a number of seconds.*"1"/],
+    ["a soft limit after the hard one", () => control().timeLimit("t", { hard: 1, soft: 5 }), /soft must be less/],
+    [
+      "options as a number of slots",
+      () => control().poolGrow(to),
+      /number of slots.*options such as destination come l/,
+    ],
+    ["slots as a text", () => control().poolShrink("2"), /must be a whole number of slots/],
+    ["a part of a slot", () => control().poolGrow(1.5), /must be a whole number of slots/],
+    ["autoscale upside down", () => control().autoscale(1, 5), /max 1 is less than min 5/],
+    ["autoscale of options", () => control().autoscale(to), /max must be.*options such as destination/],
+    ["ids as a number", () => control().revoke(5), /ids must be the id of a task, or an array of ids, not 5/],
+    ["ids as an object", () => control().revoke({ ...to }), /ids must be.*options such as destination come last/],
+    ["ids null", () => control().terminate(null), /ids must be .*not null/],
+    ["ids with a number", () => control().revoke([null, 5]), /ids must be .*not an array/],
+    ["stamps as a text", () => control().revokeByStampedHeaders("a=b"), /headers must be an object of stamps/],
+    ["a rate NaN", () => control().rateLimit("t", Number.NaN), /rate must be a rate such as 10\/s.*not NaN/],
+    ["an endless rate", () => control().rateLimit("t", Number.POSITIVE_INFINITY), /rate must be a rate/],
+    ["a negative rate", () => control().rateLimit("t", "-1/s"), /rate must be a rate.*"-1\/s"/],
+    ["no rate", () => control().rateLimit("t", to), /rate must be.*options such as destination come last/],
+    ["a task by its definition", () => control().rateLimit(add, "1/s"), /must be the name of a task, not an object/],
+    ["a queue by nothing", () => control().addConsumer("", to), /must be the name of a queue, not ""/],
+    ["a queue of options", () => control().cancelConsumer(to), /name of a queue.*options such as destination/],
+    ["options that are none", () => control().shutdown(5), /shutdown\(\): the options must be an object, not 5/],
+    ["options null", () => control().shutdown(null), /the options must be an object, not null/],
+    ["an option of another command", () => control().shutdown({ terminate: true }), /unknown option "terminate"/],
+    ["a destination that is none", () => control().shutdown({ destination: 5 }), /destination is an array of node/],
+    ["a node without a name", () => control().shutdown({ destination: [""] }), /destination is an array of node/],
+    ["a callback that is none", () => control().ping({ callback: "x" }), /callback must be a function, not "x"/],
+    ["a signal that is none", () => control().ping({ signal: {} }), /signal must be an AbortSignal, not an object/],
+    ["a matcher", () => control().ping({ pattern: "w", matcher: "zzz" }), /matcher must be one of "glob", "pcre"/],
+    ["a pattern", () => control().ping({ pattern: "w_(", matcher: "pcre" }), /option pattern: .*Unterminated group/],
+    ["arguments as an array", () => control().broadcast("x", { arguments: [1] }), /arguments must be an object of/],
+    ["an inspection's arguments", () => inspect().request("x", [1]), /arguments must be an object of/],
+    ["an id to inspect", () => inspect().queryTask(5), /queryTask\(\): an id must be/],
+    ["who says hello", () => inspect().hello(5), /hello\(\): the node must be a text/],
+    ["samples", () => inspect().memdump(-1), /samples must be a whole number/],
+    ["whom to ping", () => inspect().ping({ timeout: 1 }), /destination is .*options such as timeout/],
+    ["a state's size", () => events().state({ maxTasks: -1 }), /maxTasks must be a whole number/],
+    ["a state's option", () => events().state({ maxTask: 1 }), /unknown option "maxTask"; did you mean "maxTasks"/],
+    ["a listener that is none", () => events().listen(), /the first argument must be a function, not undefined/],
+    ["an option of listen", () => events().listen(() => 0, { key: "x" }), /listen\(\): unknown option "key"/],
+    ["a signal of receive", () => events().receive({ signal: {} }), /signal must be an AbortSignal/],
+  ])("%s", async (_what, act, sentence) => {
+    expect(await refusal(act)).toMatch(sentence);
+  });
+});
+
+test("what is no event is refused by a picture of the cluster", () => {
+  const state = app.events.state();
+  for (const wrong of [null, {}, { type: 5 }, "task-sent"]) {
+    expect(() => state.event(wrong as never)).toThrow(InvalidEvent);
+  }
+  expect(state.eventCount).toBe(0);
+});
 
 describe("a wrong call inside of a task fails the task and says which option:", () => {
   test.each<[string, (ctx: Untyped) => unknown, RegExp]>([

@@ -12,7 +12,7 @@ import type {
 } from "../tasks/signature-types.ts";
 import type { AllTake, Results } from "./group.ts";
 
-type Header = AnySignature | Iterable<AnySignature>;
+export type Header = AnySignature | Iterable<AnySignature>;
 type HeaderResults<H> = H extends readonly AnySignature[]
   ? Results<H>
   : ShapeOf<H> extends "group"

@@ -63,7 +63,7 @@ export function readFlags(args: readonly string[], flags: Flags): Given {
         { type, ...(short === undefined ? {} : { short }), ...(multiple === undefined ? {} : { multiple }) },
       ]),
     );
-    parsed = parseArgs({ args: joined(args, flags), options, allowPositionals: true, strict: true });
+    parsed = parseArgs({ args: withNegatives(args, flags), options, allowPositionals: true, strict: true });
   } catch (error) {
     throw notRead(error, flags);
   }
@@ -96,19 +96,24 @@ export function readFlags(args: readonly string[], flags: Flags): Given {
   };
 }
 
-/** `--timeout -1` is a value that is not allowed, and no question of which option was meant. */
-function joined(args: readonly string[], flags: Flags): string[] {
-  const read: string[] = [];
-  for (let at = 0; at < args.length; at++) {
-    const [arg = "", next = ""] = args.slice(at, at + 2);
-    if (arg === "--") return [...read, ...args.slice(at)];
-    const takes = arg.startsWith("--") && flags[arg.slice(2)]?.type === "string";
-    if (takes && /^-[\d.]/.test(next)) {
-      read.push(`${arg}=${next}`);
-      at++;
-    } else read.push(arg);
+function flagOf(word: string, flags: Flags): [name: string, flag: Flag] | undefined {
+  return Object.entries(flags).find(([name, { short }]) => word === `--${name}` || word === `-${short}`);
+}
+
+/** A negative number behind a flag is its value, as Celery reads it; `parseArgs` takes it for another flag. */
+function withNegatives(args: readonly string[], flags: Flags): string[] {
+  const words: string[] = [];
+  const end = args.indexOf("--");
+  for (let index = 0; index < args.length; index++) {
+    const word = args[index]!;
+    const next = args[index + 1] ?? "";
+    const found = end >= 0 && index >= end ? undefined : flagOf(word, flags);
+    if (found?.[1].type === "string" && /^-(\d|\.\d)/.test(next)) {
+      words.push(`--${found[0]}=${next}`);
+      index++;
+    } else words.push(word);
   }
-  return read;
+  return words;
 }
 
 /** `parseArgs`' complaint in a line of ours. */
@@ -119,6 +124,13 @@ function notRead(error: unknown, flags: Flags): UsageError {
   if (code === "ERR_PARSE_ARGS_UNKNOWN_OPTION") {
     const known = Object.keys(flags).map((name) => `--${name}`);
     return new UsageError(celeryOnlyFlag(flag) ?? `no such option: ${flag}${didYouMean(flag, known)}`);
+  }
+  const found = code === "ERR_PARSE_ARGS_INVALID_OPTION_VALUE" ? flagOf(flag.replace(/,$/, ""), flags) : undefined;
+  if (found?.[1].type === "string") {
+    const [name, { value = "TEXT" }] = found;
+    return new UsageError(
+      `${flag.replace(/,$/, "")} needs a value; one that begins with a dash is written --${name}=${value}`,
+    );
   }
   return new UsageError(maskUrl(text.split("\n", 1)[0] ?? text));
 }

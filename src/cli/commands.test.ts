@@ -29,7 +29,14 @@ test.each([
   [["amqp://u:hunter2@h"], "no such command: amqp://u:**@h"],
   [["worker", "--quues", "a"], 'no such option: --quues; did you mean "--queues"?'],
   [["worker", "-Z"], "no such option: -Z"],
-  [["worker", "-A"], "argument missing"],
+  [["worker", "-A"], "-A needs a value; one that begins with a dash is written --app=MODULE"],
+  [["inspect", "ping", "-d"], "-d needs a value; one that begins with a dash is written --destination=NODES"],
+  [["inspect", "ping", "-d", "-t", "3"], "-d needs a value"],
+  [["status", "-t", "-1"], "--timeout is a number of seconds, above 0"],
+  [["worker", "-A", "app", "-c", "-1"], "--concurrency is a whole number, or auto"],
+  [["worker", "-A", "app", "--autoscale", "-1,3"], "--autoscale is MAX,MIN in whole numbers"],
+  [["multi", "start"], "which nodes? Their names, or a number"],
+  [["multi", "start", "0"], "0 is no number of nodes"],
   [["worker", "-A", "app", "spare"], "unexpected spare"],
   [["worker", "-A", "app", "--concurrency", "many"], "--concurrency is a number, not many"],
   [["worker", "-A", "app", "-c", "1.5"], "--concurrency is a whole number, or auto"],
@@ -46,6 +53,7 @@ test.each([
   [["control", "time_limit", "a", "soon"], "time_limit: soft is a number, not soon"],
   [["control", "pool_grow", "1", "2"], "pool_grow takes arguments: [N=1]"],
   [["inspect", "ping", "-t", "0"], "--timeout is a number of seconds, above 0"],
+  [["purge", "-f", "mail"], "unexpected mail; queues are named with -Q"],
   [["inspect", "ping", "--timeout", "-1"], "--timeout is a number of seconds, above 0"],
   [
     ["mognet", "--name", "x", "nodes", "list", "--timeout", "-1"],
@@ -129,4 +137,11 @@ test("the worker takes Celery's flags under Celery's names", () => {
   expect(Object.keys(flags)).toEqual(
     expect.arrayContaining(["time-limit", "soft-time-limit", "prefetch-multiplier", "purge", "discard", "workdir"]),
   );
+});
+
+test("inspect --list --json is one JSON document of the commands and their arguments", async () => {
+  expect(await runCommandLine(["inspect", "--list", "--json"])).toBe(0);
+  const listed = JSON.parse(stdout) as { name: string }[];
+  expect(listed.find(({ name }) => name === "query_task")).toMatchObject({ variadic: "ids", help: expect.any(String) });
+  expect(listed.find(({ name }) => name === "active")).toMatchObject({ alias: "dump_active" });
 });

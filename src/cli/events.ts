@@ -1,11 +1,12 @@
 /** `lovage events`: what the fleet does, as lines or as a live view. wire: celery/bin/events.py, celery/events/dumper.py. */
 import { encodeJson } from "../../protocol/json.ts";
+import { pyRepr } from "../../protocol/saferepr.ts";
 import type { Celery } from "../app.ts";
 import type { ReceivedEvent } from "../events/receiver.ts";
 import { APP_FLAGS, applyAppFlags, openApp } from "./app-flags.ts";
 import { type Command, EXIT, UsageError } from "./command.ts";
 import { liveView } from "./live/live-view.ts";
-import { print } from "./output.ts";
+import { onBrokenOutput, print } from "./output.ts";
 import { stopSignals } from "./stop-signals.ts";
 
 export const events: Command = {
@@ -39,12 +40,17 @@ export const events: Command = {
     const stop = new AbortController();
     signals.attach({ stop: () => stop.abort() });
     await using app = await openApp(given, level);
+    // `lovage events | head` has seen enough.
+    onBrokenOutput(() => stop.abort());
     try {
-      if (given.on("enable")) await app.control.enableEvents();
       const live =
         !given.on("dump") && !given.on("json") && process.stdout.isTTY === true && process.stdin.isTTY === true;
-      if (live) await liveView(app, stop);
-      else await dump(app, { json: given.on("json"), filter: given.text("filter") ?? "", limit, signal: stop.signal });
+      const begun = async () => {
+        if (given.on("enable")) await app.control.enableEvents({ signal: stop.signal });
+      };
+      const filter = given.text("filter") ?? "";
+      if (live) await liveView(app, stop, begun);
+      else await dump(app, { json: given.on("json"), filter, limit, signal: stop.signal, begun });
     } finally {
       signals.close();
     }
@@ -57,12 +63,16 @@ interface DumpOptions {
   filter: string;
   limit: number;
   signal: AbortSignal;
+  /** Called when events arrive from now on. */
+  begun: () => Promise<void>;
 }
 
-async function dump(app: Celery, { json, filter, limit, signal }: DumpOptions): Promise<void> {
+async function dump(app: Celery, { json, filter, limit, signal, begun }: DumpOptions): Promise<void> {
   const names = new Map<string, string>();
   let seen = 0;
   const stream = await app.events.receive({ signal }).start();
+  if (signal.aborted) return;
+  await begun();
   if (!json) print("-> evdump: starting capture...");
   for await (const event of stream) {
     const line = json ? jsonLine(event) : dumpLine(event, names);
@@ -87,7 +97,7 @@ const MOST_NAMES = 4_095;
 /** Celery's line. `names` remembers what a task is from its first event on. */
 export function dumpLine(event: ReceivedEvent, names: Map<string, string>): string {
   const { type, hostname, timestamp, fields } = event;
-  const when = new Date(timestamp * 1000).toISOString().replace("T", " ").replace("Z", "+00:00");
+  const when = pythonTime(timestamp);
   const known = HUMAN[type] ?? type.toLowerCase().replaceAll("-", " ");
   const rest = new Map<string, unknown>([
     ["clock", event.clock],
@@ -117,7 +127,20 @@ export function dumpLine(event: ReceivedEvent, names: Map<string, string>): stri
   return `${hostname} [${when}] ${known}: ${task === "" ? "" : `${task} `}${shown}`;
 }
 
+/** Python's `str` of a datetime in UTC: microseconds, and none where they are 0. */
+function pythonTime(timestamp: number): string {
+  const whole = Math.floor(timestamp);
+  // As Python rounds: what is left of a second, half to even.
+  const exact = (timestamp - whole) * 1e6;
+  const down = Math.floor(exact);
+  const left = exact - down;
+  const micros = left > 0.5 || (left === 0.5 && down % 2 === 1) ? down + 1 : down;
+  const [second = ""] = new Date((whole + Math.floor(micros / 1e6)) * 1000).toISOString().split(".");
+  const rest = micros % 1e6;
+  return `${second.replace("T", " ")}${rest === 0 ? "" : `.${String(rest).padStart(6, "0")}`}+00:00`;
+}
+
+/** Python's `str`. */
 function shownValue(value: unknown): string {
-  if (value === null || value === undefined) return "None";
-  return typeof value === "object" ? encodeJson(value) : String(value);
+  return typeof value === "string" ? value : pyRepr(value ?? null);
 }

@@ -20,6 +20,11 @@ export function bearBrokenOutput(): void {
   broken = () => undefined;
 }
 
+/** For what goes on until it is ended: a reader that has gone ends it. */
+export function onBrokenOutput(end: () => void): void {
+  broken = end;
+}
+
 /** Prints a line of result. */
 export function print(line: string): void {
   process.stdout.write(`${line}\n`);

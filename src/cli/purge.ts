@@ -22,6 +22,8 @@ export const purge: Command = {
     "exclude-queues": { type: "string", short: "X", multiple: true, value: "NAMES", help: "queues to leave alone" },
   },
   async run(given) {
+    const { words } = given;
+    if (words.length > 0) throw new UsageError(`unexpected ${words.join(" ")}; queues are named with -Q`);
     const level = applyAppFlags(given, "warn");
     await using app = await openApp(given, level);
     const excluded = new Set(given.list("exclude-queues"));

@@ -47,7 +47,7 @@ export const status: Command = {
     if (given.words.length > 0) throw new UsageError(`unexpected ${given.words.join(" ")}`);
     return asking(given, async (app) => {
       const replies = await ask(app, given, "ping", {}, false);
-      if (given.on("json")) print(encodeJson(flatReplies(replies, app.log)));
+      if (given.on("json")) printDocument(flatReplies(replies, app.log));
       return replies;
     });
   },
@@ -85,12 +85,14 @@ function remote(kind: "inspect" | "control", summary: string, examples: readonly
         async (app) => {
           const known = app.control.commands.list(kind).filter((one) => one.visible !== false);
           if (given.on("list")) {
-            for (const line of listing(known)) print(line);
+            if (given.on("json")) print(encodeJson(known.map(described)));
+            else for (const line of listing(known)) print(line);
             return null;
           }
           const command = commandOf(kind, name, known);
           const replies = await ask(app, given, command.name, argumentsOf(command, words), true);
-          if (given.on("json")) print(encodeJson(kind === "inspect" ? flatReplies(replies, app.log) : replies));
+          if (given.on("json"))
+            printDocument(kind === "inspect" || replies.length === 0 ? flatReplies(replies, app.log) : replies);
           return replies;
         },
         kind === "inspect",
@@ -112,6 +114,11 @@ async function asking(given: Given, act: (app: Celery) => Promise<Reply[] | null
   const nodes = new Set(replies.flatMap((reply) => Object.keys(reply))).size;
   if (counts && !given.on("json") && !given.on("quiet")) print(`\n${nodes} ${nodes === 1 ? "node" : "nodes"} online.`);
   return EXIT.ok;
+}
+
+/** Nothing where nobody answered: then there is the complaint alone. */
+function printDocument(answers: unknown): void {
+  if (answers !== null) print(encodeJson(answers));
 }
 
 async function ask(
@@ -176,6 +183,18 @@ function typed(at: string, type: "str" | "int" | "float" | "bool", word: string)
   const right = word.trim() !== "" && (type === "int" ? Number.isSafeInteger(number) : Number.isFinite(number));
   if (!right) throw new UsageError(`${at} is ${type === "int" ? "a whole number" : "a number"}, not ${word}`);
   return number;
+}
+
+/** A command as data. */
+function described({ name, alias, args = [], variadic, signature, help }: ControlCommand): Record<string, unknown> {
+  return {
+    name,
+    alias: alias ?? null,
+    arguments: args.map(([argument, type]) => ({ name: argument, type })),
+    variadic: variadic ?? null,
+    signature: signature ?? "",
+    help,
+  };
 }
 
 function listing(known: readonly ControlCommand[]): string[] {

@@ -1,6 +1,8 @@
 /** `lovage shell`: a prompt with the app and its tasks at hand. */
 import { once } from "node:events";
-import { start } from "node:repl";
+import { createInterface } from "node:readline";
+import { type REPLServer, start } from "node:repl";
+import { PassThrough } from "node:stream";
 import { chain } from "../canvas/chain.ts";
 import { chord } from "../canvas/chord.ts";
 import { group } from "../canvas/group.ts";
@@ -34,9 +36,38 @@ export const shell: Command = {
       }
     }
     if (process.stdin.isTTY === true && !given.on("quiet")) complain(`${Object.keys(names).join(", ")}\n`);
-    const prompt = start({ prompt: process.stdin.isTTY === true ? "> " : "", useGlobal: false });
-    Object.assign(prompt.context, names);
-    await once(prompt, "exit");
+    const ended = process.stdin.isTTY === true ? openPrompt(names) : answerLines(names);
+    await ended;
     return EXIT.ok;
   },
 };
+
+async function openPrompt(names: Record<string, unknown>): Promise<void> {
+  const prompt = start({ prompt: "> ", useGlobal: false });
+  Object.assign(prompt.context, names);
+  await once(prompt, "exit");
+}
+
+/** What is piped in: each line when the one before it has been answered. Node's prompt by itself takes all at once. */
+async function answerLines(names: Record<string, unknown>): Promise<void> {
+  const input = new PassThrough();
+  const prompt = start({ prompt: "", input, output: process.stdout, terminal: false, useGlobal: false });
+  Object.assign(prompt.context, names);
+  const ended = once(prompt, "exit");
+  for await (const line of createInterface({ input: process.stdin })) {
+    const answered = nextPrompt(prompt);
+    input.write(`${line}\n`);
+    await Promise.race([answered, ended]);
+  }
+  input.end();
+  await ended;
+}
+
+/** The prompt is shown again, be it without a text, when a line has been answered, has thrown, or wants another. */
+function nextPrompt(prompt: REPLServer): Promise<void> {
+  return new Promise((resolve) => {
+    prompt.displayPrompt = () => {
+      resolve();
+    };
+  });
+}

@@ -118,7 +118,7 @@ function forMognet(url: string | undefined, scheme: RegExp): string | undefined 
 interface Serving {
   signals: StopSignals;
   concurrency: number | undefined;
-  autoscale: { max: number; min: number } | undefined;
+  autoscale: { max: number; min: number; swapped: boolean } | undefined;
   level: string;
 }
 
@@ -135,11 +135,15 @@ async function serve(apps: readonly WorkerApp[], given: Given, serving: Serving)
     // What -A names is what children load, from wherever the app came.
     module: given.text("app") ?? process.env.LOVAGE_APP ?? "",
     ...(pool === undefined ? {} : { pool }),
-    ...(autoscale === undefined ? {} : { autoscale }),
+    ...(autoscale === undefined ? {} : { autoscale: { max: autoscale.max, min: autoscale.min } }),
     ...(concurrency === undefined ? {} : { concurrency }),
     ...(name === undefined ? {} : { name }),
     ...fleetOf(given),
   });
+  if (autoscale?.swapped) {
+    const { max, min } = autoscale;
+    log.warn({ max, min }, "--autoscale is MAX,MIN: the larger number is taken for MAX, as Celery does");
+  }
   introduceWorker(apps, running, level, given.on("quiet"));
   let failed = false;
   const strays = catchStrays(log, () => {
@@ -200,7 +204,7 @@ const ONLY_FOR_CELERY = [
 ];
 
 /** `10,3`, in either order, or `10`: from 0. wire: celery/bin/worker.py `Autoscale`. */
-function autoscaleOf(given: Given): { max: number; min: number } | undefined {
+function autoscaleOf(given: Given): { max: number; min: number; swapped: boolean } | undefined {
   const text = given.text("autoscale");
   if (text === undefined) return undefined;
   const [first = Number.NaN, second = 0, ...more] = text
@@ -210,7 +214,7 @@ function autoscaleOf(given: Given): { max: number; min: number } | undefined {
   if (more.length > 0 || !Number.isInteger(max) || !Number.isInteger(min) || max < 1 || min < 0) {
     throw new UsageError(`--autoscale is MAX,MIN in whole numbers, not ${text}`);
   }
-  return { max, min };
+  return { max, min, swapped: first < second };
 }
 
 /** Undefined: what each app consumes by itself. */

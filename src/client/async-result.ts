@@ -70,6 +70,7 @@ export class AsyncResult<T = unknown> {
   readonly #returns: AnySchema | null;
   #final: ResultMeta | null = null;
 
+  /** @internal */
   constructor(id: string, results: Results, { parent = null, returns = null, ignored = false }: ResultOptions = {}) {
     this.id = id;
     this.#results = results;

@@ -30,6 +30,7 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
   /** Types only; never present. */
   declare readonly types?: { readonly values: T };
 
+  /** @internal */
   constructor(
     id: string,
     results: readonly AnyResult[],

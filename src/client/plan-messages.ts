@@ -35,6 +35,8 @@ export class PlanMessages {
   readonly #runs: Run[] = [];
   #previous: PlannedTask | null = null;
   #series: TaskSeries | null = null;
+  /** The first task of the series. */
+  #pattern: PlannedTask | null = null;
   #sliceMessages = 0;
   #sliceBytes = 0;
 
@@ -48,7 +50,7 @@ export class PlanMessages {
     const previous = this.#previous;
     const run = this.#runs.at(-1);
     const message =
-      this.#series !== null && previous !== null && run !== undefined && isSibling(previous, step)
+      this.#series !== null && previous !== null && run !== undefined && this.#isSibling(previous, step)
         ? this.#sibling(this.#series, step, run)
         : this.#first(step, run);
     this.#previous = step;
@@ -78,10 +80,17 @@ export class PlanMessages {
 
   #first(step: PlannedTask, run: Run | undefined): Message {
     const { message, input, target, how, repeatable } = this.#prepare(step);
+    this.#pattern = step;
     this.#series = repeatable && TaskSeries.canHold(input) ? new TaskSeries(input, message) : null;
     if (run !== undefined && goesAlike(run, target, how)) run.messages.push(message);
     else this.#runs.push({ target, how, messages: [message] });
     return message;
+  }
+
+  #isSibling(previous: PlannedTask, step: PlannedTask): boolean {
+    if (step.name !== previous.name) return false;
+    const isLike = step.like !== undefined && step.like !== null && step.like === this.#pattern;
+    return isLike || hasAlikeOptions(previous, step);
   }
 
   #sibling(series: TaskSeries, { args, kwargs, options }: PlannedTask, run: Run): Message {
@@ -123,8 +132,7 @@ export class PlanMessages {
 }
 
 /** The same but for what `SeriesMember` says, and that in a form that needs no check. */
-function isSibling(one: PlannedTask, other: PlannedTask): boolean {
-  if (one.name !== other.name) return false;
+function hasAlikeOptions(one: PlannedTask, other: PlannedTask): boolean {
   const options = other.options;
   const known = one.options;
   let count = 0;

@@ -141,10 +141,13 @@ export class Publisher {
   async #retrying<T>(act: (signal: AbortSignal) => Promise<T>, how: PublishHow, queue: string | null): Promise<T> {
     const retry = how.retry ?? this.#settings.task_publish_retry;
     const startedMs = performance.now();
+    let inDoubt = false;
     for (let retries = 0; ; retries++) {
       try {
         return await this.#once(act, how);
       } catch (error) {
+        if (error instanceof PublishError) error.inDoubt ||= inDoubt;
+        else inDoubt = true;
         if (!retry || how.signal?.aborted || this.#closed || !isRetryable(error)) throw error;
         const policy = { ...this.#settings.task_publish_retry_policy, ...how.retryPolicy };
         if (policy.maxRetries !== null && retries >= policy.maxRetries) {

@@ -35,7 +35,7 @@ export interface RevokeResultOptions {
   timeout?: number;
 }
 
-export interface WaitLimits {
+interface Limits {
   /** Milliseconds. */
   timeout?: number;
   signal?: AbortSignal;
@@ -88,7 +88,7 @@ export class Results {
   }
 
   /** The record with which the task ends. Rejects with `TimeoutError`, the signal's reason, or what the backend says. */
-  async wait(id: string, limits: WaitLimits): Promise<ResultMeta> {
+  async wait(id: string, limits: Limits): Promise<ResultMeta> {
     const { timeout, signal, onUpdate } = limits;
     if (timeout !== undefined && !(timeout >= 0))
       throw new ImproperlyConfigured(`timeout is a number of milliseconds, not ${String(timeout)}`);
@@ -106,7 +106,7 @@ export class Results {
     return this.#limited(record, stop, id, limits);
   }
 
-  #limited(record: Promise<ResultMeta>, stop: Canceller, id: string, limits: WaitLimits): Promise<ResultMeta> {
+  #limited(record: Promise<ResultMeta>, stop: Canceller, id: string, limits: Limits): Promise<ResultMeta> {
     return this.#limits.limit(record, stop, limits, (ms) => new TimeoutError(id, ms));
   }
 

@@ -24,10 +24,24 @@ export function confTable(settings: Settings, withDefaults: boolean, given: Read
 
 /** What JSON has a form for, with credentials hidden; everything else as text. */
 export function shown(name: string, value: unknown): unknown {
-  if (HIDDEN.test(name) && value !== null) return MASK;
+  if (HIDDEN.test(name)) return MASK;
   // Python has several URLs as one text.
   if (name.endsWith("_url") && Array.isArray(value)) return maskedUrl(value.join(";"));
-  return jsonOf(value, 0);
+  return jsonOf(IN_OUR_NAMES.has(name) ? inCelerysNames(value) : value, 0);
+}
+
+/** Settings whose values have members of ours; those of all others are the user's. */
+const IN_OUR_NAMES: ReadonlySet<string> = new Set(["task_publish_retry_policy", "task_queues"]);
+
+/** `intervalMax` is Celery's `interval_max`. */
+function inCelerysNames(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(inCelerysNames);
+  if (!isRecord(value)) return value;
+  const named = Object.entries(value).map(([name, member]) => [
+    name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+    inCelerysNames(member),
+  ]);
+  return Object.fromEntries(named);
 }
 
 function jsonOf(value: unknown, depth: number): unknown {
@@ -47,7 +61,7 @@ function mapped(entries: Iterable<readonly [unknown, unknown]>, depth: number): 
   const table = new Map<string, unknown>();
   for (const [key, value] of entries) {
     const name = String(key);
-    table.set(name, HIDDEN.test(name) && value !== null ? MASK : jsonOf(value, depth + 1));
+    table.set(name, HIDDEN.test(name) ? MASK : jsonOf(value, depth + 1));
   }
   return table;
 }

@@ -1,5 +1,5 @@
 /** What can be wrong with control commands: our callers' mistakes, and what a command tells the caller on the other side. */
-import { LovageError, type LovageErrorOptions } from "../../protocol/errors.ts";
+import { ImproperlyConfigured, LovageError, type LovageErrorOptions } from "../../protocol/errors.ts";
 
 /** A command refuses; the caller sees `repr` of the Python exception of this type. */
 export class CommandError extends LovageError {
@@ -15,9 +15,7 @@ export class CommandError extends LovageError {
 }
 
 /** `app.control` was called with what no control message can be made of. */
-export class InvalidBroadcast extends LovageError {
-  static readonly python = "builtins.ValueError";
-  constructor(message: string, options?: LovageErrorOptions) {
-    super("INVALID_BROADCAST", message, options);
-  }
+export class InvalidBroadcast extends ImproperlyConfigured {
+  static override readonly python: string = "builtins.ValueError";
+  override readonly code = "INVALID_BROADCAST";
 }

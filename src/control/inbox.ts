@@ -11,6 +11,7 @@ import {
   replyExchange,
 } from "../../protocol/kombu/pidbox.ts";
 import type { Message } from "../../protocol/message.ts";
+import type { Exchange } from "../../protocol/routing.ts";
 import { reprException } from "../../protocol/saferepr.ts";
 import { encodePayload } from "../../protocol/serialization.ts";
 import { backoffMs, pause } from "../runtime/backoff.ts";
@@ -37,20 +38,32 @@ export interface InboxOptions {
   readonly state: ControlState;
 }
 
-/** Replies on their way or being worked out; more are not answered. */
-const MOST_PENDING = 1_000;
+/** Replies on their way; of more, callers hear nothing. What they asked for is done all the same. */
+const MOST_REPLIES = 10_000;
+/** Bytes of those that are long: a list of revoked ids has two million. Short ones find room beside them. */
+const MOST_REPLY_BYTES = 32 * 1024 * 1024;
+const SHORT_REPLY = 16 * 1024;
+/** Of one command that works at its answer, so many at a time; callers of more are told. */
+const MOST_WORKING = 1_000;
+/** Characters of strangers' texts in a line of the log. */
+const LOGGED = 500;
 /** Exchanges that replies may be asked to, beside our own. */
 const MOST_EXCHANGES = 32;
+/** AMQP has no longer names. */
+const LONGEST_NAME = 255;
 const TAKEN = { initialMs: 1_000, maxMs: 15_000 };
 
 export class Inbox {
   readonly #options: InboxOptions;
-  readonly #declared = new Map<string, Promise<void>>();
+  /** Exchanges for replies: whether they are there. */
+  readonly #declared = new Map<string, Promise<boolean>>();
   readonly #stopped = new AbortController();
   #consumer: Consumer | null = null;
   #retrying: Promise<void> | null = null;
-  #pending = 0;
-  #saidBusy = false;
+  #replies = 0;
+  #replyBytes = 0;
+  /** Commands under way by their names. */
+  readonly #working = new Map<string, number>();
 
   constructor(options: InboxOptions) {
     this.#options = options;
@@ -124,12 +137,6 @@ export class Inbox {
   #carryOut(request: PidboxRequest): void {
     const { log } = this.#options.state;
     log.debug({ method: request.method, ticket: request.ticket }, "control message");
-    if (this.#pending >= MOST_PENDING) {
-      if (!this.#saidBusy)
-        log.warn({ pending: this.#pending }, "too many control messages at a time: some get no answer");
-      this.#saidBusy = true;
-      return;
-    }
     let reply: unknown;
     try {
       reply = this.#handle(request);
@@ -137,10 +144,11 @@ export class Inbox {
       return this.#answer(request, this.#failure(request, error));
     }
     if (!(reply instanceof Promise)) return this.#answer(request, reply);
-    this.#pending++;
+    const { method } = request;
+    this.#working.set(method, this.#workingOn(method) + 1);
     const settled: Promise<unknown> = reply.catch((error: unknown) => this.#failure(request, error));
     void settled.then((value) => {
-      this.#pending--;
+      this.#working.set(method, this.#workingOn(method) - 1);
       this.#answer(request, value);
     });
   }
@@ -149,35 +157,58 @@ export class Inbox {
     const { commands, state } = this.#options;
     const command = commands.get(request.method);
     if (command === undefined) throw new CommandError("KeyError", [request.method]);
+    if (this.#workingOn(request.method) >= MOST_WORKING) {
+      throw new CommandError("RuntimeError", [`${MOST_WORKING} of this command are being worked on: try again later`]);
+    }
     return command.handler(state, bindCommand(command, request.arguments));
+  }
+
+  #workingOn(method: string): number {
+    return this.#working.get(method) ?? 0;
   }
 
   #failure(request: PidboxRequest, error: unknown): unknown {
     const { log } = this.#options.state;
     const text = errorText(error);
-    if (error instanceof CommandError) log.error({ method: request.method, reason: text }, "control command refused");
+    const reason = text.slice(0, LOGGED);
+    if (error instanceof CommandError) log.error({ method: request.method, reason }, "control command refused");
     else log.error({ method: request.method, err: error }, "control command failed");
     return nok(text);
   }
 
   #answer(request: PidboxRequest, reply: unknown): void {
-    if (request.replyTo === null || reply === NO_REPLY) return;
-    this.#pending++;
-    void this.#send(request.replyTo, request.ticket, reply ?? null)
-      .catch((error: unknown) => {
-        if (error instanceof TransportClosed) return;
-        this.#options.state.log.warn({ err: error, method: request.method }, "a reply could not be sent");
-      })
+    const { replyTo, method } = request;
+    if (replyTo === null || reply === NO_REPLY) return;
+    const { log } = this.#options.state;
+    const failed = (error: unknown) => {
+      if (!(error instanceof TransportClosed)) log.warn({ err: error, method }, "a reply could not be sent");
+    };
+    let message: Message;
+    try {
+      message = this.#message(request.ticket, reply ?? null);
+    } catch (error) {
+      return failed(error);
+    }
+    const bytes = message.body.byteLength <= SHORT_REPLY ? 0 : message.body.byteLength;
+    if (this.#replies >= MOST_REPLIES || (bytes > 0 && this.#replyBytes >= MOST_REPLY_BYTES)) {
+      const onTheirWay = { replies: this.#replies, bytes: this.#replyBytes, method };
+      return log.warn(onTheirWay, "too many replies are on their way: a caller gets none");
+    }
+    this.#replies++;
+    this.#replyBytes += bytes;
+    void this.#send(replyTo, message)
+      .catch(failed)
       .finally(() => {
-        this.#pending--;
+        this.#replies--;
+        this.#replyBytes -= bytes;
       });
   }
 
-  async #send(to: ReplyTo, ticket: string | null, reply: unknown): Promise<void> {
+  async #send(to: ReplyTo, message: Message): Promise<void> {
     const { replies, state } = this.#options;
-    const message = this.#message(ticket, reply);
     if (!(await this.#assureExchange(to.exchange))) {
-      return state.log.warn({ exchange: to.exchange }, "a reply is wanted on an exchange that is no mailbox's");
+      const exchange = to.exchange.slice(0, LOGGED);
+      return state.log.warn({ exchange }, "a reply is wanted on an exchange that is no mailbox's");
     }
     await replies.publish(message, to, { mandatory: false });
   }
@@ -199,20 +230,33 @@ export class Inbox {
     }
   }
 
-  /** wire: `_publish_reply` declares the exchange that the request names. One that is no mailbox's is left alone. */
-  async #assureExchange(name: string): Promise<boolean> {
+  /**
+   * wire: `_publish_reply` declares the exchange that the request names. One that is no mailbox's is left alone, and so is one that the
+   * broker has in another form: asking again for every message would cost a channel each time.
+   */
+  #assureExchange(name: string): Promise<boolean> | boolean {
     if (name === "") return true;
     const { settings, replies } = this.#options;
     const own = replyExchange(settings.namespace);
-    let declared = this.#declared.get(name);
-    if (declared === undefined) {
-      if (name !== own.name && (!name.endsWith(".pidbox") || this.#declared.size > MOST_EXCHANGES)) return false;
-      declared = replies.connect().then(() => replies.declare([], [{ ...own, name }]));
-      this.#declared.set(name, declared);
-      declared.catch(() => this.#declared.delete(name));
+    const known = this.#declared.get(name);
+    if (known !== undefined) return known;
+    const isReply = name.startsWith("reply.") && name.endsWith(".pidbox") && name.length <= LONGEST_NAME;
+    if (name !== own.name && (!isReply || this.#declared.size > MOST_EXCHANGES)) return false;
+    const declared = this.#declare(replies, { ...own, name });
+    this.#declared.set(name, declared);
+    declared.catch(() => this.#declared.delete(name));
+    return declared;
+  }
+
+  async #declare(replies: Transport, exchange: Exchange): Promise<boolean> {
+    await replies.connect();
+    try {
+      await replies.declare([], [exchange]);
+      return true;
+    } catch (error) {
+      if (error instanceof QueueClash) return false;
+      throw error;
     }
-    await declared;
-    return true;
   }
 }
 

@@ -13,7 +13,9 @@ import {
 } from "../../protocol/kombu/pidbox.ts";
 import type { Message } from "../../protocol/message.ts";
 import { encodePayload } from "../../protocol/serialization.ts";
+import { type Abortable, AbortGroups } from "../runtime/abort-groups.ts";
 import { newId } from "../runtime/ids.ts";
+import { limitedLog } from "../runtime/limited-log.ts";
 import type { Log } from "../runtime/log.ts";
 import { ConnectionLost, PublishError } from "../transports/errors.ts";
 import type { Consumer, Transport } from "../transports/transport.ts";
@@ -43,7 +45,7 @@ export interface Broadcast {
 export interface CallOptions {
   /** Milliseconds of silence after which no more replies are expected. */
   readonly timeoutMs: number;
-  /** Replies after which nothing more is waited for. @default the number of destinations */
+  /** Replies after which nothing more is waited for. @default when all destinations have replied */
   readonly limit?: number | null;
   /** Called with each reply as it comes. */
   readonly onReply?: ((reply: Reply) => void) | null;
@@ -61,6 +63,10 @@ interface Call {
   readonly replies: Reply[];
   readonly onReply: ((reply: Reply) => void) | null;
   readonly limit: number;
+  /** Nodes that were addressed by name and have not answered; null: it is not that what is waited for. */
+  readonly addressed: Set<string> | null;
+  /** Bytes of the replies. */
+  bytes: number;
   readonly timeoutMs: number;
   /** Nodes that answered before and not yet now; null: all are waited for. */
   readonly expected: Set<string> | null;
@@ -71,8 +77,12 @@ interface Call {
 
 /** A fleet is not larger; a garbage sender is. */
 const MOST_REPLIES = 100_000;
+/** Nor does a fleet say more in one call. */
+const MOST_REPLY_BYTES = 512 * 1024 * 1024;
 /** What the slowest newcomer gets once all known nodes have replied. */
 const GRACE_MS = 200;
+
+const underSignals = new AbortGroups();
 
 export class Mailbox {
   readonly #options: MailboxOptions;
@@ -84,16 +94,22 @@ export class Mailbox {
   #listening: Promise<Consumer> | null = null;
 
   constructor(options: MailboxOptions) {
-    this.#options = options;
+    this.#options = { ...options, log: limitedLog(options.log) };
+  }
+
+  /** Resolves when there is a connection. */
+  async connect(): Promise<void> {
+    await this.#reach((signal) => this.#options.transport.connect(signal));
   }
 
   /** Sends a request that nobody is to answer. Resolves once the broker has it. */
-  async cast(broadcast: Broadcast): Promise<void> {
+  async cast(broadcast: Broadcast, ended: AbortSignal | null = null): Promise<void> {
     checkBroadcast(broadcast);
+    ended?.throwIfAborted();
     await this.#reach(async (signal) => {
       await this.#prepare(signal);
       await this.#publish(requestOf(broadcast, null, null), null, signal);
-    });
+    }, ended);
   }
 
   /** Sends a request and gathers the replies, in the order in which they come. */
@@ -110,9 +126,10 @@ export class Mailbox {
         await this.#listen();
         const request = requestOf(broadcast, ticket, replyTo);
         await this.#publish(request, options.timeoutMs, signal, options.mandatory ?? false);
-      });
+      }, options.signal ?? null);
     } catch (error) {
       call.end();
+      options.signal?.throwIfAborted();
       if (options.mandatory === true && error instanceof PublishError && error.code === "UNROUTABLE") return [];
       throw error;
     }
@@ -139,7 +156,8 @@ export class Mailbox {
   #expect(ticket: string, broadcast: Broadcast, options: CallOptions): Call & { readonly done: Promise<Reply[]> } {
     const { timeoutMs, onReply = null, early = true, signal = null } = options;
     const toAll = !broadcast.destination?.length && !broadcast.pattern;
-    const limit = options.limit || broadcast.destination?.length || MOST_REPLIES;
+    const limit = options.limit || MOST_REPLIES;
+    const addressed = !options.limit && broadcast.destination?.length ? new Set(broadcast.destination) : null;
     let resolve: (replies: Reply[]) => void = () => undefined;
     const done = new Promise<Reply[]>((settle) => {
       resolve = settle;
@@ -147,16 +165,26 @@ export class Mailbox {
     const end = () => {
       if (!this.#calls.delete(ticket)) return;
       if (call.timer !== null) clearTimeout(call.timer);
-      signal?.removeEventListener("abort", end);
-      if (toAll && limit === MOST_REPLIES) this.#known = new Set(call.replies.flatMap((reply) => Object.keys(reply)));
+      if (signal !== null) underSignals.leave(signal, member);
+      if (toAll && !options.limit) this.#known = new Set(call.replies.flatMap((reply) => Object.keys(reply)));
       resolve(call.replies);
     };
     const expected = early && toAll && this.#known.size > 0 ? new Set(this.#known) : null;
-    const call = { replies: [], onReply, limit, timeoutMs, expected, timer: null, end, done } as Call & {
-      readonly done: Promise<Reply[]>;
+    const call: Call & { readonly done: Promise<Reply[]> } = {
+      replies: [],
+      onReply,
+      limit,
+      addressed,
+      bytes: 0,
+      timeoutMs,
+      expected,
+      timer: null,
+      end,
+      done,
     };
     this.#calls.set(ticket, call);
-    signal?.addEventListener("abort", end, { once: true });
+    const member = { onAbort: end };
+    if (signal !== null) underSignals.join(signal, member);
     return call;
   }
 
@@ -172,19 +200,26 @@ export class Mailbox {
     const reply = readReply(read.body);
     // Too late, or nobody's.
     if (call === undefined || reply === null) return;
+    const failed = (error: unknown) => log.error({ err: error }, "the callback for replies threw");
     call.replies.push(reply);
+    call.bytes += message.body.byteLength;
     try {
-      call.onReply?.(reply);
+      const answer: unknown = call.onReply?.(reply);
+      if (answer instanceof Promise) answer.catch(failed);
     } catch (error) {
-      log.error({ err: error }, "the callback for replies threw");
+      failed(error);
     }
     this.#wait(call, reply);
   }
 
   /** Each reply begins the wait for the next one anew. */
   #wait(call: Call, reply: Reply): void {
-    if (call.replies.length >= call.limit) return call.end();
-    for (const node of Object.keys(reply)) call.expected?.delete(node);
+    if (call.replies.length >= call.limit || call.bytes >= MOST_REPLY_BYTES) return call.end();
+    for (const node of Object.keys(reply)) {
+      call.expected?.delete(node);
+      call.addressed?.delete(node);
+    }
+    if (call.addressed?.size === 0) return call.end();
     const complete = call.expected?.size === 0;
     if (call.timer !== null) clearTimeout(call.timer);
     call.timer = setTimeout(call.end, complete ? Math.min(GRACE_MS, call.timeoutMs) : call.timeoutMs);
@@ -219,17 +254,21 @@ export class Mailbox {
   }
 
   /** A broker that stays away is an error of the call, not a wait without end. */
-  async #reach(act: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  async #reach(act: (signal: AbortSignal) => Promise<void>, ended: AbortSignal | null = null): Promise<void> {
     const { patienceMs = 10_000 } = this.#options;
     const late = new AbortController();
     const words = `the broker could not be reached within ${patienceMs / 1000} seconds`;
     let timer: NodeJS.Timeout | undefined;
+    let member: Abortable | null = null;
     const tooLate = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        const error = new ConnectionLost(words);
+      const giveUp = (error: unknown) => {
         reject(error);
         late.abort(error);
-      }, patienceMs);
+      };
+      timer = setTimeout(() => giveUp(new ConnectionLost(words)), patienceMs);
+      if (ended === null) return;
+      member = { onAbort: () => giveUp(ended.reason) };
+      underSignals.join(ended, member);
     });
     const acting = act(late.signal);
     // Whoever comes second has no listener.
@@ -238,6 +277,7 @@ export class Mailbox {
       await Promise.race([acting, tooLate]);
     } finally {
       clearTimeout(timer);
+      if (ended !== null && member !== null) underSignals.leave(ended, member);
     }
   }
 

@@ -28,7 +28,7 @@ export interface Mingling {
   readonly done: Promise<void>;
 }
 
-/** Others answer at once, when they answer at all. */
+/** Once one has answered, the others do so at once, when they do at all. */
 const QUIET_MS = 300;
 
 export function mingle(options: MingleOptions): Mingling {
@@ -40,13 +40,14 @@ export function mingle(options: MingleOptions): Mingling {
   const settled = new Promise<void>((resolve) => {
     quiet = resolve;
   });
-  const awaitSilence = () => {
+  const awaitSilence = (ms: number) => {
     clearTimeout(timer);
-    timer = setTimeout(quiet, QUIET_MS);
+    timer = setTimeout(quiet, ms);
   };
-  awaitSilence();
+  // Workers that are busy may need a while for the first answer, and what was revoked must be known before the first task.
+  awaitSilence(timeoutMs);
   const onReply = (reply: Reply) => {
-    awaitSilence();
+    awaitSilence(QUIET_MS);
     for (const [node, value] of Object.entries(reply)) {
       if (node === hostname) own++;
       else if (isRecord(value)) {

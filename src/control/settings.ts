@@ -28,6 +28,7 @@ export function mailboxSettings(settings: Settings): MailboxSettings {
     accept: acceptedTypes(settings.accept_content),
     limits: { maxDepth: settings.lovage_max_message_depth },
     maxBytes: settings.lovage_max_message_bytes,
-    maxDecompressedBytes: settings.lovage_max_decompressed_bytes,
+    // A control message is no longer unpacked than one may be that was never packed.
+    maxDecompressedBytes: Math.min(settings.lovage_max_decompressed_bytes, settings.lovage_max_message_bytes),
   };
 }

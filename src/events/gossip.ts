@@ -30,9 +30,14 @@ export interface GossipOptions {
 const LOOK_EVERY = 5;
 /** Elections that are under way at a time; the oldest is given up. */
 const MOST_ELECTIONS = 1_000;
+/** Who may stand for one of them, or acknowledge it; a fleet of more elects among those that came first. */
+const MOST_CANDIDATES = 1_000;
+/** Silent nodes that are named when they are forgotten; of more their number is told. */
+const MOST_NAMED = 10;
 
 interface Candidate extends ClockEntry {
   readonly topic: string;
+  /** Null for the others' candidates: nobody carries out what another node was elected for. */
   readonly action: unknown;
 }
 
@@ -48,6 +53,9 @@ interface Election {
   owedAcks: number;
   acks: TimerEntry | null;
 }
+
+/** Characters of what names an election. */
+const LONGEST_ID = 1_000;
 
 /** Milliseconds that acknowledgements wait for candidates. */
 const ACK_AFTER = 500;
@@ -118,11 +126,14 @@ export class Gossip {
       this.#options.log.error({ fields: Object.keys(fields) }, "an election request misses fields");
       return;
     }
+    if (id.length > LONGEST_ID || topic.length > LONGEST_ID) return;
     const election = this.#election(id);
-    election.candidates.push({ clock, node: `${hostname}.${pid ?? ""}`, topic, action });
+    if (election.candidates.length >= MOST_CANDIDATES) return;
+    const node = `${hostname}.${pid ?? ""}`;
+    election.candidates.push({ clock, node, topic, action: node === this.#self ? action : null });
     election.owedAcks++;
     // Celery's worker ends when an acknowledgement reaches it while it knows one candidate only: ours wait for the others.
-    if (election.candidates.length >= this.#present) this.#acknowledge(id, election);
+    if (this.#all(election.candidates.length)) this.#acknowledge(id, election);
     else election.acks ??= this.#options.timers.at(Date.now() + ACK_AFTER, () => this.#acknowledge(id, election));
   }
 
@@ -132,19 +143,18 @@ export class Gossip {
     for (; election.owedAcks > 0; election.owedAcks--) this.#options.dispatcher.send("worker-elect-ack", { id });
   }
 
-  /** Workers of the fleet, this one among them. */
-  get #present(): number {
-    return this.#state.aliveWorkers().length + 1;
+  /** Whether so many are all workers of the fleet, this one among them. */
+  #all(count: number): boolean {
+    return count > 0 && this.#state.countAlive(count) < count;
   }
 
   #onElectAck({ fields, hostname }: ReceivedEvent): void {
     const { id } = fields;
     const election = typeof id === "string" ? this.#elections.get(id) : undefined;
     if (typeof id !== "string" || election === undefined) return;
-    election.replies.add(hostname);
+    if (election.replies.size < MOST_CANDIDATES) election.replies.add(hostname);
     // Celery decides with the first acknowledgement and fails when it knows one candidate only; we wait for those who are there.
-    const present = this.#present;
-    if (election.replies.size >= present && election.candidates.length >= present) this.#decide(id);
+    if (this.#all(Math.min(election.replies.size, election.candidates.length))) this.#decide(id);
   }
 
   #decide(id: string): void {
@@ -177,7 +187,9 @@ export class Gossip {
   #look(): void {
     const { timers, log } = this.#options;
     this.#timer = timers.at(Date.now() + LOOK_EVERY * 1000, () => {
-      for (const worker of this.#state.forgetSilent()) log.info({ node: worker.hostname }, "missed heartbeat");
+      const silent = this.#state.forgetSilent();
+      for (const { hostname } of silent.slice(0, MOST_NAMED)) log.info({ node: hostname }, "missed heartbeat");
+      if (silent.length > MOST_NAMED) log.info({ nodes: silent.length }, "missed heartbeats of many nodes");
       this.#look();
     });
   }

@@ -108,10 +108,12 @@ export class EventReceiver {
     else clock.adjust(seen);
     const ours = new Date(nowMs).getTimezoneOffset() / 60;
     const timestamp = localize ? event.timestamp - (event.utcoffset - ours) * 3600 : event.timestamp;
+    const failed = (error: unknown) => log.error({ err: error, type: event.type }, "the handler of an event threw");
     try {
-      onEvent({ ...event, clock: seen, timestamp, localReceived: nowMs / 1000 });
+      const answer: unknown = onEvent({ ...event, clock: seen, timestamp, localReceived: nowMs / 1000 });
+      if (answer instanceof Promise) answer.catch(failed);
     } catch (error) {
-      log.error({ err: error, type: event.type }, "the handler of an event threw");
+      failed(error);
     }
   }
 

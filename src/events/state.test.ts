@@ -85,3 +85,47 @@ describe("workers", () => {
     expect(state.tasks.size).toBe(0);
   });
 });
+
+describe("what strangers say is bounded", () => {
+  test("of a flood of names those workers stay that are heard of", () => {
+    const state = new State({ maxWorkers: 100, now: () => 1_000_000 });
+    const heard = (hostname: string) =>
+      state.event(event("worker-heartbeat", { freq: 2 }, { hostname, localReceived: 1_000 }));
+    heard("real@h");
+    for (let index = 0; index < 5_000; index++) {
+      heard(`fake-${index}@h`);
+      if (index % 50 === 0) heard("real@h");
+    }
+    expect(state.workers.size).toBe(100);
+    expect(state.workers.has("real@h")).toBe(true);
+    expect(state.countAlive()).toBe(100);
+    expect(state.countAlive(7)).toBe(7);
+  });
+
+  test("a worker's frequency is believed when it is one, and its texts are kept short", () => {
+    const state = new State();
+    for (const freq of [1e308, -1, 0, "x", 86_401]) state.event(event("worker-heartbeat", { freq }));
+    expect(state.workers.get("w@h")?.freq).toBe(60);
+    const long = "x".repeat(100_000);
+    state.event(event("worker-heartbeat", { freq: 2, sw_ident: long, loadavg: new Array(10_000).fill(1) }));
+    expect(state.workers.get("w@h")).toMatchObject({ freq: 2, loadavg: [1, 1, 1] });
+    expect(state.workers.get("w@h")?.swIdent).toHaveLength(255);
+  });
+
+  test("tasks that tell much make room for each other", () => {
+    const state = new State({ maxTaskCharacters: 105_000 });
+    const long = "x".repeat(20_000);
+    for (let index = 0; index < 50; index++) {
+      state.event(event("task-succeeded", { uuid: `a-${index}`, result: long }));
+      state.event(event("task-progress", { uuid: `b-${index}`, detail: { [long]: [[long]] } }));
+    }
+    expect([...state.tasks.keys()]).toEqual(["b-48", "a-49", "b-49"]);
+    for (let index = 0; index < 500; index++) state.event(event("task-received", { uuid: `c-${index}` }));
+    expect(state.tasks.size).toBe(503);
+    state.clearTasks({ readyOnly: false });
+    state.event(event("task-succeeded", { uuid: "d", result: "x".repeat(200_000) }));
+    expect(state.tasks.size).toBe(1);
+    state.event(event("task-succeeded", { uuid: "x".repeat(1_001) }));
+    expect(state.tasks.size).toBe(1);
+  });
+});

@@ -3,6 +3,7 @@
  * order do not turn a finished task back. wire: celery/events/state.py, celery/states.py `precedence`; behaviour 4.5.
  */
 import { isRecord, numberOr, textOr } from "../../protocol/records.ts";
+import { InvalidEvent } from "./errors.ts";
 import type { ReceivedEvent } from "./receiver.ts";
 
 export interface WorkerInfo {
@@ -61,6 +62,8 @@ export interface StateOptions {
   readonly maxWorkers?: number;
   /** @default 10_000 */
   readonly maxTasks?: number;
+  /** Characters of all that the tasks' events told. The least recently changed go first. @default 64 Mi */
+  readonly maxTaskCharacters?: number;
   /** Unix milliseconds. @default Date.now */
   readonly now?: () => number;
 }
@@ -111,12 +114,17 @@ export class State {
   readonly #workers = new Map<string, Mutable<WorkerInfo>>();
   /** Least recently changed first. */
   readonly #tasks = new Map<string, Mutable<TaskInfo>>();
+  readonly #maxCharacters: number;
+  /** Of each task that has many, and of all of these. */
+  readonly #large = new Map<string, number>();
+  #characters = 0;
   #events = 0;
   #received = 0;
 
   constructor(options: StateOptions = {}) {
     this.#maxWorkers = options.maxWorkers ?? 5_000;
     this.#maxTasks = options.maxTasks ?? 10_000;
+    this.#maxCharacters = options.maxTaskCharacters ?? 64 * 1024 * 1024;
     this.#now = options.now ?? Date.now;
   }
 
@@ -149,6 +157,16 @@ export class State {
     return [...this.#workers.values()].filter((worker) => this.isAlive(worker));
   }
 
+  /** How many are alive; it does not look further than `enough`. */
+  countAlive(enough = Number.POSITIVE_INFINITY): number {
+    let count = 0;
+    for (const worker of this.#workers.values()) {
+      if (count >= enough) break;
+      if (this.isAlive(worker)) count++;
+    }
+    return count;
+  }
+
   /** Takes out the workers that are silent, and says which. */
   forgetSilent(): WorkerInfo[] {
     const silent = [...this.#workers.values()].filter((worker) => !this.isAlive(worker));
@@ -169,18 +187,24 @@ export class State {
 
   /** Forgets tasks; with `readyOnly` those that ended. */
   clearTasks({ readyOnly = true }: { readyOnly?: boolean } = {}): void {
-    for (const [uuid, task] of this.#tasks) if (!readyOnly || READY.has(task.state)) this.#tasks.delete(uuid);
+    for (const [uuid, task] of this.#tasks) if (!readyOnly || READY.has(task.state)) this.#forgetTask(uuid);
   }
 
   clear(): void {
     this.#workers.clear();
     this.#tasks.clear();
+    this.#large.clear();
+    this.#characters = 0;
     this.#events = 0;
     this.#received = 0;
   }
 
-  /** Takes note of an event. Custom groups change nothing. */
+  /** Takes note of an event. Custom groups change nothing. Throws `InvalidEvent` for what is none. */
   event(event: ReceivedEvent): StateChange {
+    const { type, hostname, fields } = Object(event) as Partial<Record<keyof ReceivedEvent, unknown>>;
+    if (typeof type !== "string" || typeof hostname !== "string" || typeof fields !== "object" || fields === null) {
+      throw new InvalidEvent("state.event() takes an event as app.events.receive() or listen() gives it");
+    }
     this.#events++;
     const dash = event.type.indexOf("-");
     const group = dash < 0 ? event.type : event.type.slice(0, dash);
@@ -197,35 +221,31 @@ export class State {
     const { fields } = event;
     worker.pid = event.pid ?? worker.pid;
     worker.clock = event.clock ?? worker.clock;
-    worker.freq = numberOr(fields.freq, worker.freq);
+    worker.freq = frequencyOr(fields.freq, worker.freq);
     worker.active = numberOr(fields.active, worker.active);
     worker.processed = numberOr(fields.processed, worker.processed);
     worker.loadavg = numbers(fields.loadavg) ?? worker.loadavg;
-    worker.swIdent = textOr(fields.sw_ident, worker.swIdent);
-    worker.swVer = textOr(fields.sw_ver, worker.swVer);
-    worker.swSys = textOr(fields.sw_sys, worker.swSys);
+    worker.swIdent = shortOr(fields.sw_ident, worker.swIdent);
+    worker.swVer = shortOr(fields.sw_ver, worker.swVer);
+    worker.swSys = shortOr(fields.sw_sys, worker.swSys);
     if (isOffline) {
       worker.heartbeats = [];
       this.#workers.delete(worker.hostname);
       return { worker, task: null, joined: null, left: worker };
     }
     this.#beat(worker, event.localReceived);
-    if (known === undefined) this.#keepWorker(worker);
+    this.#keepWorker(worker);
     const joined = known === undefined || subject === "online" ? worker : null;
     return { worker, task: null, joined, left: null };
   }
 
   #taskEvent(subject: string, event: ReceivedEvent): StateChange {
     const { uuid } = event.fields;
-    if (typeof uuid !== "string") return NOTHING;
+    if (typeof uuid !== "string" || uuid.length > LONGEST_ID) return NOTHING;
     const task = this.#tasks.get(uuid) ?? newTask(uuid);
     // Set anew: the most recently changed stands last.
     this.#tasks.delete(uuid);
     this.#tasks.set(uuid, task);
-    for (const oldest of this.#tasks.keys()) {
-      if (this.#tasks.size <= this.#maxTasks) break;
-      this.#tasks.delete(oldest);
-    }
     let worker: Mutable<WorkerInfo> | null = null;
     if (subject === "sent") task.client = event.hostname;
     else {
@@ -233,27 +253,71 @@ export class State {
       if (worker === null) {
         worker = newWorker(event.hostname);
         worker.pid = event.pid;
-        this.#keepWorker(worker);
       }
       this.#beat(worker, event.localReceived);
+      this.#keepWorker(worker);
       task.worker = event.hostname;
     }
     if (subject === "received") this.#received++;
     applyTaskEvent(task, subject, event);
+    this.#weigh(task);
+    for (const oldest of this.#tasks.keys()) {
+      const fits = this.#tasks.size <= this.#maxTasks && this.#characters <= this.#maxCharacters;
+      if (fits || oldest === uuid) break;
+      this.#forgetTask(oldest);
+    }
     return { worker, task, joined: null, left: null };
+  }
+
+  #forgetTask(uuid: string): void {
+    this.#tasks.delete(uuid);
+    this.#characters -= this.#large.get(uuid) ?? 0;
+    this.#large.delete(uuid);
+  }
+
+  /** Most tasks are told in a few hundred characters: their number is limit enough. */
+  #weigh(task: TaskInfo): void {
+    const before = this.#large.get(task.uuid) ?? 0;
+    const weight = charactersOf(task);
+    if (weight > SMALL) this.#large.set(task.uuid, weight);
+    else if (before === 0) return;
+    else this.#large.delete(task.uuid);
+    this.#characters += (weight > SMALL ? weight : 0) - before;
   }
 
   #beat(worker: Mutable<WorkerInfo>, localReceived: number): void {
     worker.heartbeats = [...worker.heartbeats, localReceived].sort((a, b) => a - b).slice(-HEARTBEATS);
   }
 
+  /** Set anew: when there are too many, those go that were not heard of for the longest time. */
   #keepWorker(worker: Mutable<WorkerInfo>): void {
+    this.#workers.delete(worker.hostname);
     this.#workers.set(worker.hostname, worker);
     for (const oldest of this.#workers.keys()) {
       if (this.#workers.size <= this.#maxWorkers) break;
       this.#workers.delete(oldest);
     }
   }
+}
+
+/** Characters of a task's id, as of a revoked one's. */
+const LONGEST_ID = 1_000;
+/** Characters of a task that is not weighed. */
+const SMALL = 4_096;
+
+/** Roughly: what has a size of its own are texts and the values of custom events. */
+function charactersOf(task: TaskInfo): number {
+  let characters = 0;
+  const open: object[] = [task];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    for (const [name, item] of Object.entries(next) as [string, unknown][]) {
+      characters += next === task ? 0 : name.length;
+      if (typeof item === "string") characters += item.length;
+      else if (typeof item === "object" && item !== null) open.push(item);
+      else characters += 8;
+    }
+  }
+  return characters;
 }
 
 const NOTHING: StateChange = Object.freeze({ worker: null, task: null, joined: null, left: null });
@@ -365,5 +429,21 @@ function shownOr(value: unknown, fallback: string | null): string | null {
 }
 
 function numbers(value: unknown): readonly number[] | null {
-  return Array.isArray(value) ? value.map((item) => numberOr(item, 0)) : null;
+  return Array.isArray(value) ? value.slice(0, LOADS).map((item) => numberOr(item, 0)) : null;
+}
+
+/** Averages of one, five and fifteen minutes. */
+const LOADS = 3;
+/** Characters that are kept of what a worker says it is. */
+const LONGEST_SHORT = 255;
+/** Seconds; a worker that is heard of more seldom than daily would never be missed. */
+const MOST_SELDOM = 86_400;
+
+function shortOr(value: unknown, fallback: string | null): string | null {
+  return typeof value === "string" ? value.slice(0, LONGEST_SHORT) : fallback;
+}
+
+function frequencyOr(value: unknown, fallback: number): number {
+  const seconds = numberOr(value, fallback);
+  return seconds > 0 && seconds <= MOST_SELDOM ? seconds : fallback;
 }

@@ -4,8 +4,8 @@ import type { ReceivedEvent } from "./receiver.ts";
 export interface StreamOptions {
   readonly maxWaiting: number;
   readonly signal: AbortSignal | null;
-  /** Begins to receive; what it resolves with ends it. */
-  readonly open: (onEvent: (event: ReceivedEvent) => void) => Promise<() => Promise<void>>;
+  /** Begins to receive, unless it is `ended` before; what it resolves with ends it. */
+  readonly open: (onEvent: (event: ReceivedEvent) => void, ended: AbortSignal) => Promise<() => Promise<void>>;
 }
 
 export class EventStream implements AsyncIterableIterator<ReceivedEvent> {
@@ -17,7 +17,12 @@ export class EventStream implements AsyncIterableIterator<ReceivedEvent> {
   #opening: Promise<() => Promise<void>> | null = null;
   #ended = false;
   #closing: Promise<void> | null = null;
-  readonly #onAbort = () => this.#end();
+  readonly #ending = new AbortController();
+  readonly #onAbort = () => {
+    this.#end();
+    // Whoever reads on hears of an error.
+    this.#close().catch(() => undefined);
+  };
 
   constructor(options: StreamOptions) {
     this.#options = options;
@@ -76,9 +81,14 @@ export class EventStream implements AsyncIterableIterator<ReceivedEvent> {
     if (this.#ended) return;
     if (this.#opening === null) {
       signal?.addEventListener("abort", this.#onAbort, { once: true });
-      this.#opening = open((event) => this.#put(event));
+      this.#opening = open((event) => this.#put(event), this.#ending.signal);
     }
-    await this.#opening;
+    try {
+      await this.#opening;
+    } catch (error) {
+      // Told to end before it had begun.
+      if (!this.#ended) throw error;
+    }
   }
 
   #put(event: ReceivedEvent): void {
@@ -100,6 +110,7 @@ export class EventStream implements AsyncIterableIterator<ReceivedEvent> {
 
   #end(): void {
     this.#ended = true;
+    this.#ending.abort();
     this.#wake();
   }
 
@@ -111,7 +122,7 @@ export class EventStream implements AsyncIterableIterator<ReceivedEvent> {
   async #stop(): Promise<void> {
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
     if (this.#opening === null) return;
-    const stop = await this.#opening;
-    await stop();
+    const stop = await this.#opening.catch(() => null);
+    await stop?.();
   }
 }

@@ -129,6 +129,27 @@ export function testChordCounter(name: string, make: () => Promise<{ ours: Count
       expect(await claim?.extend(30)).toBe(await claim?.extend(30));
     });
 
+    test("a chord that was ended no more, whatever returns, and says when its body was sent before", async () => {
+      const { ours, theirs, group } = await two();
+      await ours.start(group, { size: 2, header: null });
+      await theirs.returned(group, part(0));
+      expect(await ours.end(group)).toBe(true);
+      for (const index of [1, 0, 2]) expect(await theirs.returned(group, part(index))).toBeNull();
+
+      await ours.start(group, { size: 1, header: null });
+      const claim = await theirs.returned(group, part(0));
+      expect(await claim?.done()).toBe(true);
+      expect(await ours.end(group)).toBe(false);
+    });
+
+    test("a claim that was given before the chord was ended", async () => {
+      const { ours, theirs, group } = await two();
+      await ours.start(group, { size: 1, header: null });
+      const claim = await theirs.returned(group, part(0));
+      expect(await ours.end(group)).toBe(true);
+      expect(await claim?.extend(30)).toBe(false);
+    });
+
     test("a group that is started again anew", async () => {
       const { ours, theirs, group } = await two();
       for (let run = 0; run < 2; run++) {

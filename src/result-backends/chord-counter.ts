@@ -39,6 +39,8 @@ export interface ChordCounter {
   returned(groupId: string, part: ChordPart): Promise<ChordClaim | null>;
   /** So many more parts will be returned (`add_to_chord`); less than 0: they will not. */
   addParts(groupId: string, count: number): Promise<void>;
+  /** Whatever returns from now on, nobody is given the claim. False: the body was sent. Waits and retries as `start` does. */
+  end(groupId: string): Promise<boolean>;
 }
 
 /** The right, for a few seconds, to finish a chord. */

@@ -31,6 +31,14 @@ class Chord {
   claimEndsMs = 0;
   /** The body was sent: whoever has claimed it before cannot send it again. */
   done = false;
+
+  end(): void {
+    this.parts.clear();
+    this.added = 0;
+    this.size = null;
+    this.claim = null;
+    this.done = true;
+  }
 }
 
 /** What several backends of one process share. */
@@ -88,6 +96,13 @@ export class MemoryChords implements ChordCounter, GroupStore {
 
   async addParts(groupId: string, count: number): Promise<void> {
     this.#chord(groupId).added += count;
+  }
+
+  async end(groupId: string): Promise<boolean> {
+    if (this.#hub.done.has(this.#codec.key(groupId))) return false;
+    this.#chord(groupId).end();
+    this.finish(groupId);
+    return true;
   }
 
   async collect(groupId: string, chord: Chord): Promise<{ header: ResultTuple } | { parts: CollectedPart[] }> {
@@ -159,11 +174,7 @@ class MemoryClaim implements ChordClaim {
   async done(): Promise<boolean> {
     const chord = this.#chord;
     if (chord.claim !== this || chord.claimEndsMs <= performance.now()) return false;
-    chord.parts.clear();
-    chord.added = 0;
-    chord.size = null;
-    chord.claim = null;
-    chord.done = true;
+    chord.end();
     this.#chords.finish(this.groupId);
     return true;
   }

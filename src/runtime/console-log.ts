@@ -3,6 +3,7 @@
  * Everything goes to standard error, so that what a command prints stays usable.
  */
 import { pino } from "pino";
+import { errorForLog } from "./cut-text.ts";
 import type { Log } from "./log.ts";
 
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
@@ -40,7 +41,7 @@ export function consoleLog(options: ConsoleLogOptions = {}): Log {
 /** A log line never throws, not even of an error whose own code does. */
 function errorFields(error: Error): unknown {
   try {
-    return pino.stdSerializers.errWithCause(error);
+    return pino.stdSerializers.errWithCause(errorForLog(error) as Error);
   } catch {
     return { type: "Error", message: "this error cannot be read", stack: "" };
   }

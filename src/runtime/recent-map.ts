@@ -32,6 +32,10 @@ export class RecentMap<V> {
     this.#old.delete(key);
   }
 
+  forgetWhere(isOver: (value: V) => boolean): void {
+    for (const map of [this.#young, this.#old]) for (const [key, value] of map) if (isOver(value)) map.delete(key);
+  }
+
   clear(): void {
     this.#young.clear();
     this.#old.clear();

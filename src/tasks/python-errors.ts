@@ -5,6 +5,7 @@
  */
 import type { RemoteException } from "../../protocol/celery/exceptions.ts";
 import { isRecord } from "../../protocol/records.ts";
+import { cutText } from "../runtime/cut-text.ts";
 import { RemoteTaskError } from "./errors.ts";
 import { Reject, Retry } from "./signals.ts";
 
@@ -46,13 +47,22 @@ function safeText(value: unknown): string {
   }
 }
 
+/** Characters of one argument of an error, such as its message, where it is stored; Celery has no limit. */
+export const LONGEST_ARGUMENT = 1_048_576;
+
 /** The error as data for the wire: `exc_type`, `exc_module`, `exc_message`. Never throws, whatever was thrown. */
 export function toRemoteException(error: unknown): RemoteException {
   try {
-    return remoteException(error);
+    const exception = remoteException(error);
+    if (!exception.args.some(isTooLong)) return exception;
+    return { ...exception, args: exception.args.map((arg) => (isTooLong(arg) ? cutText(arg, LONGEST_ARGUMENT) : arg)) };
   } catch (cause) {
     return { type: "Exception", module: "builtins", args: [unreadable(cause).message] };
   }
+}
+
+function isTooLong(arg: unknown): arg is string {
+  return typeof arg === "string" && arg.length > LONGEST_ARGUMENT;
 }
 
 function remoteException(error: unknown): RemoteException {
@@ -103,13 +113,13 @@ export function tracebackText(error: unknown, limit = 65_536): string {
 }
 
 function stackText(error: unknown, limit: number): string {
-  if (error instanceof RemoteTaskError && error.traceback !== null) return error.traceback;
+  if (error instanceof RemoteTaskError && error.traceback !== null) return cutText(error.traceback, limit);
   const parts: string[] = [];
   let current = error;
   for (let depth = 0; depth < 10 && current instanceof Error; depth++) {
-    parts.push(current.stack ?? `${current.name}: ${current.message}`);
+    parts.push(cutText(current.stack ?? `${current.name}: ${current.message}`, limit));
     current = current.cause;
   }
   const text = parts.length === 0 ? String(error) : parts.join("\n\nCaused by: ");
-  return text.length > limit ? `${text.slice(0, limit)}…` : text;
+  return cutText(text, limit);
 }

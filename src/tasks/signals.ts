@@ -1,5 +1,6 @@
 /** What a handler may throw to steer its own task instead of failing it. wire: celery/exceptions.py `TaskPredicate`. */
 import type { WireSignature } from "../../protocol/celery/signature.ts";
+import { pyRepr } from "../../protocol/saferepr.ts";
 
 /** The root of the four; none of them is an error of the task. */
 export class TaskSignal extends Error {
@@ -33,7 +34,9 @@ export class Reject extends TaskSignal {
   readonly reason: unknown;
   readonly requeue: boolean;
   constructor(reason: unknown = null, options: { requeue?: boolean } = {}) {
-    super(`reject requeue=${options.requeue === true ? "True" : "False"}: ${String(reason)}`);
+    // Python's `repr` of it, which monitors show.
+    const why = typeof reason === "string" ? reason : pyRepr(reason);
+    super(`reject requeue=${options.requeue === true ? "True" : "False"}: ${why}`);
     this.reason = reason;
     this.requeue = options.requeue ?? false;
   }

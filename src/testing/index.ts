@@ -10,6 +10,7 @@ export { freePort, freePorts } from "./ports.ts";
 export {
   PythonCelery,
   type PythonException,
+  type PythonRequest,
   type PythonResult,
   type PythonResultTuple,
   type PythonSignature,

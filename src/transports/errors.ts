@@ -45,6 +45,8 @@ export class DeliveryTimeout extends TransportError {
 export class PublishError extends TransportError {
   readonly exchange: string;
   readonly routingKey: string;
+  /** An earlier attempt ended without an answer: the broker may hold the message nevertheless. */
+  inDoubt = false;
   constructor(
     message: string,
     to: { exchange: string; routingKey: string },

@@ -10,25 +10,19 @@
  * File operations on messages are synchronous: each takes some ten microseconds on a local disk, less than a turn through the
  * thread pool, and a turn of the event loop does a bounded number of them.
  */
-import { readdirSync, unlinkSync } from "node:fs";
-import { readdir } from "node:fs/promises";
-import { join } from "node:path";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { encodeEnvelope } from "../../protocol/kombu/envelope.ts";
-import { queueOfFileName } from "../../protocol/kombu/filesystem-names.ts";
 import type { Address, Message } from "../../protocol/message.ts";
 import type { Exchange, ExchangeType, Queue } from "../../protocol/routing.ts";
 import { backoffMs, pause } from "../runtime/backoff.ts";
-import { FolderWatch } from "../runtime/folder-watch.ts";
 import { newId } from "../runtime/ids.ts";
 import { type Log, silentLog } from "../runtime/log.ts";
 import { ConnectionRefused, PublishError, TransportClosed } from "./errors.ts";
 import { ExchangeTables } from "./filesystem/exchange-tables.ts";
 import { errorCode, type FolderOptions, Folders } from "./filesystem/folders.ts";
 import { Intake } from "./filesystem/intake.ts";
+import { Lookout } from "./filesystem/lookout.ts";
 import { MessageFiles } from "./filesystem/message-files.ts";
-import { heartbeatMs } from "./filesystem/owner.ts";
 import { PendingNames } from "./filesystem/pending-names.ts";
 import { checkQueueName, Routes } from "./filesystem/routes.ts";
 import type { ConsumeOptions, Consumer, DeclareMode, Delivery, Transport, TransportEvents } from "./transport.ts";
@@ -46,8 +40,6 @@ export interface FilesystemOptions extends FolderOptions {
   exchanges?: readonly { name: string; type: ExchangeType }[];
 }
 
-/** Between looks at a folder that tells of new files by itself, and at what dead processes left. */
-const safetyMs = 5_000;
 export function createFilesystemTransport(options: FilesystemOptions): Transport {
   return new FilesystemTransport(options);
 }
@@ -66,40 +58,39 @@ class FilesystemTransport implements Transport {
   readonly #log: Log;
   readonly #events: TransportEvents;
   readonly #maxBytes: number;
-  readonly #pollMs: number;
-  readonly #watch: FolderWatch;
   readonly #pending = new PendingNames();
   readonly #intake: Intake;
+  readonly #lookout: Lookout;
   readonly #waiting = new Set<Waiter>();
   readonly #ending = new AbortController();
   #state: "new" | "connected" | "closed" = "new";
   #connecting: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
-  #timer: NodeJS.Timeout | null = null;
-  #listing: Promise<void> | null = null;
-  /** Files were found that the folder did not tell of: look often. */
-  #distrusted = false;
-  #lastHeartbeat = 0;
-  #lastRecovery = 0;
 
   constructor(options: FilesystemOptions) {
     this.#folders = new Folders(options);
     this.#log = options.log ?? silentLog;
     this.#events = options.events ?? {};
     this.#maxBytes = options.maxMessageBytes ?? 64 * 1024 * 1024;
-    this.#pollMs = Math.max(5, (options.pollingInterval ?? 1) * 1000);
     this.#files = new MessageFiles(this.#folders, this.#maxBytes, this.#log);
     const tables = new ExchangeTables(this.#folders.control, this.#log);
     this.#routes = new Routes(tables, options.declareMode ?? "create", options.exchanges);
     this.#intake = new Intake(this.#files, this.#pending, this.#log, {
       addQueue: (queue) => this.#addQueue(queue),
       leftQueues: (queues) => this.#leftQueues(queues),
-      ended: () => this.#tend(),
-      listAgain: () => this.#tend(0),
+      ended: () => this.#lookout.tend(),
+      listAgain: () => this.#lookout.tend(0),
     });
-    this.#watch = new FolderWatch(this.#folders.dataIn, {
-      onChange: (name) => this.#onChange(name),
-      onTrouble: (error) => this.#log.debug({ err: error }, "the message folder is not watched; looking at it instead"),
+    this.#lookout = new Lookout({
+      folders: this.#folders,
+      files: this.#files,
+      pending: this.#pending,
+      intake: this.#intake,
+      routes: this.#routes,
+      pollMs: Math.max(5, (options.pollingInterval ?? 1) * 1000),
+      isConnected: () => this.#state === "connected",
+      removeQueue: (queue) => this.#removeQueue(queue),
+      log: this.#log,
     });
   }
 
@@ -142,8 +133,8 @@ class FilesystemTransport implements Transport {
       }
     }
     this.#state = "connected";
-    this.#tend();
-    await this.#recover();
+    this.#lookout.tend();
+    await this.#lookout.recover();
     if (this.#closing !== null) return;
     this.#events.onConnected?.(`filesystem://${this.#folders.dataIn}`);
     for (const waiter of [...this.#waiting]) waiter.resolve();
@@ -158,8 +149,7 @@ class FilesystemTransport implements Transport {
     const wasConnected = this.#state === "connected";
     this.#state = "closed";
     this.#ending.abort();
-    this.#watch.close();
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#lookout.close();
     for (const waiter of [...this.#waiting]) waiter.reject(new TransportClosed());
     if (!wasConnected) return;
     const ended = this.#intake.consumed();
@@ -193,7 +183,7 @@ class FilesystemTransport implements Transport {
     await this.#ready();
     await this.#routes.declare(queues, exchanges);
     this.#rememberEnding();
-    this.#tend(200); // another first binder may have wiped ours out in this instant
+    this.#lookout.tend(200); // another first binder may have wiped ours out in this instant
   }
 
   async deleteQueue(queue: string): Promise<void> {
@@ -203,34 +193,17 @@ class FilesystemTransport implements Transport {
 
   async #removeQueue(queue: string): Promise<void> {
     await this.#routes.remove(queue);
-    this.#removeFiles(queue);
-  }
-
-  #removeFiles(queue: string): number {
-    let removed = 0;
-    for (const name of readdirSync(this.#folders.dataIn)) {
-      if (queueOfFileName(name) !== queue) continue;
-      try {
-        unlinkSync(join(this.#folders.dataIn, name));
-        removed++;
-      } catch (error) {
-        if (errorCode(error) !== "ENOENT") throw error; // taken meanwhile
-      }
-    }
-    return removed;
+    this.#files.removeAll(queue);
   }
 
   async purge(queue: string): Promise<number> {
     await this.#ready();
-    return this.#removeFiles(queue);
+    return this.#files.removeAll(queue);
   }
 
   async inspectQueue(queue: string): Promise<{ messages: number; consumers: number | null } | null> {
     await this.#ready();
-    const names = await readdir(this.#folders.dataIn);
-    let messages = 0;
-    for (const name of names) if (queueOfFileName(name) === queue) messages++;
-    return { messages, consumers: null };
+    return { messages: await this.#files.count(queue), consumers: null };
   }
 
   // -------------------------------------------------------------------------------------------------------- publishing
@@ -284,12 +257,8 @@ class FilesystemTransport implements Transport {
   async #addQueue(queue: string): Promise<void> {
     checkQueueName(queue);
     this.#pending.track(queue);
-    this.#watch.start(); // before the listing, so that no file falls between
     this.#rememberEnding();
-    // a listing that runs may have begun before these were looked for
-    while (this.#listing !== null) await this.#listing;
-    await this.#list();
-    this.#tend();
+    await this.#lookout.begin();
   }
 
   /** Consumers have left these queues. */
@@ -302,85 +271,6 @@ class FilesystemTransport implements Transport {
 
   async flush(): Promise<void> {
     if (this.#state === "connected") this.#intake.settleNow();
-  }
-
-  // ---------------------------------------------------------------------------------------- the folder, and the others
-
-  #onChange(name: string | null): void {
-    if (name === null) {
-      this.#tend(0);
-    } else {
-      this.#intake.appeared(name);
-    }
-  }
-
-  /** Lists the folder; what events tell meanwhile is kept. */
-  #list(): Promise<void> {
-    this.#listing ??= this.#listNow().finally(() => {
-      this.#listing = null;
-    });
-    return this.#listing;
-  }
-
-  async #listNow(): Promise<void> {
-    this.#pending.beginListing();
-    this.#intake.forgetGone();
-    let names: string[] = [];
-    try {
-      names = await readdir(this.#folders.dataIn);
-    } catch (error) {
-      if (errorCode(error) !== "ENOENT" || this.#state !== "connected") throw error;
-      this.#folders.make();
-      this.#files.makeOwner();
-    }
-    // events of files in the listing may be on their way: let them come in first
-    await nextTurn();
-    await nextTurn();
-    const known = this.#pending.listed && !this.#pending.short;
-    const unknown = this.#pending.endListing(names);
-    if (known && unknown > 0 && this.#watch.watching && !this.#distrusted) {
-      this.#distrusted = true;
-      this.#log.debug({ unknown }, "files appeared without an event (a network file system?); looking often");
-    }
-    this.#intake.wake();
-  }
-
-  /** Plans the next look at the folder. While something is consumed it keeps the process alive. */
-  #tend(soonMs?: number): void {
-    if (this.#state !== "connected") return;
-    const looking = this.#intake.busy;
-    const quick = looking && (!this.#watch.watching || this.#distrusted);
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#look(), soonMs ?? (quick ? Math.min(this.#pollMs, safetyMs) : safetyMs));
-    if (!looking) this.#timer.unref();
-  }
-
-  async #look(): Promise<void> {
-    try {
-      const now = performance.now();
-      if (now - this.#lastHeartbeat > heartbeatMs) {
-        this.#lastHeartbeat = now;
-        this.#files.heartbeat();
-      }
-      if (this.#intake.busy) await this.#list();
-      await this.#routes.ensure();
-      if (performance.now() - this.#lastRecovery >= safetyMs) await this.#recover();
-    } catch (error) {
-      if (this.#state === "connected")
-        this.#log.warn({ err: error }, "the folders of the filesystem broker cannot be looked at");
-    }
-    this.#tend();
-  }
-
-  async #recover(): Promise<void> {
-    this.#lastRecovery = performance.now();
-    try {
-      const { messages, queues } = this.#files.recover();
-      if (messages > 0) this.#log.info({ messages }, "messages that a dead process held are back in their queues");
-      for (const queue of queues) await this.#removeQueue(queue);
-    } catch (error) {
-      this.#log.warn({ err: error }, "what dead processes held cannot be given back yet");
-    }
   }
 
   #rememberEnding(): void {

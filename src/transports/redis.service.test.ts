@@ -672,6 +672,18 @@ describe.skipIf(url === "")("with a Redis server", () => {
       await other.publish(text("ping"), { exchange: "celery.pidbox", routingKey: "" }, { mandatory: false });
       await inbox.waitFor(1);
     });
+
+    test("a broadcast that somebody must hear is refused when nobody listens", async () => {
+      const { transport } = await start();
+      const to = { exchange: "celery.pidbox", routingKey: "" };
+      const publish = () => transport.publish(text("hello"), to, { mandatory: true });
+      await transport.declare([{ name: "node", exchange: { name: "celery.pidbox", type: "fanout" }, routingKey: "" }]);
+      await expect(publish()).rejects.toMatchObject({ code: "UNROUTABLE" });
+      await transport.publish(text("hello"), to);
+      const inbox = await consuming(transport, ["node"]);
+      await publish();
+      await inbox.waitFor(1);
+    });
   });
 
   test("unknown transport options are named, and bad ones refused", async () => {

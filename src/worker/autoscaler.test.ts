@@ -93,3 +93,9 @@ test("takes other bounds, which act at once, and refuses what cannot be", () => 
     expect(() => scaler.update(max, min)).toThrow(PoolError);
   expect(scaler.stats()).toMatchObject({ max: 8, min: 6 });
 });
+
+test("a maximum beyond what the pool may have is refused", () => {
+  const { scaler, pool } = open();
+  expect(() => scaler.update(pool.most + 1, 0)).toThrow(`max is from 1 to ${pool.most}`);
+  expect(scaler.stats().max).toBe(5);
+});

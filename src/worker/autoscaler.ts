@@ -51,11 +51,10 @@ export class Autoscaler {
   /** What is null stays. Throws `PoolError` for bounds that cannot be. */
   update(max: number | null, min: number | null): AutoscaleRange {
     const next = { max: max ?? this.#range.max, min: min ?? this.#range.min };
-    if (next.max < 1 || next.min < 0 || next.min > next.max) {
-      throw new PoolError(
-        "AUTOSCALE",
-        `autoscale max=${next.max} min=${next.min}: max is at least 1, min from 0 to max`,
-      );
+    const { most } = this.#parts.pool;
+    if (next.max < 1 || next.max > most || next.min < 0 || next.min > next.max) {
+      const words = `autoscale max=${next.max} min=${next.min}: max is from 1 to ${most}, min from 0 to max`;
+      throw new PoolError("AUTOSCALE", words);
     }
     const grewMax = next.max !== this.#range.max;
     this.#range = next;

@@ -238,6 +238,14 @@ export class Effects {
     return this.#options.chords?.returnPart(request.message, part, chord, originOf(request));
   }
 
+  /** A part that it has added to its chord may never return. */
+  async failChord(request: Request, error: unknown): Promise<void> {
+    const { group } = request.message;
+    const { chord } = this.#embed(request);
+    if (group === null || chord === null) return;
+    await this.#options.chords?.giveUp(group, error, chord, originOf(request));
+  }
+
   /** It was dropped: its chord is told so, and every link behind it fails, with the chords that those are parts of. */
   async failStranded(
     head: Pick<TaskRequest, "id" | "task" | "group" | "groupIndex">,

@@ -1,8 +1,12 @@
 /** Counts and logs how bodies end. */
 import type { RequestEvent } from "../../protocol/celery/request-machine.ts";
+import { cutText, errorForLog } from "../runtime/cut-text.ts";
 import type { Log } from "../runtime/log.ts";
 import { ChildTaskError } from "./pools/freight.ts";
 import type { Request } from "./request.ts";
+
+/** Characters of why a task was retried or not run, in its line of the log. */
+const LONGEST_REASON = 8_192;
 
 /** Counts since the start of the worker. */
 export interface WorkerStats {
@@ -22,7 +26,7 @@ export function report(request: Request, event: RequestEvent, stats: WorkerStats
     log.info({ ...about(request), runtime: runtime(request) }, "succeeded");
     return;
   }
-  const reason = String(request.error);
+  const reason = cutText(String(request.error), LONGEST_REASON);
   switch (event) {
     case "retryAsked":
       stats.retried++;
@@ -34,7 +38,7 @@ export function report(request: Request, event: RequestEvent, stats: WorkerStats
     case "rejected": {
       stats.failed++;
       if (isExpected(request)) log.info({ ...about(request), reason }, "raised expected");
-      else log.error({ ...about(request), err: request.error, runtime: runtime(request) }, "failed");
+      else log.error({ ...about(request), err: errorForLog(request.error), runtime: runtime(request) }, "failed");
       return;
     }
     case "cancelled":

@@ -1,20 +1,18 @@
 /**
  * Slots and what runs in them: starts ready requests while there is room, tells the request machine how their bodies ended,
- * and does the acts that are then due. A slot is free again when the body has ended; how many ended requests may still wait
- * for their acts (a result store that is away) is bounded too, and nothing new starts above that.
+ * and has the acts done that are then due (`acts.ts`). A slot is free again when the body has ended; how many ended requests may
+ * still wait for their acts (a result store that is away) is bounded too, and nothing new starts above that.
  */
-import { type EffectKind, type RequestEvent, step } from "../../protocol/celery/request-machine.ts";
-import { EncodeError } from "../../protocol/errors.ts";
-import { ResultLost } from "../result-backends/errors.ts";
+import { type RequestEvent, step } from "../../protocol/celery/request-machine.ts";
 import type { Log } from "../runtime/log.ts";
 import type { TimerHeap } from "../runtime/timer-heap.ts";
 import { SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded } from "../tasks/errors.ts";
-import { Reject, Retry } from "../tasks/signals.ts";
-import { TransportClosed } from "../transports/errors.ts";
-import { effectError, TaskCancelled } from "./effect-errors.ts";
+import { Retry } from "../tasks/signals.ts";
+import { Acts } from "./acts.ts";
+import { Begun } from "./begun.ts";
+import { TaskCancelled } from "./effect-errors.ts";
 import type { Effects } from "./effects.ts";
 import type { BodyEnd, Pool } from "./pools/pool.ts";
-import { RecentAttempts } from "./recent-attempts.ts";
 import { report, type WorkerStats } from "./report.ts";
 import type { Request, Revocation } from "./request.ts";
 import { type ContextHost, RunningContext } from "./running-context.ts";
@@ -35,20 +33,8 @@ export interface RunnerParts {
   log: Log;
 }
 
-/** What becomes of a request when an act of its good end fails. */
-const CHANGED_BY: Partial<Record<EffectKind, RequestEvent>> = {
-  "publish-callbacks": "publishFailed",
-  "publish-chain": "publishFailed",
-  "publish-retry": "retryFailed",
-  "publish-replacement": "publishFailed",
-  "store-success": "unencodable",
-};
-
 /** Celery's `Task.max_retries`. */
 const DEFAULT_MAX_RETRIES = 3;
-
-/** The acts that settle the message; an ack, a reject or a requeue on a lost connection settles nothing. */
-const SETTLING: ReadonlySet<EffectKind> = new Set(["ack", "reject", "requeue"]);
 
 export class Runner implements SlotUser {
   readonly #parts: RunnerParts;
@@ -56,15 +42,10 @@ export class Runner implements SlotUser {
   /** Waiting for a slot; `#head` is the next one. */
   #ready: Request[] = [];
   #head = 0;
-  /** From their start until their message is settled, or all is done. */
-  readonly #begun = new Map<string, Request>();
-  /** The same of requests whose id runs here already: two messages under one id. */
-  readonly #twins = new Set<Request>();
+  readonly #begun = new Begun();
+  readonly #acts: Acts;
   #active = 0;
   #finishing = 0;
-  /** Acked here: when the connection was lost before the broker saw the ack, the copy that comes back is not run again. */
-  readonly #acked = new RecentAttempts(10_000);
-  #losses = 0;
   #pumping = false;
   #accepting = true;
   #whenIdle: (() => void)[] = [];
@@ -72,6 +53,25 @@ export class Runner implements SlotUser {
   constructor(parts: RunnerParts) {
     this.#parts = parts;
     this.#log = parts.log;
+    this.#acts = new Acts({
+      effects: parts.effects,
+      log: parts.log,
+      acking: (request) => this.#begun.noteAck(request),
+      settling: (request) => this.#begun.forget(request),
+      changed: (request, event) => {
+        this.#finishing--;
+        this.enter(request, event);
+      },
+      done: (request) => {
+        this.#settled(request);
+        this.#pump();
+        this.#checkIdle();
+      },
+      abandoned: (request) => {
+        this.#settled(request);
+        this.#checkIdle();
+      },
+    });
   }
 
   /** Bodies running now. */
@@ -109,15 +109,13 @@ export class Runner implements SlotUser {
   }
 
   /** What runs. */
-  *running(): Generator<Request> {
-    for (const request of this.#begun.values()) if (request.state === "running") yield request;
-    for (const request of this.#twins) if (request.state === "running") yield request;
+  running(): Iterable<Request> {
+    return this.#begun.running();
   }
 
   /** What runs under that id. */
   findRunning(id: string): Request | null {
-    const request = this.#begun.get(id);
-    return request?.state === "running" ? request : null;
+    return this.#begun.findRunning(id);
   }
 
   /** Whether a request of that id runs, or its end is being dealt with. */
@@ -155,7 +153,7 @@ export class Runner implements SlotUser {
     const { state, effects } = step(request.state, event, request.policy);
     request.state = state;
     this.#finishing++;
-    this.#perform(request, effects, 0);
+    this.#acts.perform(request, effects);
   }
 
   /** Counts an act outside of any request among what a stop waits for; the returned function ends it. */
@@ -168,38 +166,14 @@ export class Runner implements SlotUser {
     };
   }
 
-  /**
-   * A copy of a task that began here and is not settled yet, delivered again because the connection was lost: the one that
-   * began takes over the new delivery. A copy of one that was acked before the loss, or in vain after it, is acked again.
-   * False: it is no such copy.
-   */
+  /** Whether it is a copy of a task that has begun here, which has taken it over. */
   adopt(copy: Request): boolean {
-    if (this.#losses === 0 && !copy.delivery.info.redelivered) return false;
-    const key = attemptKey(copy);
-    if (this.#acked.takeOlder(key, this.#losses)) {
-      this.#ackAgain(copy, key);
-      return true;
-    }
-    const same = this.#begun.get(copy.id);
-    if (same === undefined || !same.delivery.lost || same.message.retries !== copy.message.retries) return false;
-    same.delivery = copy.delivery;
-    if (!same.plan.acksLate) this.#ackAgain(copy, key);
-    return true;
-  }
-
-  #ackAgain(copy: Request, key: string): void {
-    this.#acked.add(key, this.#losses);
-    copy.delivery.ack();
-  }
-
-  /** On a connection that has gone the ack is in vain: the copy will come, and belongs to the time before the loss. */
-  #noteAck(request: Request): void {
-    this.#acked.add(attemptKey(request), request.delivery.lost ? this.#losses - 1 : this.#losses);
+    return this.#begun.adopt(copy);
   }
 
   /** The connection has gone: what waits for a slot will be delivered again. */
   connectionLost(cancelLateAcked: boolean): void {
-    this.#losses++;
+    this.#begun.connectionLost();
     this.#ready = this.#ready.slice(this.#head).filter((request) => !request.delivery.lost);
     this.#head = 0;
     if (cancelLateAcked) {
@@ -291,16 +265,11 @@ export class Runner implements SlotUser {
     request.startedMs = performance.now();
     request.workerPid = pool.accept(request);
     request.plan.accepted++;
-    if (this.#begun.has(request.id)) this.#twins.add(request);
-    else this.#begun.set(request.id, request);
+    this.#begun.add(request);
     this.#active++;
     const { state, effects } = step(request.state, "accepted", request.policy);
     request.state = state;
-    for (const effect of effects) {
-      if (effect === "ack") this.#noteAck(request);
-      // STARTED is announced and not waited for; stores of one task keep their order.
-      this.#parts.effects.perform(request, effect)?.catch((error: unknown) => this.#sayFailed(request, effect, error));
-    }
+    this.#acts.announce(request, effects);
     if (request.timeLimit !== null || request.softTimeLimit !== null) this.#startLimits(request);
     pool.run(request, context);
   }
@@ -335,81 +304,11 @@ export class Runner implements SlotUser {
     this.#pump();
   }
 
-  #perform(request: Request, effects: readonly EffectKind[], from: number): void {
-    for (let index = from; index < effects.length; index++) {
-      const effect = effects[index]!;
-      if (effect === "ack") this.#noteAck(request);
-      if (SETTLING.has(effect)) this.#forget(request);
-      let pending: Promise<unknown> | undefined;
-      try {
-        pending = this.#parts.effects.perform(request, effect);
-      } catch (error) {
-        return this.#effectFailed(request, effects, index, error);
-      }
-      if (pending === undefined) continue;
-      if (effect === "publish-retry" && effects[index + 1] === "store-retry") {
-        return this.#performRetry(request, effects, index, pending);
-      }
-      pending.then(
-        () => this.#perform(request, effects, index + 1),
-        (error: unknown) => this.#effectFailed(request, effects, index, error),
-      );
-      return;
-    }
+  /** Nothing is due any more. */
+  #settled(request: Request): void {
     request.state = "settled";
-    this.#forget(request);
+    this.#begun.forget(request);
     this.#finishing--;
-    this.#pump();
-    this.#checkIdle();
-  }
-
-  #forget(request: Request): void {
-    if (this.#begun.get(request.id) === request) this.#begun.delete(request.id);
-    else if (this.#twins.size > 0) this.#twins.delete(request);
-  }
-
-  /**
-   * RETRY is stored right behind the publish, without waiting for the broker's confirmation: an attempt that ends at once
-   * elsewhere must not find its FAILURE overwritten by our RETRY. What follows waits for both.
-   */
-  #performRetry(request: Request, effects: readonly EffectKind[], index: number, published: Promise<unknown>): void {
-    const stored = this.#parts.effects.perform(request, "store-retry");
-    const noted = stored?.catch((error: unknown) => this.#sayFailed(request, "store-retry", error));
-    published.then(
-      () => Promise.resolve(noted).then(() => this.#perform(request, effects, index + 2)),
-      (error: unknown) => this.#effectFailed(request, effects, index, error),
-    );
-  }
-
-  /** An act that failed turns a good end into a failed one; a failure that cannot be stored is logged and settled. */
-  #effectFailed(request: Request, effects: readonly EffectKind[], index: number, error: unknown): void {
-    const effect = effects[index]!;
-    this.#sayFailed(request, effect, error);
-    // Closing down: what could not be sent or stored any more stays unsettled, and comes back.
-    if (error instanceof TransportClosed || error instanceof ResultLost) return this.#abandon(request);
-    // A result that is not stored shows only in the part of a chord that it has no form.
-    const noPart = effect === "return-chord-part" && error instanceof EncodeError;
-    const change = noPart ? "unencodable" : CHANGED_BY[effect];
-    if (change === undefined) return this.#perform(request, effects, index + 1);
-    if (effect === "publish-retry" && request.lost !== undefined) {
-      request.error = request.lost;
-      this.#finishing--;
-      return this.enter(request, "workerLost");
-    }
-    request.error = change === "retryFailed" ? new Reject(error) : effectError(effect, error);
-    this.#finishing--;
-    this.enter(request, change);
-  }
-
-  #abandon(request: Request): void {
-    request.state = "settled";
-    this.#forget(request);
-    this.#finishing--;
-    this.#checkIdle();
-  }
-
-  #sayFailed(request: Request, effect: EffectKind, error: unknown): void {
-    this.#log.error({ task: request.message.task, id: request.id, effect, err: error }, `${effect} failed`);
   }
 
   #startLimits(request: Request): void {
@@ -445,8 +344,4 @@ export class Runner implements SlotUser {
     this.#whenIdle = [];
     for (const resolve of waiting) resolve();
   }
-}
-
-function attemptKey(request: Request): string {
-  return `${request.id}:${request.message.retries}`;
 }

@@ -6,9 +6,10 @@ import { parseIso } from "../../protocol/iso-time.ts";
 import { encodeJson } from "../../protocol/json.ts";
 import { reprException, saferepr } from "../../protocol/saferepr.ts";
 import { PyFloat } from "../../protocol/values.ts";
+import { cutText } from "../runtime/cut-text.ts";
 import type { Zone } from "../settings/timezone.ts";
 import { toRemoteException, tracebackText } from "../tasks/python-errors.ts";
-import { Retry } from "../tasks/signals.ts";
+import { Reject, Retry } from "../tasks/signals.ts";
 import type { Request } from "./request.ts";
 
 /** Where events go: the dispatcher of `src/events`. */
@@ -121,10 +122,14 @@ export class TaskEvents {
   }
 }
 
+/** Characters of an exception in an event: every monitor keeps it. */
+const LONGEST_EXCEPTION = 65_536;
+
 /** `ValueError('boom')`, as Python's `repr` of the exception that it will see. */
 export function exceptionText(error: unknown): string {
+  if (error instanceof Reject) return cutText(error.message, LONGEST_EXCEPTION);
   const { type, args } = toRemoteException(error);
-  return reprException(type, args);
+  return cutText(reprException(type, args), LONGEST_EXCEPTION);
 }
 
 /** As JSON. */

@@ -2,7 +2,7 @@
 import { constants } from "node:os";
 import { parseRate } from "../../protocol/celery/rate.ts";
 import type { Queue } from "../../protocol/routing.ts";
-import { saferepr } from "../../protocol/saferepr.ts";
+import { pyRepr, saferepr } from "../../protocol/saferepr.ts";
 import type {
   AutoscalerView,
   LimitsView,
@@ -14,16 +14,17 @@ import type {
   TaskView,
   WorkerView,
 } from "../control/worker-view.ts";
+import { limitedLog } from "../runtime/limited-log.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { Zone } from "../settings/timezone.ts";
 import type { Autoscaler } from "./autoscaler.ts";
+import type { HeldRequests } from "./held-requests.ts";
 import { PoolError } from "./pools/errors.ts";
-import type { Pool } from "./pools/pool.ts";
+import type { Pool, PoolName } from "./pools/pool.ts";
 import type { Prefetch } from "./prefetch.ts";
 import type { RateLimits } from "./rate-limits/rate-limits.ts";
 import type { Request, TaskPlan } from "./request.ts";
-import type { RequestIndex } from "./request-index.ts";
 import type { Revocations } from "./revoked/revocations.ts";
 import { keyOf, stampValues } from "./revoked/revoked-stamps.ts";
 import type { Runner } from "./runner.ts";
@@ -35,8 +36,7 @@ export interface ViewParts {
   readonly zone: Zone;
   readonly plans: ReadonlyMap<string, TaskPlan>;
   readonly runner: Runner;
-  /** Waiting for their ETA. */
-  readonly held: RequestIndex;
+  readonly held: HeldRequests;
   readonly limits: RateLimits;
   readonly revocations: Revocations;
   readonly pool: Pool;
@@ -48,8 +48,6 @@ export interface ViewParts {
   cancelQueue(name: string): Promise<void>;
   /** Makes the pool so large, and takes messages for it. */
   resize(size: number): void;
-  /** Stops waiting for the ETA of a request. */
-  dropHeld(request: Request): void;
 }
 
 export function viewOf(parts: ViewParts): WorkerView {
@@ -61,11 +59,11 @@ export function viewOf(parts: ViewParts): WorkerView {
     },
     tasks: {
       *list() {
-        for (const plan of parts.plans.values()) yield taskView(plan);
+        for (const plan of parts.plans.values()) yield taskView(plan, parts.settings);
       },
       get(name) {
         const plan = parts.plans.get(name);
-        return plan === undefined ? null : taskView(plan);
+        return plan === undefined ? null : taskView(plan, parts.settings);
       },
     },
     requests: requestsView(parts),
@@ -80,7 +78,8 @@ export function viewOf(parts: ViewParts): WorkerView {
   };
 }
 
-function taskView(plan: TaskPlan): TaskView {
+/** wire: celery/app/task.py `Task` and its `from_config`: what neither the task nor a setting says is None, and not shown. */
+function taskView(plan: TaskPlan, settings: Settings): TaskView {
   const { task } = plan;
   const own = task.behaviour;
   const attributes: Readonly<Record<string, unknown>> = {
@@ -95,22 +94,31 @@ function taskView(plan: TaskPlan): TaskView {
     queue: own.queue,
     priority: own.priority,
     expires: own.expires,
-    serializer: own.serializer,
+    serializer: own.serializer ?? settings.task_serializer,
     compression: own.compression,
     acks_late: plan.acksLate,
+    acks_on_failure_or_timeout: own.acksOnFailureOrTimeout ?? settings.task_acks_on_failure_or_timeout,
     acks_on_failure: plan.acksOnFailure,
     acks_on_timeout: plan.acksOnTimeout,
-    reject_on_worker_lost: plan.rejectOnWorkerLost,
+    reject_on_worker_lost: own.rejectOnWorkerLost ?? settings.task_reject_on_worker_lost,
     retry_on_worker_lost: plan.retryWhenLost !== null,
     track_started: plan.trackStarted,
     ignore_result: plan.ignoreResult,
     store_errors_even_if_ignored: plan.storeErrorsEvenIfIgnored,
+    send_events: own.sendEvents ?? true,
+    typing: true,
+    throws: tupleText((own.throws ?? []).map((error) => `<class ${pyRepr(error.name)}>`)),
   };
   return {
     name: task.name,
     builtin: task.name.startsWith("celery."),
     attribute: (name) => (Object.hasOwn(attributes, name) ? (attributes[name] ?? null) : null),
   };
+}
+
+/** A Python tuple as text. */
+function tupleText(items: readonly string[]): string {
+  return items.length === 1 ? `(${items[0]},)` : `(${items.join(", ")})`;
 }
 
 function requestsView({ runner, held, limits, plans, zone }: ViewParts): RequestsView {
@@ -183,9 +191,11 @@ function requestView(request: Request, zone: Zone): RequestView {
 function revokesView(parts: ViewParts): RevokesView {
   const { runner, held, limits, revocations, log } = parts;
   const { ids, stamps } = revocations;
+  /** A flood of revokes is not one of lines. */
+  const told = limitedLog(log);
   /** Discards what has not started: it would be, when its turn came. */
   const discard = (request: Request, terminated: number | null): void => {
-    if (held.has(request)) parts.dropHeld(request);
+    if (held.has(request)) held.drop(request);
     limits.waiting.delete(request);
     runner.revoke(request, { terminated: terminated !== null, signum: terminated, expired: false });
   };
@@ -208,7 +218,7 @@ function revokesView(parts: ViewParts): RevokesView {
         // What has begun here tells its end itself.
         else if (!runner.hasBegun(id)) unknown.push(id);
       }
-      log.info({ count: given.length, ids: given.slice(0, 20) }, "tasks flagged as revoked");
+      told.info({ count: given.length, ids: given.slice(0, 20) }, "tasks flagged as revoked");
       await revocations.announce(unknown);
     },
     terminate(given, signal) {
@@ -273,7 +283,10 @@ function poolView({ pool, resize, autoscaler, settings }: ViewParts): PoolView {
       ...pool.stats(),
       timeouts: [settings.task_soft_time_limit ?? 0, settings.task_time_limit ?? 0],
     }),
-    grow: (n) => resize(pool.size + n),
+    grow(n) {
+      if (pool.size + n > pool.most) throw tooMany(pool.name, pool.size + n, pool.most);
+      resize(pool.size + n);
+    },
     shrink(n) {
       // Without a slot a worker would take messages and never run them.
       if (pool.size - n < 1) throw new PoolError("POOL_BUSY", "Can't shrink pool. All processes busy!");
@@ -283,6 +296,10 @@ function poolView({ pool, resize, autoscaler, settings }: ViewParts): PoolView {
     restart: () => pool.restart(),
     autoscaler: autoscaler === null ? null : autoscalerView(autoscaler),
   };
+}
+
+function tooMany(name: PoolName, wanted: number, most: number): PoolError {
+  return new PoolError("POOL_SIZE", `a pool of ${name} has at most ${most} slots, not ${wanted}`);
 }
 
 function autoscalerView(autoscaler: Autoscaler): AutoscalerView {

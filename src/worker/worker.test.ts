@@ -700,8 +700,8 @@ test("while the store is away results wait, nothing is acked, and no more is sta
 
 describe("a connection that is lost", () => {
   /** Hands the worker a message as a broker would, on a connection that the test can take away. */
-  async function deliver(f: Fleet, id: string, redelivered: boolean) {
-    const message = encodeTask({ origin: "test", serializer: jsonSerializer, task: "late", id });
+  async function deliver(f: Fleet, id: string, redelivered: boolean, more: Partial<TaskMessageInput> = {}) {
+    const message = encodeTask({ origin: "test", serializer: jsonSerializer, task: "late", id, ...more });
     const settled: string[] = [];
     const delivery = {
       message,
@@ -748,5 +748,40 @@ describe("a connection that is lost", () => {
     lose(after);
     expect((await deliver(f, "a", true)).settled).toEqual(["ack"]);
     expect([ends.length, runs]).toEqual([1, 1]);
+  });
+
+  test("while two tasks run under one id leads to no third run: each takes over a message", async () => {
+    let runs = 0;
+    const ends: (() => void)[] = [];
+    const late = () => new Promise<number>((resolve) => ends.push(() => resolve(++runs)));
+    const f = await fleet([task("late", { acksLate: true }, late)]);
+    const begun = [await deliver(f, "a", false), await deliver(f, "a", false)];
+    await expect.poll(() => ends.length).toBe(2);
+    for (const { delivery } of begun) delivery.lost = true;
+    f.worker.connectionLost();
+    const again = [await deliver(f, "a", true), await deliver(f, "a", true)];
+    for (const end of ends) end();
+    await expect.poll(() => again.map(({ settled }) => settled)).toEqual([["ack"], ["ack"]]);
+    expect([ends.length, runs]).toEqual([2, 2]);
+  });
+
+  test.each<[string, boolean, Partial<TaskMessageInput>]>([
+    ["what took the place of a task, whose id it has", true, { replacedTaskNesting: 1, parentId: "b" }],
+    ["the end of a chain that took its place", true, { parentId: "b" }],
+    ["another task under its id", true, { task: "other" }],
+    ["its id given to a call with other arguments", true, { args: [2026] }],
+    ["the same task, sent once more under its id", false, {}],
+  ])("makes no copy of %s: it runs", async (_what, redelivered, more) => {
+    const runs: string[] = [];
+    const noting = (name: string) => task(name, { acksLate: true }, () => void runs.push(name));
+    const f = await fleet([noting("late"), noting("other")]);
+    const first = await deliver(f, "a", false);
+    await expect.poll(() => first.settled).toEqual(["ack"]);
+    first.delivery.lost = true;
+    f.worker.connectionLost();
+    // A RabbitMQ that has crashed calls everything redelivered.
+    const second = await deliver(f, "a", redelivered, more);
+    await expect.poll(() => second.settled).toEqual(["ack"]);
+    expect(runs).toEqual(["late", more.task ?? "late"]);
   });
 });

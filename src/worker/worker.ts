@@ -9,7 +9,6 @@
 import { parseRate } from "../../protocol/celery/rate.ts";
 import { step } from "../../protocol/celery/request-machine.ts";
 import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
-import type { TaskHead } from "../../protocol/celery/task-message.ts";
 import type { Queue } from "../../protocol/routing.ts";
 import type { DecodeLimits } from "../../protocol/serialization.ts";
 import type { WorkerView } from "../control/worker-view.ts";
@@ -20,22 +19,21 @@ import { TimerHeap } from "../runtime/timer-heap.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { Zone } from "../settings/timezone.ts";
 import type { AnyTask } from "../tasks/definition.ts";
-import { NotRegistered } from "../tasks/errors.ts";
-import { toRemoteException } from "../tasks/python-errors.ts";
 import type { Consumer, Delivery, Transport } from "../transports/transport.ts";
 import { type AutoscaleRange, Autoscaler } from "./autoscaler.ts";
 import { builtinTasks } from "./builtin-tasks/index.ts";
 import { Effects } from "./effects.ts";
-import { admit, type Decision, type FailedHead, type IntakeRules, readExactly, readIfPossible } from "./intake.ts";
+import { HeldRequests } from "./held-requests.ts";
+import { admit, type Decision, type IntakeRules, readExactly } from "./intake.ts";
 import type { Outbox } from "./outbox.ts";
 import { Calls } from "./pools/calls.ts";
 import type { MakePool, Pool } from "./pools/pool.ts";
 import { Prefetch } from "./prefetch.ts";
 import { RateLimits } from "./rate-limits/rate-limits.ts";
+import { Refusals } from "./refusals.ts";
 import type { WorkerStats } from "./report.ts";
 import { planOf, Request, type RequestStore, type TaskPlan } from "./request.ts";
-import { RequestIndex } from "./request-index.ts";
-import { type RecordOptions, resultRecord } from "./result-records.ts";
+import type { RecordOptions } from "./result-records.ts";
 import { Revocations } from "./revoked/revocations.ts";
 import { type KeptClock, StateDb } from "./revoked/state-db.ts";
 import { Runner } from "./runner.ts";
@@ -101,9 +99,9 @@ export class WorkerCore {
   readonly #events: TaskEvents;
   readonly #runner: Runner;
   readonly #ownTasks: readonly string[];
+  readonly #refusals: Refusals;
   readonly #unknown: UnknownTasks;
-  /** Waiting for their ETA. */
-  readonly #held = new RequestIndex();
+  readonly #held: HeldRequests;
   readonly #limits: RateLimits;
   readonly #pool: Pool;
   readonly #slots: Slots;
@@ -128,6 +126,7 @@ export class WorkerCore {
     const plans = new Map<string, TaskPlan>();
     for (const task of parts.tasks) if (task.handler !== null) plans.set(task.name, planOf(task, settings));
     this.#ownTasks = [...plans.keys()];
+    warnOfSoftLimits(plans.values(), log);
     this.#rules = {
       plans,
       accept: parts.accept,
@@ -146,7 +145,13 @@ export class WorkerCore {
       this.#runner.updateState(request, state, meta);
     const sendEvent = async (request: { readonly message: { readonly id: string } }, type: string, fields: object) =>
       parts.events.sendSingly(type, { uuid: request.message.id, ...fields });
-    const chordAdder: ChordAdder = { outbox, chords: backend?.chords ?? null, inheritPriority, exactly };
+    const chordAdder: ChordAdder = {
+      outbox,
+      chords: backend?.chords ?? null,
+      inheritPriority,
+      exactly,
+      failChord: (request, error) => this.#effects.failChord(request, error),
+    };
     this.#pool = parts.pool({
       timers: this.#timers,
       calls: new Calls({ ...chordAdder, outbox, updateState, sendEvent }),
@@ -157,6 +162,11 @@ export class WorkerCore {
     this.#slots = parts.slots ?? new Slots(this.#most);
     const window = multiplier * this.#most;
     this.#prefetch = new Prefetch(window, settings.worker_eta_task_limit);
+    this.#held = new HeldRequests({
+      timers: this.#timers,
+      prefetch: this.#prefetch,
+      onDue: (request) => this.#submit(request),
+    });
     this.revocations = new Revocations({ backend, isoNow: parts.isoNow, log });
     this.#records = { extended: settings.result_extended, hostname: this.hostname, isoNow: parts.isoNow };
     const validate = settings.lovage_validate_params;
@@ -242,7 +252,17 @@ export class WorkerCore {
       queues: () => this.queues,
       addQueue: (queue) => this.#addQueue(queue),
       cancelQueue: (name) => this.#cancelQueue(name),
-      dropHeld: (request) => this.#unhold(request),
+      log,
+    });
+    this.#refusals = new Refusals({
+      backend,
+      events: this.#events,
+      effects: this.#effects,
+      records: this.#records,
+      rules: this.#rules,
+      thorough,
+      stats: this.stats,
+      hold: () => this.#runner.hold(),
       log,
     });
     this.#unknown = new UnknownTasks({
@@ -250,7 +270,7 @@ export class WorkerCore {
       timers: this.#timers,
       transport: parts.transport,
       prefetch: this.#prefetch,
-      answer: (delivery, head) => this.#answerUnregistered(delivery, head),
+      answer: (delivery, head) => this.#refusals.unregistered(delivery, head),
       say: (level, head, message, fields) => log[level]({ task: head.task, id: head.id, ...fields }, message),
     });
   }
@@ -378,15 +398,9 @@ export class WorkerCore {
       case "task":
         return this.#onTask(delivery, decision);
       case "drop":
-        this.stats.refused++;
-        this.#log[decision.level]({ queue: delivery.info.queue, err: decision.error }, decision.reason);
-        if (decision.settle === "ack") delivery.ack();
-        else delivery.reject({ requeue: false });
-        return;
+        return this.#refusals.drop(delivery, decision);
       case "fail":
-        this.stats.refused++;
-        this.#log.error({ task: decision.head.task, id: decision.head.id, err: decision.error }, decision.reason);
-        return this.#failAndReject(delivery, decision.head, decision.error);
+        return this.#refusals.fail(delivery, decision);
       case "unregistered":
         return this.#unknown.handle(delivery, decision.head);
     }
@@ -402,7 +416,7 @@ export class WorkerCore {
     const refused = this.revocations.refusal(request);
     if (refused !== null) return this.#runner.revoke(request, refused);
     this.#events.received(request);
-    if (etaMs !== null && etaMs > Date.now()) return this.#hold(request, etaMs);
+    if (etaMs !== null && etaMs > Date.now()) return this.#held.hold(request, etaMs);
     request.state = step(request.state, "admitted", request.policy).state;
     if (this.#mayBeDone(request)) this.#runUnlessDone(request);
     else this.#submit(request);
@@ -435,77 +449,21 @@ export class WorkerCore {
     }, go);
   }
 
-  #hold(request: Request, etaMs: number): void {
-    request.state = step(request.state, "heldForEta", request.policy).state;
-    this.#held.add(request);
-    this.#prefetch.hold();
-    request.timer = this.#timers.at(etaMs, () => {
-      this.#held.delete(request);
-      request.timer = null;
-      request.state = step(request.state, "due", request.policy).state;
-      this.#submit(request);
-      this.#prefetch.release();
-    });
-  }
-
   #dropHeld(request: Request, event: "lost" | "handedBack"): void {
-    this.#unhold(request);
+    this.#held.drop(request);
     this.#runner.enter(request, event);
   }
+}
 
-  #unhold(request: Request): void {
-    this.#held.delete(request);
-    if (request.timer !== null) this.#timers.cancel(request.timer);
-    request.timer = null;
-    this.#prefetch.release();
+/** Celery refuses such a pair when it sends a task by itself. */
+function warnOfSoftLimits(plans: Iterable<TaskPlan>, log: Log): void {
+  const tasks: string[] = [];
+  for (const { task, softTimeLimit: soft, timeLimit: hard } of plans) {
+    if (soft !== null && hard !== null && hard > 0 && soft >= hard) tasks.push(task.name);
   }
-
-  #answerUnregistered(delivery: Delivery, head: TaskHead): void {
-    this.stats.refused++;
-    this.#log.error({ task: head.task, id: head.id, queue: delivery.info.queue }, "received unregistered task");
-    this.#failAndReject(delivery, { id: head.id, task: head.task, head }, new NotRegistered(head.task));
-  }
-
-  /** Off the queue, with a FAILURE for whoever waits. It is stored first, so that a crash between leaves the message. */
-  #failAndReject(delivery: Delivery, failed: FailedHead, error: unknown): void {
-    this.#events.refused(failed.id, error);
-    const { backend, isoNow } = this.#parts;
-    const done = this.#runner.hold();
-    const settle = () => {
-      delivery.reject({ requeue: false });
-      done();
-    };
-    if (backend === null) return settle();
-    const settleChords = () => {
-      this.#failStranded(delivery, failed.head, error).then(settle, (chordError: unknown) => {
-        this.#log.error({ err: chordError, id: failed.id }, "the chord of what does not run here could not be failed");
-        settle();
-      });
-    };
-    const exception = toRemoteException(error);
-    const bare = { status: "FAILURE", result: null, exception, traceback: null, children: null };
-    const record: ResultMeta =
-      failed.head === null
-        ? { ...bare, dateDone: isoNow(), taskId: failed.id }
-        : resultRecord(failed.head, { ...bare, children: [] }, this.#records);
-    const { replyTo = null } = delivery.message.properties;
-    backend
-      .store(failed.id, record, { replyTo, correlationId: failed.id })
-      .then(settleChords, (storeError: unknown) => {
-        this.#log.error({ err: storeError, id: failed.id }, "the failure could not be stored");
-        settle();
-      });
-  }
-
-  /** In Celery what waits for a task that no worker here knows hangs. Only the body of the message says what that is. */
-  async #failStranded(delivery: Delivery, head: TaskHead | null, error: unknown): Promise<void> {
-    if (head === null || !this.#parts.settings.lovage_fail_unreachable) return;
-    const task = readIfPossible(head, delivery.message, this.#rules);
-    if (task === null || (task.embed.chord === null && task.embed.chain === null)) return;
-    const { id, rootId, replyTo, priority } = task;
-    const origin = { id, rootId, replyTo, priority, children: [], context: null };
-    await this.#effects.failStranded(task, task.embed, error, origin);
-  }
+  if (tasks.length === 0) return;
+  const count = tasks.length;
+  log.warn({ count, tasks: tasks.slice(0, 10) }, "soft time limits that never come: the hard ones are not later");
 }
 
 /** A rate that was checked when it was given. */

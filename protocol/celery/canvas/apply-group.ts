@@ -64,11 +64,13 @@ function applyMembers(
   let size = 0;
   let next = prepared.next();
   while (!next.done) {
-    const { task, result, index, isTwin } = next.value;
+    const { task, result, index, twins } = next.value;
     next = prepared.next();
-    const body: unknown = isTwin && common !== null ? common.body : isNothing(chord) ? task.options.chord : chord;
-    size += partsOf(task);
-    if (next.done && !isNothing(body)) planner.step(counted?.(groupId, size) ?? { kind: "size", groupId, size });
+    const body: unknown = isNothing(chord) ? task.options.chord : chord;
+    size += partsOf(task) + twins.length;
+    const count =
+      next.done && !isNothing(body) ? (counted?.(groupId, size) ?? ({ kind: "size", groupId, size } as const)) : null;
+    if (count !== null && twins.length === 0) planner.step(count);
     if (common === null || common.body !== body) {
       // The group is its parent's child, not each task.
       common = {
@@ -76,9 +78,14 @@ function applyMembers(
         call: { args, kwargs, options: { ...options, add_to_parent: false, chord: body ?? null }, written },
       };
     }
-    if (isTwin) planner.again(task.task, mergeArguments(task, args, kwargs), { id: result.id, groupIndex: index });
-    else apply(task, common.call, planner);
+    apply(task, common.call, planner);
     results.push(result);
+    for (let at = 0; at < twins.length; at++) {
+      const { task: twin, result: itsResult } = twins[at] as Twin;
+      if (count !== null && at === twins.length - 1) planner.step(count);
+      planner.again(twin.task, mergeArguments(twin, args, kwargs), { id: itsResult.id, groupIndex: index + 1 + at });
+      results.push(itsResult);
+    }
   }
   return results;
 }
@@ -87,8 +94,13 @@ interface Member {
   readonly task: Draft;
   readonly result: Promised;
   readonly index: number;
-  /** A plain task whose options are those of the member before, but for its id and index: it is neither copied nor frozen. */
-  readonly isTwin: boolean;
+  /** Those that follow and are plain tasks with the options of this one, but for id and index: they are neither copied nor frozen. */
+  readonly twins: readonly Twin[];
+}
+
+interface Twin {
+  readonly task: Draft;
+  readonly result: Promised;
 }
 
 /** Frozen copies of the tasks. Each nested group counts its own indices from 0, as in Celery. */
@@ -99,19 +111,20 @@ function* prepare(
   planner: Planner,
   copies: Copies = new Map(),
 ): Generator<Member, undefined> {
-  let previous: Draft | null = null;
-  for (const [index, member] of group.members.tasks.entries()) {
-    if (previous !== null && areTwins(previous, member)) {
-      const id = textOption(member.options, "task_id") ?? planner.context.newId();
-      yield { task: member, result: new Promised(id), index, isTwin: true };
-      continue;
-    }
-    previous = member;
+  const { tasks } = group.members;
+  for (let index = 0, end = 0; index < tasks.length; index = end) {
+    const member = tasks[index] as Draft;
+    end = index + 1;
     const task = clone(member, undefined, copies);
     if (task.kind === "group") yield* prepare(task, groupId, rootId, planner, copies);
     else if (!isEmptyChain(task)) {
       const result = freeze(task, { groupId, rootId, groupIndex: index }, planner.context);
-      yield { task, result, index, isTwin: false };
+      const twins: Twin[] = [];
+      for (let twin = tasks[end]; twin !== undefined && areTwins(member, twin); twin = tasks[++end]) {
+        const id = textOption(twin.options, "task_id") ?? planner.context.newId();
+        twins.push({ task: twin, result: new Promised(id) });
+      }
+      yield { task, result, index, twins };
     }
   }
 }

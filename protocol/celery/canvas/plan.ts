@@ -43,6 +43,8 @@ export interface PlannedTask {
   readonly kwargs: Readonly<Record<string, unknown>>;
   /** Tasks of one group share the very same `chord` object, so its text can be made once. */
   readonly options: Readonly<Record<string, unknown>>;
+  /** An earlier task that has the same options but for `task_id`, `root_id` and `group_index`, where that is known. */
+  readonly like?: PlannedTask | null;
 }
 
 /**

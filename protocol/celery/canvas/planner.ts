@@ -4,7 +4,7 @@
  */
 import { type Kwargs, type Options, textOption } from "./draft.ts";
 import { linksHideChord } from "./hidden-chord.ts";
-import type { CanvasPlan, PlanContext, PlannedStep } from "./plan.ts";
+import type { CanvasPlan, PlanContext, PlannedStep, PlannedTask } from "./plan.ts";
 import { Promised, resultTuple } from "./results.ts";
 import { intoWire, type Written } from "./wire.ts";
 
@@ -13,7 +13,9 @@ export class Planner {
   readonly #steps: PlannedStep[] = [];
   readonly #children: Promised[] = [];
   #needsChords = false;
-  #latest: { readonly options: Readonly<Options>; readonly isRoot: boolean } = { options: {}, isRoot: false };
+  #latest: PlannedTask | null = null;
+  /** The latest has no root but itself. */
+  #isRoot = false;
 
   constructor(context: PlanContext) {
     this.context = context;
@@ -30,8 +32,9 @@ export class Planner {
     options.parent_id = textOption(options, "parent_id") ?? parent?.id ?? null;
     options.reply_to = textOption(options, "reply_to") ?? this.context.replyTo;
     if (this.context.own === true) this.#needsChords ||= linksHideChord(options);
-    this.#steps.push({ kind: "task", name, args, kwargs, options });
-    this.#latest = { options, isRoot: rootId === null && parent === null };
+    this.#latest = { kind: "task", name, args, kwargs, options };
+    this.#steps.push(this.#latest);
+    this.#isRoot = rootId === null && parent === null;
     const result = new Promised(id);
     if (options.add_to_parent !== false) this.#children.push(result);
     return result;
@@ -43,10 +46,10 @@ export class Planner {
     { args, kwargs }: { readonly args: readonly unknown[]; readonly kwargs: Kwargs },
     { id, groupIndex }: { readonly id: string; readonly groupIndex: number },
   ): void {
-    const { options: known, isRoot } = this.#latest;
-    const options: Options = { ...known, task_id: id, group_index: groupIndex };
-    if (isRoot) options.root_id = id;
-    this.#steps.push({ kind: "task", name, args, kwargs, options });
+    const like = this.#latest;
+    const options: Options = { ...like?.options, task_id: id, group_index: groupIndex };
+    if (this.#isRoot) options.root_id = id;
+    this.#steps.push({ kind: "task", name, args, kwargs, options, like });
   }
 
   step(step: PlannedStep): void {

@@ -10,7 +10,7 @@ describe.skipIf(!hasPython)(`canvases as Celery sends them (seed ${seed})`, () =
   let cases: PythonCase[] = [];
   beforeAll(() => {
     cases = pythonCases("check_canvas.py", count);
-  });
+  }, 180_000);
 
   const ops = ["apply", "freeze", "or", "fold", "link", "link_error", "replace", "add_to_chord", "stamp"] as const;
   test.each(ops)("%s", (op) => {

@@ -54,9 +54,11 @@ const members = (marked: boolean): WireSignature[] => {
   ];
 };
 
-/** Without the marks. */
+/** Without the marks, and without what says that two are alike. */
 function unmarked(plan: CanvasPlan): unknown {
-  return JSON.parse(JSON.stringify(plan, (name, value: unknown) => (name === "mark" ? undefined : value)));
+  return JSON.parse(
+    JSON.stringify(plan, (name, value: unknown) => (name === "mark" || name === "like" ? undefined : value)),
+  );
 }
 
 const body = encodeSignature({ task: "body" });

@@ -12,29 +12,33 @@ const TO_END_OF_LINE = "\u001b[K";
 const DRAW_EVERY = 250;
 
 /** Resolves when the person leaves, or `stop` aborts. */
-export async function liveView(app: Celery, stop: AbortController): Promise<void> {
-  const view = new LiveView(app, stop);
+export async function liveView(app: Celery, stop: AbortController, begun: () => Promise<void>): Promise<void> {
+  const view = new LiveView(app, stop, begun);
   await view.run();
 }
 
 class LiveView {
   readonly #app: Celery;
   readonly #stop: AbortController;
+  readonly #begun: () => Promise<void>;
   readonly #state = new State();
   readonly #place: Place = { chosen: null, filter: "", prompt: null, notice: "", help: false };
   #showsInfo = false;
   #answer: ((text: string) => void) | null = null;
   #last = "";
 
-  constructor(app: Celery, stop: AbortController) {
+  constructor(app: Celery, stop: AbortController, begun: () => Promise<void>) {
     this.#app = app;
     this.#stop = stop;
+    this.#begun = begun;
   }
 
   async run(): Promise<void> {
     const { stdin, stdout } = process;
     const { signal } = this.#stop;
     const stream = await this.#app.events.receive({ signal }).start();
+    if (signal.aborted) return;
+    await this.#begun();
     const onKey = (text: string | undefined, key: Key) => this.#onKey(text ?? "", key);
     const onResize = () => {
       this.#last = "";

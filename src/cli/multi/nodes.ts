@@ -57,8 +57,12 @@ export function readNodes(args: readonly string[], workerFlags: Flags): Told {
   };
   const prefix = own(["--range-prefix"]) ?? "celery";
   const host = own(["--hostname", "-H"]) ?? hostname();
-  const [first = "1"] = words;
-  const isCount = words.length <= 1 && /^\d+$/.test(first);
+  const [first = ""] = words;
+  const isCount = words.length === 1 && /^\d+$/.test(first);
+  // Celery says nothing, and starts none.
+  if (words.length === 0)
+    throw new UsageError("which nodes? Their names, or a number: 3 is celery1, celery2 and celery3");
+  if (isCount && Number(first) === 0) throw new UsageError("0 is no number of nodes");
   if (isCount && Number(first) > MOST_NODES) throw new UsageError(`more than ${MOST_NODES} nodes`);
   const names = isCount ? Array.from({ length: Number(first) }, (_, index) => `${prefix}${index + 1}`) : words;
   const nodes = names.map((given, index): Node => {

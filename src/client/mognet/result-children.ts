@@ -17,6 +17,7 @@ export class ResultChildren {
   readonly #id: string;
   readonly #results: Results;
 
+  /** @internal */
   constructor(id: string, results: Results) {
     this.#id = id;
     this.#results = results;

@@ -59,6 +59,7 @@ export class Result<T = unknown> {
   #children: ResultChildren | null = null;
   #value: ResultValue | null = null;
 
+  /** @internal */
   constructor(record: MognetResult, results: Results, returns: AnySchema | null = null) {
     this.id = record.id;
     this.#record = record;
@@ -251,6 +252,7 @@ export class ResultValue {
   readonly #id: string;
   readonly #results: Results;
 
+  /** @internal */
   constructor(id: string, results: Results) {
     this.#id = id;
     this.#results = results;

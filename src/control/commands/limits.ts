@@ -27,8 +27,16 @@ export const rateLimit = command(
       const text = reprException("ValueError", [`could not convert string to float: ${pyRepr(perSecond.text)}`]);
       return nok(`Invalid rate limit string: ${text}`);
     }
+    // Celery's bucket of a negative rate never lets a task through; ours would have no limit at all.
+    const negative = Number.parseFloat(String(rate)) < 0;
+    if (negative || (typeof rate === "number" && !Number.isFinite(rate))) {
+      return nok(
+        `Invalid rate limit string: ${reprException("ValueError", [`a rate is not negative: ${String(rate)}`])}`,
+      );
+    }
     if (typeof task !== "string" || !worker.limits.setRateLimit(task, rate)) return nok("unknown task");
-    return ok(perSecond === 0 ? "rate limit disabled successfully" : "new rate limit set successfully");
+    // Python asks whether what was given is empty: the text "0" is none too, and is not called so.
+    return ok(rate ? "new rate limit set successfully" : "rate limit disabled successfully");
   },
 );
 

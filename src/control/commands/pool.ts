@@ -1,10 +1,10 @@
 /** Commands that change the pool. wire: celery/worker/control.py; behaviour 3.3. */
 import { command } from "../command.ts";
 import { CommandError } from "../errors.ts";
-import { type ControlState, nok, ok } from "../state.ts";
+import { nok, ok } from "../state.ts";
 
 /** A pool of more slots than this is somebody's mistake. */
-const MOST_SLOTS = 100_000;
+const MOST_SLOTS = 1_000_000;
 
 function slots(value: unknown, fallback: number): number {
   const number = typeof value === "string" && value.trim() !== "" ? Number(value) : (value ?? fallback);
@@ -12,47 +12,32 @@ function slots(value: unknown, fallback: number): number {
   throw new CommandError("ValueError", [`a number of slots is a whole number up to ${MOST_SLOTS}`]);
 }
 
-function resized(name: "pool_grow" | "pool_shrink", { worker }: ControlState, n: unknown) {
-  const { pool } = worker;
-  if (pool.autoscaler !== null) {
-    return nok(`${name} is not supported with autoscale. Adjust autoscale range instead.`);
-  }
-  const by = slots(n, 1);
-  if (name === "pool_grow") {
-    pool.grow(by);
-    return ok("pool will grow");
-  }
-  try {
-    pool.shrink(by);
-  } catch (cause) {
-    throw new CommandError("ValueError", [cause instanceof Error ? cause.message : String(cause)], { cause });
-  }
-  return ok("pool will shrink");
-}
+const resizing = (verb: "grow" | "shrink") =>
+  command(
+    {
+      name: `pool_${verb}`,
+      kind: "control",
+      help: `${verb === "grow" ? "Grow" : "Shrink"} pool by n processes/threads.`,
+      parameters: "n=1, **kwargs",
+      args: [["n", "int"]],
+      signature: "[N=1]",
+    },
+    ({ worker: { pool } }, { n }) => {
+      if (pool.autoscaler !== null) {
+        return nok(`pool_${verb} is not supported with autoscale. Adjust autoscale range instead.`);
+      }
+      const by = slots(n, 1);
+      try {
+        pool[verb](by);
+      } catch (cause) {
+        throw new CommandError("ValueError", [cause instanceof Error ? cause.message : String(cause)], { cause });
+      }
+      return ok(`pool will ${verb}`);
+    },
+  );
 
-export const poolGrow = command(
-  {
-    name: "pool_grow",
-    kind: "control",
-    help: "Grow pool by n processes/threads.",
-    parameters: "n=1, **kwargs",
-    args: [["n", "int"]],
-    signature: "[N=1]",
-  },
-  (state, { n }) => resized("pool_grow", state, n),
-);
-
-export const poolShrink = command(
-  {
-    name: "pool_shrink",
-    kind: "control",
-    help: "Shrink pool by n processes/threads.",
-    parameters: "n=1, **kwargs",
-    args: [["n", "int"]],
-    signature: "[N=1]",
-  },
-  (state, { n }) => resized("pool_shrink", state, n),
-);
+export const poolGrow = resizing("grow");
+export const poolShrink = resizing("shrink");
 
 export const poolRestart = command(
   {

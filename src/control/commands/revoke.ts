@@ -9,6 +9,8 @@ import { textList } from "./tasks.ts";
 
 /** More ids in one message are refused: they would not fit into the revoked set either. */
 const MOST_IDS = 100_000;
+/** Characters of an id; over AMQP no task could have a longer one. */
+const LONGEST_ID = 1_000;
 
 export const revoke = command(
   {
@@ -38,6 +40,9 @@ export const terminate = command(
 function revokeIds({ worker, log }: ControlState, given: unknown, terminates: boolean, signal: unknown): unknown {
   const ids = [...new Set(textList(given))];
   if (ids.length > MOST_IDS) throw new CommandError("ValueError", [`more than ${MOST_IDS} ids in one message`]);
+  if (ids.some((id) => id.length > LONGEST_ID)) {
+    throw new CommandError("ValueError", [`an id of more than ${LONGEST_ID} characters`]);
+  }
   const name = terminates ? signalName(signal) : null;
   // The reply does not wait for the result store: a flood of revokes must not hold it up.
   const known = name === null ? [] : worker.revokes.terminate(ids, name);

@@ -14,7 +14,9 @@ import { BackendError, ResultLost } from "../errors.ts";
 import { readGroup, readPart } from "../group-values.ts";
 import { openValue, sealValue, type ValueCompression } from "../stored-value.ts";
 import { ChordKeys, type ClaimStore, RedisChordClaim } from "./chord-claim.ts";
+import { completedScript } from "./chord-scripts.ts";
 import { PartQueue } from "./part-queue.ts";
+import { runScript } from "./script.ts";
 import { Unsized } from "./unsized-chords.ts";
 
 export interface RedisChordOptions {
@@ -130,7 +132,18 @@ export class RedisChords implements ChordCounter, ClaimStore {
   async addParts(groupId: string, count: number): Promise<void> {
     // Not repeated when its answer was lost: a part too many would be waited for for ever.
     const client = await this.#host.connection();
-    await client.incrby(this.#keys(groupId).added, count);
+    const { added } = this.#keys(groupId);
+    const commands = client.multi().incrby(added, count);
+    if (this.#expires > 0) commands.expire(added, this.#expires);
+    for (const [error] of (await commands.exec()) ?? []) if (error) throw error;
+  }
+
+  async end(groupId: string): Promise<boolean> {
+    const { claim, parts, added, size, counted } = this.#keys(groupId);
+    const names = [claim, parts, added, size, counted];
+    // For as long as the parts of it would have been kept.
+    const seconds = this.#expires > 0 ? this.#expires : daySeconds;
+    return 1 === (await this.persist((client) => runScript(client, completedScript, names, [seconds])));
   }
 
   async collect(keys: ChordKeys): Promise<{ header: ResultTuple } | { parts: CollectedPart[] }> {

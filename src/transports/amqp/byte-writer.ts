@@ -8,6 +8,14 @@ const CHUNK_BYTES = 64 * 1024;
 /** Text up to this length is copied character by character, which beats the call into the runtime. */
 const SHORT_TEXT = 48;
 
+/** Byte by byte: the Buffer's own method takes three times as long until it is compiled. */
+export function putU32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 24;
+  bytes[at + 1] = value >>> 16;
+  bytes[at + 2] = value >>> 8;
+  bytes[at + 3] = value;
+}
+
 export class ByteWriter {
   #chunk: Buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
   #start = 0;
@@ -45,14 +53,11 @@ export class ByteWriter {
     this.#chunk[this.#at++] = value;
   }
 
+  /** 32 bits, with a sign or without. */
   u32(value: number): void {
     this.#need(4);
-    this.#at = this.#chunk.writeUInt32BE(value, this.#at);
-  }
-
-  i32(value: number): void {
-    this.#need(4);
-    this.#at = this.#chunk.writeInt32BE(value, this.#at);
+    putU32(this.#chunk, this.#at, value);
+    this.#at += 4;
   }
 
   /** A whole number from 0 to 2**53 as eight bytes. */
@@ -83,9 +88,9 @@ export class ByteWriter {
     this.#at += source.copy(this.#chunk, this.#at, from, to);
   }
 
-  /** A copy of what was written since `mark`. */
-  since(mark: number): Buffer {
-    return Buffer.from(this.#chunk.subarray(this.#start + mark, this.#at));
+  /** A copy of what was written since `mark`, or up to `end`. */
+  since(mark: number, end: number = this.mark()): Buffer {
+    return Buffer.from(this.#chunk.subarray(this.#start + mark, this.#start + end));
   }
 
   /** Puts what was written since `mark` into `target`. */
@@ -116,9 +121,14 @@ export class ByteWriter {
     return written;
   }
 
+  /** Text of ASCII characters in the place of as many bytes written before. */
+  patchAscii(mark: number, value: string): void {
+    this.#chunk.write(value, this.#start + mark, "latin1");
+  }
+
   /** Fills in four bytes written before. */
   patchU32(mark: number, value: number): void {
-    this.#chunk.writeUInt32BE(value, this.#start + mark);
+    putU32(this.#chunk, this.#start + mark, value);
   }
 
   patchU16(mark: number, value: number): void {

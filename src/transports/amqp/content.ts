@@ -7,6 +7,7 @@ import { DecodeError, EncodeError } from "../../../protocol/errors.ts";
 import type { Message, MessageProperties } from "../../../protocol/message.ts";
 import type { ByteWriter } from "./byte-writer.ts";
 import { TableReader } from "./field-table.ts";
+import type { ContentPlaces } from "./repeated-publish.ts";
 import type { RepeatedTable } from "./repeated-table.ts";
 import { KnownTexts } from "./texts.ts";
 
@@ -28,13 +29,13 @@ const FLAG = {
   clusterId: 0x0004,
 } as const;
 
-/** Appends the payload of a header frame. `headers` knows the table of the message before. */
+/** Appends the payload of a header frame, and says where its parts stand. `headers` knows the table of the message before. */
 export function writeContentHeader(
   out: ByteWriter,
   message: Message,
   defaultDeliveryMode: number | undefined,
   headers: RepeatedTable,
-): void {
+): ContentPlaces {
   const { properties } = message;
   out.u16(CLASS_BASIC);
   out.u16(0);
@@ -44,13 +45,17 @@ export function writeContentHeader(
   let flags = 0;
   flags |= shortText(out, FLAG.contentType, "contentType", message.contentType);
   flags |= shortText(out, FLAG.contentEncoding, "contentEncoding", message.contentEncoding);
+  const table = out.mark();
   if (message.headers !== null) {
     headers.write(out, message.headers);
     flags |= FLAG.headers;
   }
+  const tableEnd = out.mark();
   flags |= octet(out, FLAG.deliveryMode, "deliveryMode", properties.deliveryMode ?? defaultDeliveryMode);
   flags |= octet(out, FLAG.priority, "priority", properties.priority);
-  flags |= shortText(out, FLAG.correlationId, "correlationId", properties.correlationId);
+  const correlation = out.mark();
+  const hasCorrelation = shortText(out, FLAG.correlationId, "correlationId", properties.correlationId);
+  flags |= hasCorrelation;
   flags |= shortText(out, FLAG.replyTo, "replyTo", properties.replyTo);
   flags |= shortText(out, FLAG.expiration, "expiration", properties.expiration);
   flags |= shortText(out, FLAG.messageId, "messageId", properties.messageId);
@@ -65,6 +70,7 @@ export function writeContentHeader(
   flags |= shortText(out, FLAG.appId, "appId", properties.appId);
   flags |= shortText(out, FLAG.clusterId, "clusterId", properties.clusterId);
   out.patchU16(flagsAt, flags);
+  return { table, tableEnd, correlationId: hasCorrelation === 0 ? null : correlation + 1 };
 }
 
 function shortText(out: ByteWriter, flag: number, name: string, value: string | undefined): number {

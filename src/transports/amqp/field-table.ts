@@ -77,7 +77,7 @@ function writeNumber(out: ByteWriter, key: string, value: number): void {
     writeFloat(out, key, value);
   } else if (value >= -INT32 && value <= INT32) {
     out.u8(0x49); // I
-    out.i32(value);
+    out.u32(value);
   } else {
     out.u8(0x4c); // L
     out.i64(BigInt(value));
@@ -99,7 +99,7 @@ function writeInteger(out: ByteWriter, key: string, value: bigint): void {
   }
   if (value >= -INT32 && value <= INT32) {
     out.u8(0x49);
-    out.i32(Number(value));
+    out.u32(Number(value));
   } else {
     out.u8(0x4c);
     out.i64(value);
@@ -158,7 +158,7 @@ function writeDecimal(out: ByteWriter, key: string, text: string): void {
   }
   out.u8(0x44); // D
   out.u8(places);
-  out.i32(digits);
+  out.u32(digits);
 }
 
 /** Reads tables. One reader for one connection: it remembers the names it saw last, which come again in every message. */

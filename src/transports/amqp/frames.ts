@@ -3,6 +3,7 @@ import { Buffer } from "node:buffer";
 import type { Message } from "../../../protocol/message.ts";
 import type { ByteWriter } from "./byte-writer.ts";
 import { writeContentHeader, writeShortText } from "./content.ts";
+import { RepeatedPublish } from "./repeated-publish.ts";
 import { RepeatedTable } from "./repeated-table.ts";
 
 export const FRAME = { method: 1, header: 2, body: 3, heartbeat: 8, end: 0xce, headBytes: 7, overhead: 8 } as const;
@@ -27,6 +28,7 @@ export interface PublishAddress {
 /** Writes messages of which many go the same way. */
 export class PublishWriter {
   readonly #headers = new RepeatedTable();
+  readonly #repeated = new RepeatedPublish();
   /** The `basic.publish` written last. */
   #method: Buffer = Buffer.alloc(0);
   #channel = -1;
@@ -40,14 +42,19 @@ export class PublishWriter {
     to: PublishAddress,
     deliveryMode: number | undefined,
   ): number {
+    const method = out.mark();
     if (channel === this.#channel && this.#to !== null && isSameAddress(this.#to, to)) {
-      out.copy(this.#method, 0, this.#method.length);
+      if (this.#repeated.canWrite(message, deliveryMode)) return this.#repeated.write(out, message, this.#headers);
+      out.bytes(this.#method);
     } else {
+      this.#repeated.forget();
       this.#writeMethod(out, channel, to);
     }
     const header = open(out, FRAME.header, channel);
-    writeContentHeader(out, message, deliveryMode, this.#headers);
-    return close(out, header);
+    const places = writeContentHeader(out, message, deliveryMode, this.#headers);
+    const size = close(out, header);
+    this.#repeated.learn(out, message, deliveryMode, { ...places, method, header });
+    return size;
   }
 
   #writeMethod(out: ByteWriter, channel: number, to: PublishAddress): void {

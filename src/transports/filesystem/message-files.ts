@@ -19,6 +19,7 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ProtocolError } from "../../../protocol/errors.ts";
 import { type DecodedEnvelope, decodeEnvelope, markRedelivered } from "../../../protocol/kombu/envelope.ts";
@@ -67,6 +68,29 @@ export class MessageFiles {
       unlinkSync(temporary);
       throw error;
     }
+  }
+
+  /** How many lie in the folder for a queue. */
+  async count(queue: string): Promise<number> {
+    const names = await readdir(this.#folders.dataIn);
+    let count = 0;
+    for (const name of names) if (queueOfFileName(name) === queue) count++;
+    return count;
+  }
+
+  /** Removes those that lie in the folder for a queue, and says how many. */
+  removeAll(queue: string): number {
+    let removed = 0;
+    for (const name of readdirSync(this.#folders.dataIn)) {
+      if (queueOfFileName(name) !== queue) continue;
+      try {
+        unlinkSync(join(this.#folders.dataIn, name));
+        removed++;
+      } catch (error) {
+        if (errorCode(error) !== "ENOENT") throw error; // taken meanwhile
+      }
+    }
+    return removed;
   }
 
   /** True when the file is ours now. */

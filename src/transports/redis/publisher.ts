@@ -87,6 +87,8 @@ interface Push {
   /** The queue, when its lists are to live on for its `x-expires`. */
   readonly expiring: string | null;
   readonly isChannel: boolean;
+  /** Of a channel: somebody must be listening. */
+  readonly mandatory?: boolean;
 }
 
 interface Routed {
@@ -133,7 +135,8 @@ export class Publisher implements LinkMember {
       const publication = new Publication(this.#aborts, resolve, reject, signal);
       try {
         if (to.exchange === "") this.#toQueues(message, to, [to.routingKey], publication);
-        else if (this.#bindings.isFanout(to.exchange)) this.#toChannel(message, to, publication);
+        else if (this.#bindings.isFanout(to.exchange))
+          this.#toChannel(message, to, publication, options.mandatory ?? false);
         else this.#toExchange({ message, to, mandatory: options.mandatory ?? true, publication });
       } catch (error) {
         publication.fail(error);
@@ -202,13 +205,16 @@ export class Publisher implements LinkMember {
     }
   }
 
-  #toChannel(message: Message, to: Address, publication: Publication): void {
+  #toChannel(message: Message, to: Address, publication: Publication, mandatory: boolean): void {
     const text = this.#encode(message, to);
     const channels = [this.#keys.fanoutChannel(to.exchange, to.routingKey)];
     const legacy = this.#options.legacyChannel?.(to.exchange, to.routingKey);
     if (legacy !== undefined && legacy !== channels[0]) channels.push(legacy);
     publication.copies += channels.length;
-    for (const key of channels) this.#add({ key, text, publication, to, expiring: null, isChannel: true });
+    // Of two channels each may have its own listeners.
+    const needed = mandatory && channels.length === 1;
+    for (const key of channels)
+      this.#add({ key, text, publication, to, expiring: null, isChannel: true, mandatory: needed });
   }
 
   #toExchange(routed: Routed): void {
@@ -284,7 +290,10 @@ export class Publisher implements LinkMember {
     const texts = pushes.map((push) => push.text);
     try {
       if (first.isChannel) {
-        await Promise.all(texts.map((text) => this.#link.call("PUBLISH", [first.key, text])));
+        const heard = await Promise.all(texts.map((text) => this.#link.call("PUBLISH", [first.key, text])));
+        pushes.forEach((push, at) => {
+          if (push.mandatory && heard[at] === 0) push.publication.fail(unheard(push.to));
+        });
       } else if (first.expiring === null) {
         await this.#link.call("LPUSH", [first.key, ...texts]);
       } else {
@@ -316,6 +325,10 @@ export class Publisher implements LinkMember {
     this.#inFlight.add(act);
     void act.finally(() => this.#inFlight.delete(act));
   }
+}
+
+function unheard(to: Address): PublishError {
+  return new PublishError(`nobody listens to exchange ${JSON.stringify(to.exchange)}`, to, { code: "UNROUTABLE" });
 }
 
 function asError(error: unknown): { message: string; retryable: boolean; cause: unknown } {

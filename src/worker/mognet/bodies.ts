@@ -11,6 +11,7 @@ import {
 } from "../../../protocol/mognet/refusals.ts";
 import type { MognetRequestEvent } from "../../../protocol/mognet/request-machine.ts";
 import { type MognetValue, mognetValueOf } from "../../../protocol/mognet/value.ts";
+import { errorForLog } from "../../runtime/cut-text.ts";
 import type { Log } from "../../runtime/log.ts";
 import type { TimerHeap } from "../../runtime/timer-heap.ts";
 import type { AnyTask } from "../../tasks/definition.ts";
@@ -157,7 +158,7 @@ export class Bodies {
     if (run.state === "settled") return;
     if (isLate(run)) return this.#expire(run);
     this.#end(run, { state: "FAILURE", value: mognetErrorValue(error) });
-    this.#log.error({ task: run.request.name, id: run.id, err: cause }, "the task failed");
+    this.#log.error({ task: run.request.name, id: run.id, err: errorForLog(cause) }, "the task failed");
   }
 
   #expire(run: Run): void {

@@ -2,9 +2,10 @@
 import { EncodeError } from "../../../protocol/errors.ts";
 import type { PythonError } from "../../../protocol/mognet/exception.ts";
 import { pyRepr } from "../../../protocol/python-repr.ts";
+import { cutText } from "../../runtime/cut-text.ts";
 import { RemoteTaskError } from "../../tasks/errors.ts";
 import { storedErrorOf } from "../../tasks/mognet-stored-error.ts";
-import { readableThrown, toRemoteException, tracebackText } from "../../tasks/python-errors.ts";
+import { LONGEST_ARGUMENT, readableThrown, toRemoteException, tracebackText } from "../../tasks/python-errors.ts";
 
 /** wire: what pydantic raises for a value that JSON cannot hold. */
 const UNENCODABLE = "pydantic_core._pydantic_core:PydanticSerializationError";
@@ -30,7 +31,7 @@ function readPythonError(error: unknown): PythonError {
   }
   const { module, type, args } = toRemoteException(error);
   const name = error instanceof EncodeError ? UNENCODABLE : `${module ?? "builtins"}:${type}`;
-  const message = messageOf(error);
+  const message = cutText(messageOf(error), LONGEST_ARGUMENT);
   const plain = args.every(isPlain) ? { args } : {};
   return { name, message, traceback: tracebackText(error), ...(message === "" ? {} : plain) };
 }

@@ -3,10 +3,11 @@ import { run } from "../executor.ts";
 import type { Request } from "../request.ts";
 import type { RunningContext } from "../running-context.ts";
 import { PoolError } from "./errors.ts";
-import type { Pool, PoolEvents } from "./pool.ts";
+import { mostSlots, type Pool, type PoolEvents } from "./pool.ts";
 
 export class AsyncPool implements Pool {
   readonly name = "async";
+  readonly most = mostSlots("async");
   readonly #validate: boolean;
   #size: number;
   #events: PoolEvents | null = null;

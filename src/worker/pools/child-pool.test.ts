@@ -87,7 +87,7 @@ function open(more: Partial<ChildPoolOptions> = {}) {
 
 async function opened(more: Partial<ChildPoolOptions> = {}) {
   const stage = open(more);
-  await vi.waitFor(() => expect(stage.children.length).toBeGreaterThan(0));
+  await vi.waitFor(() => expect(stage.children).toHaveLength(Math.min(more.size ?? 2, more.loading ?? 9)));
   for (const child of [...stage.children]) child.ready();
   await stage.started;
   return stage;
@@ -219,17 +219,73 @@ test("shrinking takes idle children first and lets busy ones end", async () => {
   expect(pool.stats()).toMatchObject({ "max-concurrency": 0, processes: [] });
 });
 
-test("growing makes children; a restart replaces all, the busy ones when they have ended", async () => {
+const left = (children: readonly FakeChild[]) => children.map((child) => child.types.includes("leave"));
+
+test("growing makes children; a restart replaces each when its successor has loaded, the busy ones when they have ended", async () => {
   const { pool, children } = await opened({ size: 1 });
   pool.resize(2);
   children[1]!.ready();
   begin(pool);
   pool.restart();
-  expect(children[1]!.types.at(-1)).toBe("leave");
-  expect(children).toHaveLength(3);
+  expect(left(children)).toEqual([false, false, false, false]);
+  children[2]!.ready();
+  expect(left(children)).toEqual([false, true, false, false]);
+  children[3]!.ready();
+  expect(pool.hasRoom()).toBe(true);
   children[0]!.returns();
-  expect(children[0]!.types.at(-1)).toBe("leave");
+  expect(left(children)).toEqual([true, true, false, false]);
   expect(children).toHaveLength(4);
+});
+
+test("a pool that is restarted again and again keeps as many children that can run as it had", async () => {
+  const { pool, children, ended } = await opened({ size: 2, loading: 2 });
+  for (let round = 1; round <= 20; round++) {
+    begin(pool);
+    pool.restart();
+    expect(children.filter(({ types }) => !types.includes("leave")).length).toBeLessThanOrEqual(4);
+    children.at(-1)!.ready();
+    for (const child of children) if (child.types.at(-1) === "job") child.returns();
+    expect(ended).toHaveLength(round);
+    expect(pool.hasRoom()).toBe(true);
+  }
+});
+
+test("after a restart the children that have loaded anew are taken first", async () => {
+  const { pool, children } = await opened({ size: 2, loading: 1 });
+  children[1]!.ready();
+  pool.restart();
+  children[2]!.ready();
+  begin(pool);
+  expect(children[2]!.types.at(-1)).toBe("job");
+});
+
+test("a child's successor loads while its last task runs, and gets nothing until that has ended", async () => {
+  const { pool, children } = await opened({ size: 1, maxTasks: 1 });
+  begin(pool);
+  expect(children).toHaveLength(2);
+  children[1]!.ready();
+  expect(pool.hasRoom()).toBe(false);
+  children[0]!.returns();
+  expect(left(children)).toEqual([true, false]);
+  expect(pool.hasRoom()).toBe(true);
+});
+
+test("of a large pool a few children load at a time, and a few are started in one turn of the event loop", async () => {
+  const { pool, children, started } = open({ size: 1_000, loading: 6 });
+  await vi.waitFor(() => expect(children).toHaveLength(6));
+  expect(pool.size).toBe(1_000);
+  children[0]!.ready();
+  await started;
+  expect(children).toHaveLength(7);
+  pool.resize(3);
+  expect(left(children)).toEqual([false, true, true, true, true, false, false]);
+  for (const child of children.slice(1)) child.dies("exitcode 0");
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(children.length).toBeLessThan(14);
+  pool.close();
+  const before = children.length;
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(children).toHaveLength(before);
 });
 
 test("closing sends the idle away, kills the busy and resolves when all are gone", async () => {

@@ -8,7 +8,7 @@ import { adoptChildren, type Calls } from "./calls.ts";
 import { type BodyOwner, Children, type ChildrenOptions } from "./children.ts";
 import { packReason, unpackEnding } from "./freight.ts";
 import type { Ended, Job } from "./messages.ts";
-import type { Pool, PoolEvents, PoolName } from "./pool.ts";
+import { mostSlots, type Pool, type PoolEvents, type PoolName } from "./pool.ts";
 
 export interface ChildPoolOptions extends ChildrenOptions {
   validate: boolean;
@@ -32,6 +32,10 @@ export class ChildPool implements Pool {
     this.#children = new Children(options);
   }
 
+  get most(): number {
+    return mostSlots(this.name);
+  }
+
   get size(): number {
     return this.#children.size;
   }
@@ -48,7 +52,7 @@ export class ChildPool implements Pool {
   }
 
   hasRoom(): boolean {
-    return this.#children.idle > 0;
+    return this.#children.room > 0;
   }
 
   accept(request: Request): number {

@@ -3,8 +3,10 @@
  * its body with it and nothing else, and is replaced; so is one that has run enough tasks or has grown too large. What a body is,
  * how it is posted and what its end means is its protocol's.
  *
- * Life of a slot: starting -> idle <-> busy -> leaving -> gone. A leaving one gets no more jobs and no longer counts.
+ * Life of a slot: starting -> idle <-> busy -> leaving -> gone. A leaving one gets no more jobs and no longer counts. A stale one
+ * (it runs its last task, or has loaded what a restart replaces) serves on while its successor loads.
  */
+import { availableParallelism } from "node:os";
 import { backoffMs } from "../../runtime/backoff.ts";
 import type { Log } from "../../runtime/log.ts";
 import type { TimerEntry, TimerHeap } from "../../runtime/timer-heap.ts";
@@ -28,6 +30,8 @@ export interface ChildrenOptions {
   maxKib: number | null;
   /** Milliseconds a child may take to load the tasks. */
   aliveTimeoutMs: number;
+  /** Children that load the tasks at a time; so many more than `size` may be there while they replace others. @default CPUs + 2 */
+  loading?: number;
   timers: TimerHeap;
   log: Log;
 }
@@ -55,6 +59,8 @@ interface Slot<B> {
   body: B | null;
   job: number;
   done: number;
+  /** It is replaced as soon as its successor has loaded. */
+  stale: boolean;
   /** What ran in it was killed, and may still be cleaning up. */
   killed: boolean;
   /** Kills it when it does not come up, or does not go. */
@@ -67,6 +73,8 @@ const CLOSE_WITHIN_MS = 7_000;
 const CLEAN_UP_MS = 500;
 /** A child without a job closes its connections and goes. */
 const LEAVE_WITHIN_MS = 5_000;
+/** Starting one holds the event loop for milliseconds: so many in one turn of it. */
+const STARTS_PER_TURN = 4;
 
 export class Children<B extends Body> {
   readonly #options: ChildrenOptions;
@@ -80,6 +88,8 @@ export class Children<B extends Body> {
   /** Children that died before they could run anything, one after the other. */
   #failures = 0;
   #retry: TimerEntry | null = null;
+  /** Goes on filling in the next turn. */
+  #filling: NodeJS.Immediate | null = null;
   #onFirst: { resolve: () => void; reject: (error: Error) => void } | null = null;
   #whenGone: (() => void)[] = [];
   #closed = false;
@@ -106,9 +116,9 @@ export class Children<B extends Body> {
     });
   }
 
-  /** Children that have nothing to do. */
-  get idle(): number {
-    return this.#idle.length;
+  /** Bodies that can begin now. */
+  get room(): number {
+    return Math.min(this.#idle.length, Math.max(0, this.#size - this.#busy.size));
   }
 
   has(body: B): boolean {
@@ -117,12 +127,17 @@ export class Children<B extends Body> {
 
   /** Takes a child for the body, and says which process it is. */
   take(body: B): number {
-    const slot = this.#idle.shift();
+    const fresh = this.#idle.findIndex(({ stale }) => !stale);
+    const [slot] = this.#idle.splice(Math.max(0, fresh), 1);
     if (slot === undefined) throw new PoolError("POOL_BUSY", "no child is idle");
     slot.state = "busy";
     slot.body = body;
     slot.job = ++this.#jobs;
     this.#busy.set(body, slot);
+    if (this.#worn(slot.done + 1)) {
+      slot.stale = true;
+      this.#fill();
+    }
     return slot.child.pid;
   }
 
@@ -158,22 +173,14 @@ export class Children<B extends Body> {
 
   resize(size: number): void {
     this.#size = size;
-    while (this.#living() > size) {
-      const slot = this.#idle.pop() ?? this.#starting();
-      // Busy ones go when their bodies have ended.
-      if (slot === undefined) break;
-      this.#dismiss(slot);
-    }
+    this.#trim();
     this.#fill();
+    this.#owner?.room();
   }
 
+  /** Each child goes when one that has loaded the tasks anew stands in its place, and its body has ended. */
   restart(): void {
-    for (const slot of [...this.#slots]) {
-      if (slot.state === "idle") this.#dismiss(slot);
-      // Its count is full: it goes when its body has ended.
-      else if (slot.state === "busy") slot.done = Number.POSITIVE_INFINITY;
-    }
-    this.#idle.length = 0;
+    for (const slot of this.#slots) slot.stale = true;
     this.#fill();
   }
 
@@ -198,6 +205,7 @@ export class Children<B extends Body> {
     this.#onFirst?.reject(new PoolError("POOL_LOAD", "the pool was closed before a child had loaded the tasks"));
     this.#onFirst = null;
     if (this.#retry !== null) this.#options.timers.cancel(this.#retry);
+    if (this.#filling !== null) clearImmediate(this.#filling);
     for (const slot of [...this.#slots]) {
       if (slot.state === "idle") this.#dismiss(slot);
       else if (slot.state !== "leaving") slot.child.kill("SIGKILL");
@@ -215,21 +223,59 @@ export class Children<B extends Body> {
     });
   }
 
-  /** Slots that may get jobs. */
-  #living(): number {
-    let count = 0;
-    for (const slot of this.#slots) if (slot.state !== "leaving") count++;
-    return count;
+  /** Slots that have not been sent away: all, those that load, and those that stay. */
+  #count(): { living: number; starting: number; fresh: number } {
+    let [living, starting, fresh] = [0, 0, 0];
+    for (const { state, stale } of this.#slots) {
+      if (state === "leaving") continue;
+      living++;
+      if (state === "starting") starting++;
+      if (!stale) fresh++;
+    }
+    return { living, starting, fresh };
   }
 
-  #starting(): Slot<B> | undefined {
-    for (const slot of this.#slots) if (slot.state === "starting") return slot;
-    return undefined;
-  }
-
+  /** A few in a turn, and a few that load at a time: a large pool must not hold up the worker, nor starve the machine. */
   #fill(): void {
-    if (this.#closed || this.#retry !== null || this.#spawnChild === null) return;
-    for (let missing = this.#size - this.#living(); missing > 0; missing--) this.#spawn();
+    const { loading = availableParallelism() + 2 } = this.#options;
+    for (let started = 0; ; started++) {
+      if (this.#closed || this.#retry !== null || this.#spawnChild === null) return;
+      const { living, starting, fresh } = this.#count();
+      if (fresh >= this.#size || starting >= loading || living >= this.#size + loading) return;
+      if (started === STARTS_PER_TURN) break;
+      this.#spawn();
+    }
+    this.#filling ??= setImmediate(() => {
+      this.#filling = null;
+      this.#fill();
+    });
+  }
+
+  /** Sends away what is too much: children that load, then idle ones, the stale before the others. Busy ones go when their bodies have ended. */
+  #trim(): void {
+    let { fresh } = this.#count();
+    for (const slot of this.#slots) {
+      // The first one still has to show that the tasks can be loaded.
+      if (fresh <= this.#size || this.#onFirst !== null) break;
+      if (slot.state !== "starting" || slot.stale) continue;
+      this.#dismiss(slot);
+      fresh--;
+    }
+    for (const slot of this.#idle.filter(({ stale }) => stale)) {
+      if (this.#idle.length + this.#busy.size <= this.#size) break;
+      this.#dismiss(slot);
+    }
+    let staying = 0;
+    for (const slot of this.#busy.values()) if (!slot.stale) staying++;
+    for (const slot of this.#idle.toReversed()) {
+      if (this.#idle.length + staying <= this.#size) break;
+      this.#dismiss(slot);
+    }
+  }
+
+  #worn(done: number): boolean {
+    const { maxTasks } = this.#options;
+    return maxTasks !== null && done >= maxTasks;
   }
 
   #spawn(): void {
@@ -239,7 +285,16 @@ export class Children<B extends Body> {
       message: (message) => this.#onMessage(slot, message),
       exit: (how) => this.#onExit(slot, how),
     });
-    const slot: Slot<B> = { child, state: "starting", body: null, job: 0, done: 0, killed: false, timer: null };
+    const slot: Slot<B> = {
+      child,
+      state: "starting",
+      body: null,
+      job: 0,
+      done: 0,
+      stale: false,
+      killed: false,
+      timer: null,
+    };
     this.#slots.add(slot);
     slot.timer = timers.at(Date.now() + aliveTimeoutMs, () => {
       slot.timer = null;
@@ -318,14 +373,10 @@ export class Children<B extends Body> {
     this.#failures = 0;
     this.#onFirst?.resolve();
     this.#onFirst = null;
-    if (this.#living() > this.#size && this.#size > 0) return this.#dismiss(slot);
     slot.state = "idle";
     this.#idle.push(slot);
-    if (this.#size === 0) {
-      this.#idle.pop();
-      this.#dismiss(slot);
-      return;
-    }
+    this.#trim();
+    this.#fill();
     this.#owner?.room();
   }
 
@@ -340,18 +391,18 @@ export class Children<B extends Body> {
     if (slot.body !== null) this.#busy.delete(slot.body);
     slot.body = null;
     if (slot.state !== "busy") return;
-    const { maxTasks, maxKib, log } = this.#options;
-    const worn = maxTasks !== null && slot.done >= maxTasks;
+    const { maxKib, log } = this.#options;
     const large = maxKib !== null && kib > maxKib;
     if (large)
       log.info({ pid: slot.child.pid, kib, limit: maxKib }, "a child of the pool has grown too large and is replaced");
-    if (last || worn || large || slot.done === Number.POSITIVE_INFINITY || this.#living() > this.#size) {
+    if (last || large || this.#worn(slot.done)) {
       this.#dismiss(slot);
       this.#fill();
       return;
     }
     slot.state = "idle";
     this.#idle.push(slot);
+    if (slot.stale || this.#slots.size > this.#size) this.#trim();
   }
 
   /** Sends a child without a body away. */

@@ -5,7 +5,7 @@ import { LovageError, type LovageErrorOptions } from "../../../protocol/errors.t
 export class PoolError extends LovageError {
   static readonly python = "builtins.ValueError";
   constructor(
-    code: "POOL_BUSY" | "POOL_RESTART" | "POOL_LOAD" | "AUTOSCALE" | "SIGNAL" | "RATE",
+    code: "POOL_BUSY" | "POOL_SIZE" | "POOL_RESTART" | "POOL_LOAD" | "AUTOSCALE" | "SIGNAL" | "RATE",
     message: string,
     options?: LovageErrorOptions,
   ) {

@@ -61,6 +61,12 @@ describe("an error", () => {
     });
   });
 
+  test("of megabytes travels bounded, and says so", () => {
+    const packed = packError(new TypeError("x".repeat(5_000_000)));
+    expect(packed.text).toMatch(/characters more\)$/);
+    expect(JSON.stringify(packed).length).toBeLessThan(1_300_000);
+  });
+
   test("that the task names in throws is known as expected", () => {
     expect(packError(new PaymentFailed("x"), [PaymentFailed]).expected).toBe(true);
     expect(packError(new TypeError("x"), [PaymentFailed]).expected).toBe(false);

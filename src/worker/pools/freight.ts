@@ -4,6 +4,7 @@ import { readSignature } from "../../../protocol/celery/signature.ts";
 import { EncodeError } from "../../../protocol/errors.ts";
 import { decodeJson, encodeJson } from "../../../protocol/json.ts";
 import { isRecord } from "../../../protocol/records.ts";
+import { cutText } from "../../runtime/cut-text.ts";
 import {
   RemoteTaskError,
   SoftTimeLimitExceeded,
@@ -48,6 +49,9 @@ class Unencodable {
   }
 }
 
+/** Characters of an error's text; its arguments travel beside it. */
+const LONGEST_TEXT = 65_536;
+
 const exact = { floats: "keep" } as const;
 
 export function packError(
@@ -68,7 +72,7 @@ export function packError(
   return {
     exception: exceptionText({ type, module, args }),
     traceback: tracebackText(error),
-    text: safeString(error),
+    text: cutText(safeString(error), LONGEST_TEXT),
     kind,
     expected: throws.some((one) => error instanceof one),
     ...(error instanceof Reject ? { requeue: error.requeue } : {}),

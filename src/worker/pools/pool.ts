@@ -11,6 +11,13 @@ import type { Calls } from "./calls.ts";
 
 export type PoolName = "async" | "threads" | "processes";
 
+/** Slots of one pool: a thread or process takes tens of megabytes before it has run anything, a slot of the event loop nothing. */
+const MOST_SLOTS: Readonly<Record<PoolName, number>> = { async: 100_000, threads: 1_024, processes: 1_024 };
+
+export function mostSlots(name: PoolName): number {
+  return MOST_SLOTS[name];
+}
+
 /** How a body ended; `workerLost`: its thread or process died under it. */
 export type BodyEnd = OutcomeEvent | "workerLost";
 
@@ -25,6 +32,8 @@ export interface Pool {
   readonly name: PoolName;
   /** Bodies that may run at once; the slots it has or is making. */
   readonly size: number;
+  /** More slots than this it does not make. */
+  readonly most: number;
   /** Resolves when it can run. Rejects when the tasks cannot be loaded where they shall run. */
   start(events: PoolEvents): Promise<void>;
   /** Whether one more body can start now. `active`: those that the runner counts as running. */

@@ -87,3 +87,13 @@ test("a request is refused by id, by stamp and by its expiry, which is remembere
   expect(revocations.refusal(request("c"))).toMatchObject({ expired: false });
   expect(revocations.refusal(request("d", Date.now() + 60_000))).toBeNull();
 });
+
+test("a store that is away is one complaint for all, and their number", async () => {
+  const broken: unknown = {
+    can: { sharedReads: true },
+    get: () => Promise.reject(new RangeError("the store is away")),
+  };
+  const { revocations, warnings } = open(broken as ResultBackend<ResultMeta>);
+  await Promise.all([revocations.announce(["a", "b", "c"]), revocations.announce(["d"])]);
+  expect(warnings).toEqual(["REVOKED could not be stored", "REVOKED could not be stored for so many"]);
+});

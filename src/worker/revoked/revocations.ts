@@ -32,7 +32,8 @@ export class Revocations {
   #due: string[] = [];
   #lanes = 0;
   #passedOver = 0;
-  #whenStored: (() => void)[] = [];
+  #stored: { promise: Promise<void>; resolve: () => void } | null = null;
+  #failed = 0;
 
   constructor(parts: RevocationParts) {
     this.#parts = parts;
@@ -66,12 +67,13 @@ export class Revocations {
       this.#passedOver += excess;
     }
     if (this.#due.length === 0 && this.#lanes === 0) return Promise.resolve();
-    const stored = new Promise<void>((resolve) => this.#whenStored.push(resolve));
+    this.#stored ??= deferred();
+    const { promise } = this.#stored;
     while (this.#lanes < LANES && this.#lanes < this.#due.length) {
       this.#lanes++;
       void this.#lane();
     }
-    return stored;
+    return promise;
   }
 
   /** Looks at no more of them. */
@@ -85,10 +87,11 @@ export class Revocations {
     if (this.#lanes > 0) return;
     const { log } = this.#parts;
     if (this.#passedOver > 0) log.warn({ count: this.#passedOver }, "REVOKED was not stored for so many");
+    if (this.#failed > 1) log.warn({ count: this.#failed }, "REVOKED could not be stored for so many");
     this.#passedOver = 0;
-    const waiting = this.#whenStored;
-    this.#whenStored = [];
-    for (const resolve of waiting) resolve();
+    this.#failed = 0;
+    this.#stored?.resolve();
+    this.#stored = null;
   }
 
   async #storeRevoked(id: string): Promise<void> {
@@ -108,9 +111,18 @@ export class Revocations {
       };
       await backend.store(id, record, { replyTo: null, correlationId: id });
     } catch (error) {
-      log.warn({ id, err: error }, "REVOKED could not be stored");
+      // The first of many says why.
+      if (this.#failed++ === 0) log.warn({ id, err: error }, "REVOKED could not be stored");
     }
   }
+}
+
+function deferred(): { promise: Promise<void>; resolve: () => void } {
+  let resolve: () => void = () => undefined;
+  const promise = new Promise<void>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
 }
 
 const EXPIRED: Revocation = Object.freeze({ terminated: false, signum: null, expired: true });

@@ -9,6 +9,9 @@ export interface RevokedLimits {
   maxAgeMs: number;
 }
 
+/** Characters of an id: no message could carry a longer one as its correlation id over AMQP. Longer ones are not kept. */
+const LONGEST_ID = 1_000;
+
 export class RevokedIds {
   readonly #limits: RevokedLimits;
   readonly #now: () => number;
@@ -29,6 +32,7 @@ export class RevokedIds {
 
   /** An id that is added again counts as new. */
   add(id: string, atMs: number = this.#now()): void {
+    if (id.length > LONGEST_ID) return;
     this.#ids.delete(id);
     this.#ids.set(id, atMs);
     if (this.#ids.size > this.#limits.max) this.#forgetOldest();

@@ -74,3 +74,9 @@ test("the bounds are Celery's environment variables", () => {
   expect(limitsFrom(env)).toEqual({ max: 7, maxAgeMs: 2_500 });
   expect(limitsFrom({ CELERY_WORKER_REVOKES_MAX: "many" })).toEqual({ max: 50_000, maxAgeMs: 10_800_000 });
 });
+
+test("an id that no task could have is not kept", () => {
+  const ids = new RevokedIds({ max: 10, maxAgeMs: 1_000 });
+  ids.merge(["x".repeat(1_001), "y".repeat(1_000)]);
+  expect(ids.ids()).toEqual(["y".repeat(1_000)]);
+});

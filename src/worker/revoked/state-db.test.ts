@@ -75,3 +75,19 @@ test("what is broken in the file is passed over, and an instant to come counts a
   const [[, at] = ["", 0]] = ids.entries();
   expect(at).toBeLessThanOrEqual(Date.now());
 });
+
+test("two workers that were given one file lose nothing of each other's", () => {
+  const [one, two] = [open(), open()];
+  one.db.load();
+  two.db.load();
+  one.ids.add("a", Date.now() - 2_000);
+  one.db.save();
+  two.ids.add("b", Date.now() - 1_000);
+  two.db.save();
+  one.ids.add("c");
+  one.db.save();
+  expect(one.ids.ids()).toEqual(["a", "b", "c"]);
+  const third = open();
+  third.db.load();
+  expect(third.ids.ids()).toEqual(["a", "b", "c"]);
+});

@@ -3,7 +3,7 @@
  * only Python reads; this is one JSON file, written anew beside the old one and put in its place. wire: celery/worker/state.py
  * `Persistent`.
  */
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { ImproperlyConfigured } from "../../../protocol/errors.ts";
 import { isRecord } from "../../../protocol/records.ts";
 import type { Log } from "../../runtime/log.ts";
@@ -32,6 +32,8 @@ export class StateDb {
   #due: TimerEntry | null = null;
   /** A file that could not be read as ours is not written over. */
   #loaded = false;
+  /** Which file it was that we wrote or read last: another one there is another worker's. */
+  #known = "";
 
   constructor(parts: StateDbParts) {
     this.#parts = parts;
@@ -39,7 +41,7 @@ export class StateDb {
 
   /** Merges what the file says, if there is one. Throws `ImproperlyConfigured` for a file of something else. */
   load(): void {
-    const { path, ids, clock } = this.#parts;
+    const { path } = this.#parts;
     let text: string;
     try {
       text = readFileSync(path, "utf8");
@@ -57,11 +59,31 @@ export class StateDb {
       );
     }
     this.#loaded = true;
+    this.#known = versionOf(path);
+    this.#merge(saved);
+  }
+
+  #merge(saved: Saved): void {
+    const { ids, clock } = this.#parts;
     const now = Date.now();
-    const revoked = saved.revoked.map(([id, atMs]) => [id, Math.min(atMs, now)] as const);
-    for (const [id, atMs] of revoked.sort((a, b) => a[1] - b[1])) ids.add(id, atMs);
+    const all = new Map(ids.entries());
+    for (const [id, atMs] of saved.revoked) all.set(id, Math.max(all.get(id) ?? 0, Math.min(atMs, now)));
+    for (const [id, atMs] of [...all].sort((a, b) => a[1] - b[1])) ids.add(id, atMs);
     ids.purge();
     clock?.adjust(saved.clock);
+  }
+
+  /** What another worker that was given the same file has written since is kept too. */
+  #hear(): void {
+    const { path, log } = this.#parts;
+    try {
+      const version = versionOf(path);
+      if (version === this.#known || version === "") return;
+      const saved = parsed(readFileSync(path, "utf8"));
+      if (saved !== null) this.#merge(saved);
+    } catch (error) {
+      log.warn({ err: error, path }, "what stands in the file of the worker's state could not be read");
+    }
   }
 
   /** Something is to be kept. */
@@ -78,18 +100,31 @@ export class StateDb {
     if (this.#due !== null) timers.cancel(this.#due);
     this.#due = null;
     if (!this.#loaded) return;
+    this.#hear();
     const state = { lovage: "worker state", version: 1, clock: clock?.value ?? 0, revoked: ids.entries() };
     const fresh = `${path}.${process.pid}.new`;
     try {
       writeFileSync(fresh, `${JSON.stringify(state)}\n`);
       renameSync(fresh, path);
+      this.#known = versionOf(path);
     } catch (error) {
       log.error({ err: error, path }, "the state of the worker could not be saved");
     }
   }
 }
 
-function parsed(text: string): { clock: number; revoked: [string, number][] } | null {
+interface Saved {
+  clock: number;
+  revoked: [string, number][];
+}
+
+/** Which file stands there: each is written anew. */
+function versionOf(path: string): string {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found === undefined ? "" : `${found.ino} ${found.mtimeMs} ${found.size}`;
+}
+
+function parsed(text: string): Saved | null {
   let state: unknown;
   try {
     state = JSON.parse(text);

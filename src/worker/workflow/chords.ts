@@ -81,6 +81,15 @@ export class Chords {
     await this.failures.failBody(body, failure, origin);
   }
 
+  /** A part that was added may never return, and nobody can know: the body fails now, and is not sent whatever returns. */
+  async giveUp(groupId: string, error: unknown, body: WireSignature, origin: Origin): Promise<void> {
+    const { backend, log } = this.#options;
+    if (backend.chords === undefined || !(await backend.chords.end(groupId))) return;
+    const failure = new ChordError(`A part could not be added: ${errorRepr(error)}`, { cause: error });
+    log.error({ chord: groupId, body: body.task, err: failure }, "chord failed");
+    await this.failures.failBody(body, failure, origin);
+  }
+
   async #finish(claim: ChordClaim, body: WireSignature, origin: Origin): Promise<void> {
     const { log } = this.#options;
     let values: unknown[];

@@ -81,7 +81,7 @@ export class MognetPool {
   }
 
   hasRoom(): boolean {
-    return this.#children.idle > 0;
+    return this.#children.room > 0;
   }
 
   /** Takes a child for a run that is about to begin. */
