@@ -18,6 +18,7 @@ import { completedScript } from "./chord-scripts.ts";
 import { PartQueue } from "./part-queue.ts";
 import { runScript } from "./script.ts";
 import { Unsized } from "./unsized-chords.ts";
+import { isOutOfMemory, isPassingState } from "./write-queue.ts";
 
 export interface RedisChordOptions {
   /** Celery's `result_backend_transport_options.result_chord_ordered`: parts in the order of the group, not of their return. @default true */
@@ -50,9 +51,6 @@ const COUNTED = 1;
 const claimLookMs = 500;
 /** Where Celery's join may wait for ever, its claim is bounded nevertheless. */
 const unboundedJoin = 5;
-
-/** States of a server and of connections that pass by themselves; the rest is refused. */
-const passing = /^-?(?:READONLY|LOADING|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|MISCONF|NOREPLICAS|UNKILLABLE|OOM)\b/;
 
 export class RedisChords implements ChordCounter, ClaimStore {
   readonly #host: RedisChordsHost;
@@ -197,5 +195,5 @@ function isPassing(error: unknown): boolean {
   if (error instanceof ProtocolError || error instanceof ImproperlyConfigured) return false;
   if (error instanceof BackendError) return error.retryable;
   if (!(error instanceof Error)) return false;
-  return error.name !== "ReplyError" || passing.test(error.message);
+  return error.name !== "ReplyError" || isPassingState(error.message) || isOutOfMemory(error.message);
 }

@@ -186,6 +186,9 @@ describe("writes on their way to Redis", () => {
     const write: Write = { name: "a", bytes: 1, sequence: 0, tries: 0 };
     expect(isPassing(write, "LOADING Redis is loading the dataset in memory")).toBe(true);
     expect(isPassing(write, "-READONLY You can't write against a read only replica.")).toBe(true);
+    const inScript =
+      "ERR Error running script (call to f_0a1b): @user_script:1: @user_script: 1: -READONLY You can't write";
+    expect(isPassing(write, inScript)).toBe(true);
     expect(isPassing(write, "WRONGTYPE Operation against a key")).toBe(false);
     const tries = Array.from({ length: 10 }, () => isPassing(write, "OOM command not allowed"));
     expect(tries).toEqual([...Array.from({ length: 9 }, () => true), false]);

@@ -14,6 +14,8 @@ const BYTES_PER_BATCH = 512 * 1024;
 const BATCHES_IN_FLIGHT = 4;
 /** Tries while Redis is out of memory: about a minute. */
 const OUT_OF_MEMORY_TRIES = 10;
+/** What Redis before 7 puts in front of the error of a command in a script. */
+const SCRIPT_ERROR = /^-?ERR Error running script \(call to [^)]*\): @user_script:\s?\d+: @user_script:\s?\d+: /;
 const OUT_OF_MEMORY = /^-?OOM\b/;
 /** Passing states of a server: failover, start, a long script, a failed snapshot. */
 const PASSING = /^-?(?:READONLY|LOADING|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|MISCONF|NOREPLICAS|UNKILLABLE)\b/;
@@ -213,9 +215,13 @@ export class WriteQueue<W extends QueuedWrite> {
 
 /** Is this error text of Redis one of a state that passes? A server that is out of memory is asked for about a minute. */
 export function isPassing(write: QueuedWrite, error: string): boolean {
-  return PASSING.test(error) || (isOutOfMemory(error) && ++write.tries < OUT_OF_MEMORY_TRIES);
+  return isPassingState(error) || (isOutOfMemory(error) && ++write.tries < OUT_OF_MEMORY_TRIES);
 }
 
 export function isOutOfMemory(error: string): boolean {
-  return OUT_OF_MEMORY.test(error);
+  return OUT_OF_MEMORY.test(error.replace(SCRIPT_ERROR, ""));
+}
+
+export function isPassingState(error: string): boolean {
+  return PASSING.test(error.replace(SCRIPT_ERROR, ""));
 }
