@@ -68,6 +68,9 @@ const flows = {
   },
 };
 
+/** Tasks that follow one from the other. */
+const longestWay = 4;
+
 interface Sent {
   readonly key: string;
   readonly wanted: unknown;
@@ -148,8 +151,8 @@ async function runThrough(site: Site, { fleet, restarts, mayLose }: Plan, restar
   const again = [...runs].filter(([, count]) => count > 1);
   const touched = new Set(again.map(([key]) => key.split("-").slice(0, 3).join("-")));
   expect(touched.size, [...touched].join()).toBeLessThanOrEqual(restarts * underWay(fleet));
-  // A task that is in flight at each crash doubles each time, and so does what follows from it.
-  expect(again.filter(([, count]) => count > 2 ** restarts)).toEqual([]);
+  // At a crash one copy of a task may be under way, and one of each before it, which brings the task once more.
+  expect(again.filter(([, count]) => count > (longestWay + 1) ** restarts)).toEqual([]);
   const languages = new Set(site.ledger.read("start").map(({ lang }) => lang));
   expect(languages).toEqual(new Set(fleet));
 }

@@ -63,7 +63,9 @@ interface Call {
   readonly replies: Reply[];
   readonly onReply: ((reply: Reply) => void) | null;
   readonly limit: number;
-  /** Nodes that were addressed by name and have not answered; null: it is not that what is waited for. */
+  /** Nodes that alone were addressed: what others say is nobody's; null: any may answer. */
+  readonly asked: ReadonlySet<string> | null;
+  /** Of these, those that have not answered; null: it is not that what is waited for. */
   readonly addressed: Set<string> | null;
   /** Bytes of the replies. */
   bytes: number;
@@ -157,7 +159,9 @@ export class Mailbox {
     const { timeoutMs, onReply = null, early = true, signal = null } = options;
     const toAll = !broadcast.destination?.length && !broadcast.pattern;
     const limit = options.limit || MOST_REPLIES;
-    const addressed = !options.limit && broadcast.destination?.length ? new Set(broadcast.destination) : null;
+    const named = broadcast.destination?.length ? broadcast.destination : null;
+    const asked = named !== null && !broadcast.pattern ? new Set(named) : null;
+    const addressed = named !== null && !options.limit ? new Set(named) : null;
     let resolve: (replies: Reply[]) => void = () => undefined;
     const done = new Promise<Reply[]>((settle) => {
       resolve = settle;
@@ -174,6 +178,7 @@ export class Mailbox {
       replies: [],
       onReply,
       limit,
+      asked,
       addressed,
       bytes: 0,
       timeoutMs,
@@ -200,6 +205,8 @@ export class Mailbox {
     const reply = readReply(read.body);
     // Too late, or nobody's.
     if (call === undefined || reply === null) return;
+    const { asked } = call;
+    if (asked !== null && !Object.keys(reply).some((node) => asked.has(node))) return;
     const failed = (error: unknown) => log.error({ err: error }, "the callback for replies threw");
     call.replies.push(reply);
     call.bytes += message.body.byteLength;
