@@ -27,7 +27,8 @@ interface Left {
 }
 
 /**
- * Resolves when every queue is empty and nothing in them is unacknowledged, else throws `NotDrained` with the counts. On Redis,
+ * Resolves when every queue is empty and nothing in them is unacknowledged, else throws `NotDrained` with the counts. A queue that
+ * does not exist holds nothing. On Redis,
  * where unacknowledged messages of all queues stand in one hash, that hash has to be empty.
  */
 export async function assertDrained(
@@ -43,7 +44,7 @@ export async function assertDrained(
   try {
     await waitFor(
       async () => {
-        left = (await look.left()).filter(({ ready, unacked }) => ready > 0 || unacked > 0);
+        left = (await look.left()).filter(({ ready, unacked }) => ready !== 0 || unacked !== 0);
         empty = left.length === 0 ? empty + 1 : 0;
         return empty >= look.looks;
       },

@@ -5,7 +5,9 @@ import { waitFor } from "./wait.ts";
 
 export interface QueueCounts {
   name: string;
+  /** NaN: the server does not say yet. */
   ready: number;
+  /** NaN: the server does not say yet. */
   unacked: number;
   consumers: number;
   durable: boolean;
@@ -62,10 +64,16 @@ export function rabbitmqApi(url: string): RabbitmqApi {
       await call("DELETE", `/api/vhosts/${encodeURIComponent(name)}`);
     },
     async queues(vhost = "/") {
-      return rows(await call("GET", `/api/queues/${encodeURIComponent(vhost)}`)).map((row) => ({
+      const path = `/api/queues/${encodeURIComponent(vhost)}`;
+      // The full rows of a new queue lack its counters for some five seconds; the totals have them at once.
+      const [full, totals] = await Promise.all(
+        [path, `${path}?disable_stats=true&enable_queue_totals=true`].map(async (at) => rows(await call("GET", at))),
+      );
+      const counted = new Map(totals?.map((row) => [row.name, row]));
+      return (full ?? []).map((row) => ({
         name: String(row.name),
-        ready: Number(row.messages_ready ?? 0),
-        unacked: Number(row.messages_unacknowledged ?? 0),
+        ready: Number(counted.get(row.name)?.messages_ready ?? row.messages_ready),
+        unacked: Number(counted.get(row.name)?.messages_unacknowledged ?? row.messages_unacknowledged),
         consumers: Number(row.consumers ?? 0),
         durable: row.durable === true,
         arguments: isRecord(row.arguments) ? row.arguments : {},
