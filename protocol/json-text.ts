@@ -89,10 +89,14 @@ function objectText(value: object, depth: number, style: JsonStyle): string {
 
 type Members = Record<string, unknown>;
 
+/** More of the shortest items would make a text of 100 MB. A sparse array may be far longer than what it holds. */
+const MOST_ITEMS = 2 ** 25;
+
 function arrayText(items: readonly unknown[], depth: number, style: JsonStyle): string {
   const { length } = items;
   if (length === 0) return "[]";
   if (depth <= 0) throw new Unencodable(TOO_DEEP);
+  if (length > MOST_ITEMS) throw new Unencodable(`an array of ${length} items`);
   let text = "[";
   let at = 0;
   try {

@@ -214,6 +214,11 @@ describe("encoding", () => {
     ["an invalid date", [new Date(Number.NaN)], /value\[0\]/],
     ["a map with object keys", new Map([[{}, 1]]), /key/],
     [
+      "an array that is far longer than what it holds",
+      { a: Object.assign([], { length: 4e9 }) },
+      /4000000000 items.*value\.a/,
+    ],
+    [
       "a getter that throws",
       {
         get g() {

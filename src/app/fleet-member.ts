@@ -81,9 +81,9 @@ export class FleetMember {
 
   /** Before the worker consumes: others hear of it, and it of them. */
   async start(worker: WorkerView): Promise<void> {
-    const { app, transport, hostname, heartbeat = true, heartbeatInterval = DEFAULT_INTERVAL } = this.#parts;
+    const { app, transport, hostname, heartbeat = true, heartbeatInterval } = this.#parts;
     this.#worker = worker;
-    if (heartbeat) this.#heart = this.#makeHeart(worker, heartbeatInterval);
+    if (heartbeat) this.#heart = this.#makeHeart(worker, heartbeatInterval ?? DEFAULT_INTERVAL);
     this.#heart?.start();
     await this.#mingle(worker);
     if (this.#stopped) return;

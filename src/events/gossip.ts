@@ -19,8 +19,8 @@ export interface GossipOptions {
   readonly dispatcher: EventDispatcher;
   readonly timers: TimerHeap;
   readonly hostname: string;
-  /** Seconds between heartbeats; events older than that are of no use here. */
-  readonly heartbeatInterval: number;
+  /** Seconds between heartbeats where the worker was told so: events older than that are of no use here. @default `event_queue_ttl` */
+  readonly heartbeatInterval: number | undefined;
   /** Sends the signature that an election of the topic `task` was about. */
   readonly callTask: (signature: unknown) => Promise<unknown>;
   readonly log: Log;
@@ -81,7 +81,7 @@ export class Gossip {
       clock,
       log,
       routingKey: "worker.#",
-      ttl: options.heartbeatInterval,
+      ...(options.heartbeatInterval === undefined ? {} : { ttl: options.heartbeatInterval }),
       localize: false,
       onEvent: (event) => this.#onEvent(event),
     });

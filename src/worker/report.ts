@@ -41,6 +41,13 @@ export function report(request: Request, event: RequestEvent, stats: WorkerStats
       else log.error({ ...about(request), err: errorForLog(request.error), runtime: runtime(request) }, "failed");
       return;
     }
+    case "unencodable":
+    case "publishFailed":
+      // Its body had returned, and was counted.
+      stats.succeeded--;
+      stats.failed++;
+      log.error({ ...about(request), err: errorForLog(request.error), runtime: runtime(request) }, "failed");
+      return;
     case "cancelled":
     case "terminated":
       log.warn({ ...about(request), reason }, event);

@@ -60,6 +60,7 @@ export class Runner implements SlotUser {
       settling: (request) => this.#begun.forget(request),
       changed: (request, event) => {
         this.#finishing--;
+        report(request, event, this.#parts.stats, this.#log);
         this.enter(request, event);
       },
       done: (request) => {

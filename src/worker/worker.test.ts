@@ -196,6 +196,14 @@ test.each([
   expect(worker.stats.refused).toBe(1);
 });
 
+test("what has no form as a result fails, and counts as a failure", async () => {
+  const { send, end, worker, left } = await fleet([task("sparse", () => Object.assign([], { length: 4e9 })), add]);
+  const { status, exception } = await end(await send({ task: "sparse" }));
+  expect([status, exception?.type]).toEqual(["FAILURE", "EncodeError"]);
+  await expect.poll(left).toBe(0);
+  expect(worker.stats).toMatchObject({ succeeded: 0, failed: 1 });
+});
+
 function errorOf(what: string): never {
   throw new TypeError(`a stray ${what}`);
 }
