@@ -43,6 +43,21 @@ describe.skipIf(url === undefined)("chords on Redis", () => {
   });
   const key = (prefix: string, suffix: string) => `${prefix}celery-taskset-meta-g${suffix}`;
 
+  /** Unix milliseconds by the server's clock. */
+  async function serverTime(): Promise<number> {
+    const [seconds, micros] = await admin.time();
+    return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+  }
+  /** Does it, and checks that the key goes so many seconds after that. */
+  async function givesLifetime<T>(name: string, seconds: number, act: () => Promise<T> | undefined) {
+    const before = await serverTime();
+    const given = await act();
+    const begun = Number(await admin.call("PEXPIRETIME", name)) - seconds * 1000;
+    expect(begun).toBeGreaterThanOrEqual(before);
+    expect(begun).toBeLessThanOrEqual(await serverTime());
+    return given;
+  }
+
   testChordCounter("redis", async () => {
     const { prefix } = fresh();
     const codec = countingCodec(prefix);
@@ -94,15 +109,13 @@ describe.skipIf(url === undefined)("chords on Redis", () => {
     expect(await admin.smembers(key(prefix, ".d"))).toContain("task-null:+inf");
     // Who completes a chord leaves no claim; one who brings a part again takes Celery's.
     expect(await admin.exists(key(prefix, ".c"))).toBe(0);
-    const claim = await chords.returned(group, part(null));
-    expect(await admin.get(key(prefix, ".c"))).toMatch(/^[0-9a-f]{32}$/);
-    expect(await admin.ttl(key(prefix, ".c"))).toBe(6);
-    await claim?.extend(21);
-    expect(await admin.ttl(key(prefix, ".c"))).toBe(21);
-    await claim?.done();
-    expect(await admin.keys(`${prefix}*`)).toEqual([key(prefix, ".c")]);
-    expect(await admin.get(key(prefix, ".c"))).toBe("done");
-    expect(await admin.ttl(key(prefix, ".c"))).toBe(300);
+    const claimed = key(prefix, ".c");
+    const claim = await givesLifetime(claimed, 6, () => chords.returned(group, part(null)));
+    expect(await admin.get(claimed)).toMatch(/^[0-9a-f]{32}$/);
+    await givesLifetime(claimed, 21, () => claim?.extend(21));
+    await givesLifetime(claimed, 300, () => claim?.done());
+    expect(await admin.keys(`${prefix}*`)).toEqual([claimed]);
+    expect(await admin.get(claimed)).toBe("done");
   });
 
   test("a member that is in the header twice counts twice beside the one that a Python worker has returned", async () => {
