@@ -39,3 +39,16 @@ const many = task(
   },
 );
 yes<Equal<CallOf<typeof many>["rest"], readonly number[] | undefined>>();
+
+const joined = task("joined", { returns: z.string(), queue: "q" }, async (left: string, times: number = 2) =>
+  left.repeat(times),
+);
+yes<Equal<CallOf<typeof joined>, [left: string, times?: number | undefined]>>();
+yes<Equal<ResultOf<typeof joined>, string>>();
+
+const pair = task(
+  "pair",
+  { params: { x: z.number() }, returns: z.tuple([z.string(), z.number()]) },
+  async ({ x }): Promise<[string, number]> => [String(x), x],
+);
+yes<Equal<ResultOf<typeof pair>, [string, number]>>();

@@ -7,6 +7,12 @@ import { task } from "./definition.ts";
 const loose = task as (...args: unknown[]) => unknown;
 
 describe("a definition that cannot be", () => {
+  test("params that are a schema of an object: the error asks for the shape", () => {
+    expect(() => loose("t", { params: z.object({ x: z.number() }) })).toThrow(
+      "params of task t: pass the shape, { name: schema }, not a schema of an object",
+    );
+  });
+
   test.each([
     ["acksLate", "no", /task t: acksLate must be true or false, not "no"/],
     ["ignoreResult", 1, /ignoreResult must be true or false/],

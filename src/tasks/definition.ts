@@ -117,6 +117,9 @@ export type ResultOf<D> = D extends TaskType<never, infer Result> ? Result : nev
 export type TaskHandler = (...args: never[]) => unknown;
 
 type ReturnOf<S, R> = S extends AnySchema ? SchemaInput<S> | Promise<SchemaInput<S>> : R | Promise<R>;
+type HandlerArguments<P, A extends unknown[]> = P extends ParamSchemas
+  ? [params: HandlerParams<P>, context: TaskContext]
+  : A;
 type ResultFor<S, R> = S extends AnySchema ? SchemaOutput<S> : R;
 
 /**
@@ -124,20 +127,20 @@ type ResultFor<S, R> = S extends AnySchema ? SchemaOutput<S> : R;
  * receives the positional arguments as they came (the context is `currentTask()`). Without a handler it is a stub for a
  * task that lives elsewhere.
  */
-export function task<const P extends ParamSchemas, S extends AnySchema | undefined = undefined, R = unknown>(
-  name: string,
-  options: TaskOptions<P, S> & { params: P },
-  handler?: (params: HandlerParams<P>, context: TaskContext) => ReturnOf<S, R>,
-): TaskDefinition<CallParams<P>, ResultFor<S, R>>;
-export function task<A extends unknown[], S extends AnySchema | undefined = undefined, R = unknown>(
-  name: string,
-  options: TaskOptions<undefined, S> & { params?: undefined },
-  handler?: (...args: A) => ReturnOf<S, R>,
-): TaskDefinition<A, ResultFor<S, R>>;
 export function task<A extends unknown[], R>(
   name: string,
   handler: (...args: A) => R | Promise<R>,
 ): TaskDefinition<A, R>;
+export function task<
+  const P extends ParamSchemas | undefined = undefined,
+  S extends AnySchema | undefined = undefined,
+  R = unknown,
+  A extends unknown[] = unknown[],
+>(
+  name: string,
+  options: TaskOptions<P, S>,
+  handler?: (...args: HandlerArguments<P, A>) => ReturnOf<S, R>,
+): TaskDefinition<P extends ParamSchemas ? CallParams<P> : A, ResultFor<S, R>>;
 export function task(name: string): TaskDefinition<unknown[], unknown>;
 export function task(
   name: string,
@@ -233,6 +236,11 @@ function checkShape(name: string, options: unknown, handler: unknown): void {
   const { params, returns } = options;
   if (params !== undefined && !isObject(params)) {
     throw mismatch(`task ${name}: params`, "an object of parameter name to schema", params);
+  }
+  if (isSchema(params)) {
+    throw new ImproperlyConfigured(
+      `params of task ${name}: pass the shape, { name: schema }, not a schema of an object`,
+    );
   }
   if (returns !== undefined && !isSchema(returns)) {
     throw new ImproperlyConfigured(`returns of task ${name} is not a Standard Schema value`);
