@@ -172,7 +172,7 @@ test("a shell answers lines that are piped in one after the other, errors among 
     input: lines.join("\n"),
     reject: false,
   });
-  expect(stdout).toMatch(/^undefined\n6\nUncaught TypeError.*\nUncaught:?[^]*\n\[ 7 \]$/);
+  expect(stdout).toMatch(/^undefined\n6\nUncaught TypeError.*\nUncaught:?[\s\S]*\n\[ 7 \]$/);
   expect(exitCode).toBe(0);
 });
 
