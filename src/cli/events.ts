@@ -15,7 +15,8 @@ export const events: Command = {
   usage: "[--dump | --json] [--filter TYPE]",
   about: [
     "On a terminal a live view of workers and tasks, in which tasks are revoked and rate limited from the keyboard (? shows the",
-    "keys). With --dump one line an event, with --json one JSON object an event; both also where the output is no terminal.",
+    "keys). With --dump one line an event, with --json one JSON object an event; lines also where the output is no terminal, or",
+    "one that cannot place what it shows (TERM=dumb). It waits for its broker until it is ended.",
     "Workers send task events when they were started with -E, or after: lovage control enable_events.",
   ].join("\n"),
   examples: [
@@ -39,12 +40,14 @@ export const events: Command = {
     const signals = stopSignals.listen();
     const stop = new AbortController();
     signals.attach({ stop: () => stop.abort() });
+    const live = !given.on("dump") && !given.on("json") && canDraw();
+    // A terminal that hangs up is restored as on SIGTERM.
+    const onHangup = () => signals.on("SIGHUP");
+    if (live) process.on("SIGHUP", onHangup);
     await using app = await openApp(given, level);
     // `lovage events | head` has seen enough.
     onBrokenOutput(() => stop.abort());
     try {
-      const live =
-        !given.on("dump") && !given.on("json") && process.stdout.isTTY === true && process.stdin.isTTY === true;
       const begun = async () => {
         if (given.on("enable")) await app.control.enableEvents({ signal: stop.signal });
       };
@@ -52,11 +55,25 @@ export const events: Command = {
       if (live) await liveView(app, stop, begun);
       else await dump(app, { json: given.on("json"), filter, limit, signal: stop.signal, begun });
     } finally {
+      process.off("SIGHUP", onHangup);
       signals.close();
     }
     return EXIT.ok;
   },
 };
+
+/** Whether both ends are a terminal, and one that can place what it shows. */
+export function canDraw({
+  stdin,
+  stdout,
+  env,
+}: {
+  stdin: { isTTY?: boolean };
+  stdout: { isTTY?: boolean };
+  env: NodeJS.ProcessEnv;
+} = process): boolean {
+  return stdin.isTTY === true && stdout.isTTY === true && env.TERM !== "dumb";
+}
 
 interface DumpOptions {
   json: boolean;
