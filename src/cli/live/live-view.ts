@@ -13,6 +13,8 @@ const TO_END_OF_LINE = "\u001b[K";
 const DRAW_EVERY = 250;
 /** Every so many drawings all is drawn again: what wrote past us into the terminal does not stay. */
 const WHOLE_EVERY = 4;
+/** Milliseconds that a log line stands at least. */
+const SAID_MS = 5_000;
 const WAITING = "waiting for the broker";
 
 /** Resolves when the person leaves, or `stop` aborts. */
@@ -31,6 +33,8 @@ export class LiveView {
   #answer: ((text: string) => void) | null = null;
   #last = "";
   #waiting = false;
+  /** What the log said last. */
+  #said = { notice: "", at: 0 };
   #write: (text: string) => void = () => undefined;
 
   constructor(app: Celery, stop: AbortController, begun: () => Promise<void>) {
@@ -49,9 +53,13 @@ export class LiveView {
     };
     const held = holdOutput((line) => {
       this.place.notice = this.#waiting ? `${WAITING}: ${line}` : line;
+      this.#said = { notice: this.place.notice, at: performance.now() };
       this.#last = "";
     });
     this.#write = held.write;
+    // A terminal that has gone can neither be read nor set.
+    const onGone = () => this.#stop.abort();
+    stdin.on("error", onGone).on("end", onGone);
     const restore = () => {
       stdin.setRawMode(false);
       held.write(LEAVE);
@@ -79,18 +87,30 @@ export class LiveView {
       await this.#begun();
       this.#waiting = false;
       if (this.place.notice.startsWith(WAITING)) this.place.notice = "";
-      for await (const event of stream) this.#state.event(event);
+      for await (const event of stream) {
+        this.#state.event(event);
+        this.#forget();
+      }
     } finally {
       clearInterval(timer);
       this.#write = () => undefined;
       stdin.off("keypress", onKey);
       stdout.off("resize", again);
       process.off("SIGCONT", again);
+      stdin.off("end", onGone);
       process.off("exit", restore);
       stdin.pause();
       restore();
       held.release();
     }
+  }
+
+  /** Where events come in, a connection that was lost is there again. */
+  #forget(): void {
+    const { notice, at } = this.#said;
+    if (notice === "" || performance.now() - at < SAID_MS) return;
+    if (this.place.notice === notice) this.place.notice = "";
+    this.#said = { notice: "", at: 0 };
   }
 
   #draw(): void {
