@@ -17,10 +17,11 @@ const WHOLE_EVERY = 4;
 const SAID_MS = 5_000;
 const WAITING = "waiting for the broker";
 
-/** Resolves when the person leaves, or `stop` aborts. */
-export async function liveView(app: Celery, stop: AbortController, begun: () => Promise<void>): Promise<void> {
+/** Resolves when the person leaves, or `stop` aborts; with true when the terminal is there no more. */
+export async function liveView(app: Celery, stop: AbortController, begun: () => Promise<void>): Promise<boolean> {
   const view = new LiveView(app, stop, begun);
   await view.run();
+  return view.gone;
 }
 
 export class LiveView {
@@ -29,6 +30,8 @@ export class LiveView {
   readonly #begun: () => Promise<void>;
   readonly #state = new State();
   readonly place: Place = { chosen: null, filter: "", prompt: null, notice: "", help: false };
+  /** The terminal is there no more. */
+  gone = false;
   #showsInfo = false;
   #answer: ((text: string) => void) | null = null;
   #last = "";
@@ -58,11 +61,15 @@ export class LiveView {
     });
     this.#write = held.write;
     // A terminal that has gone can neither be read nor set.
-    const onGone = () => this.#stop.abort();
+    const onGone = () => {
+      this.gone = true;
+      this.#stop.abort();
+    };
     stdin.on("error", onGone).on("end", onGone);
     const restore = () => {
+      if (this.gone) return;
       stdin.setRawMode(false);
-      held.write(LEAVE);
+      if (!this.gone) held.write(LEAVE);
     };
     emitKeypressEvents(stdin);
     stdin.setRawMode(true);
