@@ -67,6 +67,10 @@ test.each([
   [["logtool", "stats", "/no/such/file"], "/no/such/file: ENOENT"],
   [["multi", "dance"], "multi what: start, stop"],
   [["multi", "show", "2", "--frobnicate"], "no such option of a worker: --frobnicate"],
+  [["multi", "show", "2", "-c:7", "4"], "-c:7: there is no node 7; there are: celery1, celery2"],
+  [["multi", "show", "2", "-c:1-3", "4"], "-c:1-3: there is no node 1-3"],
+  [["multi", "show", "a", "b", "-Q:a,z", "q"], "-Q:a,z: there is no node z; there are: a, b"],
+  [["multi", "start", "2", "--pidfile:x=y"], "--pidfile:x: there is no node x"],
   [["beat"], "keep one `celery beat`"],
   [["call"], "which task?"],
   [["call", "a", "b"], "unexpected b"],
@@ -144,4 +148,21 @@ test("inspect --list --json is one JSON document of the commands and their argum
   const listed = JSON.parse(stdout) as { name: string }[];
   expect(listed.find(({ name }) => name === "query_task")).toMatchObject({ variadic: "ids", help: expect.any(String) });
   expect(listed.find(({ name }) => name === "active")).toMatchObject({ alias: "dump_active" });
+});
+
+// wire: `celery multi expand` of 5.7.0 gives these lines.
+test("multi expand replaces what Celery's replaces", async () => {
+  const words = ["n=%n N=%N h=%h d=%d p=%p i=%i I=%I %%", "a", "b@x.example.org", "--hostname=h.example.com"];
+  expect(await runCommandLine(["multi", "expand", ...words])).toBe(0);
+  expect(stdout).toBe(
+    "n=a N=a h=a@h.example.com d=h.example.com p=a@h.example.com i=%i I=%I %\n" +
+      "n=b N=b h=b@x.example.org d=x.example.org p=b@x.example.org i=%i I=%I %\n",
+  );
+});
+
+test("multi's options for some nodes reach those, by number, range and name", async () => {
+  expect(await runCommandLine(["multi", "show", "3", "-c:1-2", "10", "-Q:celery3", "q", "--hostname=h"])).toBe(0);
+  expect(stdout).toBe(
+    "lovage worker -n celery1@h -c 10\nlovage worker -n celery2@h -c 10\nlovage worker -n celery3@h -Q q\n",
+  );
 });

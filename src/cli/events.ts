@@ -4,7 +4,7 @@ import { pyRepr } from "../../protocol/saferepr.ts";
 import type { Celery } from "../app.ts";
 import type { ReceivedEvent } from "../events/receiver.ts";
 import { APP_FLAGS, applyAppFlags, openApp } from "./app-flags.ts";
-import { type Command, EXIT, UsageError } from "./command.ts";
+import { type Command, EXIT, type Given, UsageError } from "./command.ts";
 import { liveView } from "./live/live-view.ts";
 import { onBrokenOutput, print } from "./output.ts";
 import { stopSignals } from "./stop-signals.ts";
@@ -15,7 +15,8 @@ export const events: Command = {
   usage: "[--dump | --json] [--filter TYPE]",
   about: [
     "On a terminal a live view of workers and tasks, in which tasks are revoked and rate limited from the keyboard (? shows the",
-    "keys). With --dump one line an event, with --json one JSON object an event; both also where the output is no terminal.",
+    "keys). With --dump one line an event, with --json one JSON object an event; lines also where the output is no terminal, or",
+    "one that cannot place what it shows (TERM=dumb). It waits for its broker until it is ended.",
     "Workers send task events when they were started with -E, or after: lovage control enable_events.",
   ].join("\n"),
   examples: [
@@ -32,31 +33,59 @@ export const events: Command = {
     enable: { type: "boolean", help: "tell workers to send task events" },
   },
   async run(given) {
-    if (given.words.length > 0) throw new UsageError(`unexpected ${given.words.join(" ")}`);
-    const limit = given.number("limit") ?? Number.POSITIVE_INFINITY;
-    if (!(limit >= 1)) throw new UsageError("--limit is a number of events, at least 1");
-    const level = applyAppFlags(given, "warn");
-    const signals = stopSignals.listen();
-    const stop = new AbortController();
-    signals.attach({ stop: () => stop.abort() });
-    await using app = await openApp(given, level);
-    // `lovage events | head` has seen enough.
-    onBrokenOutput(() => stop.abort());
-    try {
-      const live =
-        !given.on("dump") && !given.on("json") && process.stdout.isTTY === true && process.stdin.isTTY === true;
-      const begun = async () => {
-        if (given.on("enable")) await app.control.enableEvents({ signal: stop.signal });
-      };
-      const filter = given.text("filter") ?? "";
-      if (live) await liveView(app, stop, begun);
-      else await dump(app, { json: given.on("json"), filter, limit, signal: stop.signal, begun });
-    } finally {
-      signals.close();
-    }
+    if (await watch(given)) endByHangup();
     return EXIT.ok;
   },
 };
+
+/** Resolves when all is closed; with true when the terminal is there no more. */
+async function watch(given: Given): Promise<boolean> {
+  if (given.words.length > 0) throw new UsageError(`unexpected ${given.words.join(" ")}`);
+  const limit = given.number("limit") ?? Number.POSITIVE_INFINITY;
+  if (!(limit >= 1)) throw new UsageError("--limit is a number of events, at least 1");
+  const level = applyAppFlags(given, "warn");
+  const signals = stopSignals.listen();
+  const stop = new AbortController();
+  signals.attach({ stop: () => stop.abort() });
+  const live = !given.on("dump") && !given.on("json") && canDraw();
+  // A terminal that hangs up is restored as on SIGTERM.
+  const onHangup = () => signals.on("SIGHUP");
+  if (live) process.on("SIGHUP", onHangup);
+  await using app = await openApp(given, level);
+  // `lovage events | head` has seen enough.
+  onBrokenOutput(() => stop.abort());
+  try {
+    const begun = async () => {
+      if (given.on("enable")) await app.control.enableEvents({ signal: stop.signal });
+    };
+    const filter = given.text("filter") ?? "";
+    if (live) return await liveView(app, stop, begun);
+    await dump(app, { json: given.on("json"), filter, limit, signal: stop.signal, begun });
+  } finally {
+    process.off("SIGHUP", onHangup);
+    signals.close();
+  }
+  return false;
+}
+
+/** Node aborts with a core when it exits after its terminal has gone (`node::ResetStdio`); the signal ends it in order. */
+function endByHangup(): void {
+  process.removeAllListeners("SIGHUP");
+  process.kill(process.pid, "SIGHUP");
+}
+
+/** Whether both ends are a terminal, and one that can place what it shows. */
+export function canDraw({
+  stdin,
+  stdout,
+  env,
+}: {
+  stdin: { isTTY?: boolean };
+  stdout: { isTTY?: boolean };
+  env: NodeJS.ProcessEnv;
+} = process): boolean {
+  return stdin.isTTY === true && stdout.isTTY === true && env.TERM !== "dumb";
+}
 
 interface DumpOptions {
   json: boolean;

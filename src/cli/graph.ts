@@ -8,7 +8,8 @@ export const graph: Command = {
   summary: "draw the workers of the fleet and their queues, in DOT",
   usage: "workers [-t SECONDS] [--json]",
   about: [
-    "Asks the workers for their pools and queues and writes them as a graph for Graphviz: lovage graph workers | dot -Tsvg.",
+    "Asks the workers that answer for the queues they consume and writes both as a graph for Graphviz, an edge from each queue",
+    "to each of its workers: lovage graph workers | dot -Tsvg.",
     "Celery's other graph, bootsteps, draws the insides of its worker, which are none of ours.",
   ].join("\n"),
   examples: ["lovage graph workers -A ./app.js | dot -Tpng -o fleet.png", "lovage graph workers --json"],

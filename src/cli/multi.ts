@@ -4,7 +4,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, write
 import { dirname, resolve } from "node:path";
 import { pause } from "../runtime/backoff.ts";
 import { type Command, EXIT, UsageError } from "./command.ts";
-import { type Node, readNodes } from "./multi/nodes.ts";
+import { expand, type Node, readNodes } from "./multi/nodes.ts";
 import { print } from "./output.ts";
 import { worker } from "./worker.ts";
 
@@ -102,7 +102,7 @@ function described(
     if (wanted === undefined) throw new UsageError(`no node is named ${template}`);
     return [wanted.args.map(quoted).join(" ")];
   }
-  return nodes.map(({ name, short }) => template.replaceAll("%n", short).replaceAll("%h", name));
+  return nodes.map((node) => expand(template, node));
 }
 
 function workerArgs(node: Node): string[] {

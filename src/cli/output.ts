@@ -8,7 +8,8 @@ let broken: () => void = () => process.exit(1);
 /** A reader that has gone (`lovage list tasks | head -1`) ends a command quietly, as Celery's. */
 export function guardOutput(): void {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") broken();
+    // EIO: of a terminal that has gone.
+    if (error.code === "EPIPE" || error.code === "EIO") broken();
     else process.exit(1);
   });
   // A log that nobody reads any more is no reason to stop.

@@ -28,7 +28,7 @@ export const HELP = [
   "l          rate limit of its kind",
   "e          tell workers to send task events",
   "/          filter by name, id, worker, state or language",
-  "?          these keys",
+  "?          these keys; any key leaves them",
   "q, ^C      leave",
 ];
 
@@ -133,7 +133,7 @@ export function screenLines(state: State, place: Place, size: Size, info: TaskIn
 function footer(place: Place, width: number): string[] {
   if (place.prompt !== null) return [cut(`${place.prompt.label}: ${place.prompt.text}_`, width)];
   const filter = place.filter === "" ? "" : `filter: ${place.filter}   `;
-  return [paint("dim", cut(`${filter}${place.notice === "" ? "? keys   q leave" : place.notice}`, width))];
+  return [paint("dim", cut(`${filter}${place.notice === "" ? "? keys   q leave" : clean(place.notice)}`, width))];
 }
 
 function workerLine(worker: WorkerInfo, alive: boolean, width: number): string {

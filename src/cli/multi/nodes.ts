@@ -17,6 +17,19 @@ export interface Node {
   readonly logfile: string;
 }
 
+/** Celery's `%n %N %h %d %p` of a text; `%i` and `%I` are left. wire: celery/apps/multi.py `build_expander`. */
+export function expand(text: string, { name, short }: { name: string; short: string }): string {
+  const known: Readonly<Record<string, string>> = {
+    n: short,
+    N: short,
+    h: name,
+    p: name,
+    d: name.slice(name.indexOf("@") + 1),
+    "%": "%",
+  };
+  return text.replace(/%([nNhpd%])/g, (_whole, letter: string) => known[letter] ?? "");
+}
+
 export interface Told {
   readonly nodes: readonly Node[];
   readonly json: boolean;
@@ -65,18 +78,17 @@ export function readNodes(args: readonly string[], workerFlags: Flags): Told {
   if (isCount && Number(first) === 0) throw new UsageError("0 is no number of nodes");
   if (isCount && Number(first) > MOST_NODES) throw new UsageError(`more than ${MOST_NODES} nodes`);
   const names = isCount ? Array.from({ length: Number(first) }, (_, index) => `${prefix}${index + 1}`) : words;
+  for (const { flag, only } of options) {
+    for (const part of only?.split(",") ?? []) {
+      if (!isThere(part, names)) throw new UsageError(`${flag}:${only}: there is no node ${part}; ${there(names)}`);
+    }
+  }
   const nodes = names.map((given, index): Node => {
     const name = nodeName(given.includes("@") ? given : `${given}@${host}`);
     const short = name.split("@", 1)[0] ?? name;
     const self = { short: given, index: index + 1 };
-    const expanded = (path: string) =>
-      path
-        .replaceAll("%n", short)
-        .replaceAll("%N", short)
-        .replaceAll("%h", name)
-        .replaceAll("%d", host.split(".").slice(1).join("."))
-        .replaceAll("%p", name)
-        .replaceAll(/%[iI]/g, "");
+    // A worker here is one process: Celery's process index is empty.
+    const expanded = (path: string) => expand(path, { name, short }).replaceAll(/%[iI]/g, "");
     const mine = new Map<string, string[]>();
     for (const { flag, value, only } of options) {
       if (Object.hasOwn(OWN, flag) || (only !== null && !isFor(only, self))) continue;
@@ -124,6 +136,19 @@ function valueOf(flag: string, workerFlags: Flags): boolean {
     if (flag === `--${name}` || (short !== undefined && flag === `-${short}`)) return type === "string";
   }
   throw new UsageError(`no such option of a worker: ${flag}`);
+}
+
+function isThere(part: string, names: readonly string[]): boolean {
+  const range = /^(\d+)-(\d+)$/.exec(part);
+  // Both ends: a range that reaches beyond the last node is meant for more nodes than there are.
+  const indices = range === null ? (/^\d+$/.test(part) ? [Number(part)] : []) : [Number(range[1]), Number(range[2])];
+  if (indices.length === 0) return names.some((short, index) => isFor(part, { short, index: index + 1 }));
+  return indices.every((index) => index >= 1 && index <= names.length) && indices[0]! <= (indices[1] ?? indices[0]!);
+}
+
+function there(names: readonly string[]): string {
+  const few = names.slice(0, 5).join(", ");
+  return names.length > 5 ? `there are ${names.length}: ${few}, …` : `there are: ${few}`;
 }
 
 /** `1-3`, `1,4`, `image,video`, `image@host`. */
