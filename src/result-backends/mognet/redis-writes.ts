@@ -9,6 +9,7 @@ import { decodeMognetResult, isSameResult, type MognetResult } from "../../../pr
 import type { Log } from "../../runtime/log.ts";
 import type { Redis } from "../../runtime/redis-connection.ts";
 import { BackendStoreError } from "../errors.ts";
+import { LEAST_LIMIT, whyTooLong } from "../redis/longest-value.ts";
 import { runScript, type ScriptArgument } from "../redis/script.ts";
 import { isOutOfMemory, isPassing, LONGEST_VALUE, type QueuedWrite, WriteQueue } from "../redis/write-queue.ts";
 import { conditionHolds } from "./conditions.ts";
@@ -176,6 +177,11 @@ export class RedisWrites {
 
   async #send(client: Redis, batch: Write[]): Promise<() => void> {
     try {
+      const [first] = batch;
+      // So long a value goes alone.
+      const refusal =
+        first !== undefined && first.bytes > LEAST_LIMIT ? await whyTooLong(client, longestPart(first)) : null;
+      if (first !== undefined && refusal !== null) return () => this.#refuse(first, refusal);
       const codes = await (this.#withoutScripts ? this.#oneByOne(client, batch) : this.#script(client, batch));
       return () => this.#onAnswer(batch, codes);
     } catch (error) {
@@ -337,5 +343,5 @@ function addSize(bytes: number, command: Command): number {
 
 function longestPart({ request, commands }: Write): number {
   const parts: readonly ScriptArgument[] = commands === null ? (request.short ?? []) : commands.flat();
-  return Math.max(...parts.map((part) => (typeof part === "number" ? 8 : part.length)));
+  return Math.max(...parts.map((part) => (typeof part === "number" ? 8 : Buffer.byteLength(part))));
 }

@@ -8,6 +8,7 @@ import { ImproperlyConfigured, ProtocolError } from "../../../protocol/errors.ts
 import type { Redis } from "../../runtime/redis-connection.ts";
 import { BackendStoreError } from "../errors.ts";
 import type { ValueCodec } from "../stored-value.ts";
+import { LEAST_LIMIT, whyTooLong } from "./longest-value.ts";
 import { RedisScript, runScript, type ScriptArgument } from "./script.ts";
 import { isOutOfMemory, isPassing, LONGEST_VALUE, type QueuedWrite, WriteQueue } from "./write-queue.ts";
 
@@ -165,6 +166,10 @@ export class StoreQueue<R> {
 
   async #send(client: Redis, batch: PendingStore[]): Promise<() => void> {
     try {
+      const [first] = batch;
+      // So long a value goes alone.
+      const refusal = first !== undefined && first.bytes > LEAST_LIMIT ? await whyTooLong(client, first.bytes) : null;
+      if (first !== undefined && refusal !== null) return () => this.#refuse(first, refusal);
       const codes = await this.#script(client, batch);
       return () => this.#onAnswer(client, batch, Array.isArray(codes) ? codes : []);
     } catch (error) {
