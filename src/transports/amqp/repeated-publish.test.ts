@@ -73,6 +73,16 @@ test("message after message has the frames that it has alone, whatever came befo
   );
 });
 
+test("a message without a correlation id takes over nobody's, whatever else it names", () => {
+  const writer = new PublishWriter();
+  const out = new ByteWriter();
+  const next: Message = { ...plain, properties: { deliveryMode: 2, replyTo: undefined } as Message["properties"] };
+  writer.write(out, 1, plain, to, undefined);
+  const mark = out.mark();
+  writer.write(out, 1, next, to, undefined);
+  expect(out.since(mark).toString("hex")).toBe(alone(next, to, 1, undefined));
+});
+
 test("after a message that cannot be written the next is whole", () => {
   const writer = new PublishWriter();
   const out = new ByteWriter();

@@ -91,11 +91,13 @@ export class RepeatedPublish {
 
   #hasAlike(known: MessageProperties, properties: MessageProperties): boolean {
     let count = 0;
+    // A name without a value is as good as none: only those with one are counted on both sides.
     for (const name in properties) {
+      if (properties[name as keyof MessageProperties] === undefined) continue;
       count++;
       if (name === "correlationId" ? !this.#fits(properties[name]) : !isSame(known, properties, name)) return false;
     }
-    for (const _name in known) count--;
+    for (const name in known) if (known[name as keyof MessageProperties] !== undefined) count--;
     return count === 0;
   }
 
