@@ -27,6 +27,13 @@ scene("task events are told from when remote control enables them until it disab
       nodes.map(async ([node, queue]) => {
         const id = await client.send("fleet.add", [1, 2], {}, { queue });
         expect(await client.get(id, { timeout: 20_000 })).toMatchObject({ value: 3 });
+        // A result is there before its worker has done with the task, and might tell of that under the next command.
+        await waitFor(
+          async () => Object.keys(Object((await weAsk(fleet, "query_task", { ids: [id] }))[node])).length === 0,
+          {
+            describe: `${node} to have done with ${id}`,
+          },
+        );
         return [id, node] as const;
       }),
     );

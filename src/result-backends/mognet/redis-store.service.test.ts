@@ -236,8 +236,12 @@ describe.skipIf(url === undefined)("Mognet's results in Redis", () => {
     expect(store.waiting.ids).toBe(0);
   });
 
-  test("where the server refuses to track, all waits are read together and end all the same", async () => {
-    const store = storeOf({ urls: await withoutRights("-client|tracking"), pollMs: 20 });
+  test.each([
+    "-client|tracking",
+    "-client|caching",
+    "-exists",
+  ])("where the server refuses to track (%s), all waits are read together and end all the same", async (rule) => {
+    const store = storeOf({ urls: await withoutRights(rule), pollMs: 20 });
     const writer = storeOf();
     const results = Array.from({ length: 20 }, pending);
     await Promise.all(results.map((result) => writer.create({ result })));

@@ -4,6 +4,9 @@
  * the wait begins and once for each change, however long it takes, and nothing is polled. Where the server or its access
  * rules refuse that, all waits together are read ten times a second, as Mognet does for each.
  *
+ * What is to be remembered is named by itself, before it is read (`OPTIN`, `EXISTS`): for each command of a script that reads, a
+ * server before 7.2 remembers all keys of the script, which for 100 results is 30,000 entries where 100 are wanted.
+ *
  * The server tells of a key that expires when it removes it, which among very many may be much later; so what is awaited is looked at
  * now and then all the same, a part of it each time.
  */
@@ -14,6 +17,7 @@ import {
   connectionError,
   connectRedis,
   endRedis,
+  inOneWrite,
   type Redis,
   type RedisConnectionError,
   type RedisTarget,
@@ -186,7 +190,9 @@ export class RedisTracking {
     const reader = this.#reader;
     if (reader === null || reader.status !== "ready") return; // `onConnected` follows
     try {
-      await reader.call("CLIENT", "TRACKING", "ON", "REDIRECT", id);
+      await reader.call("CLIENT", "TRACKING", "ON", "REDIRECT", id, "OPTIN");
+      // Access rules may forbid it alone.
+      await reader.call("CLIENT", "CACHING", "YES");
     } catch (error) {
       if (!(error instanceof Error) || error.name !== "ReplyError") return; // the connection has gone
       // The listening connection has gone as well; its successor brings a new id.
@@ -272,7 +278,7 @@ export class RedisTracking {
         const keys = this.#takeDirty();
         this.#reads += keys.length;
         try {
-          await this.#options.read(client, keys);
+          await Promise.all([this.#remember(client, keys), this.#options.read(client, keys)]);
           this.#attempt = 0;
         } catch (error) {
           for (const key of keys) if (this.#keys.has(key)) this.#dirty.add(key);
@@ -284,6 +290,18 @@ export class RedisTracking {
       this.#reading = false;
     }
     if (this.#dirty.size > 0) this.#schedule();
+  }
+
+  /** The server tells of the next change of each. Both commands go out at once, and what reads the keys behind them. */
+  async #remember(client: Redis, keys: readonly string[]): Promise<void> {
+    if (this.#mode !== "tracking") return;
+    inOneWrite(client);
+    try {
+      await Promise.all([client.call("CLIENT", "CACHING", "YES"), client.exists(...keys)]);
+    } catch (error) {
+      if (!(error instanceof Error) || !error.message.startsWith("NOPERM")) throw error;
+      this.#refuse(error);
+    }
   }
 
   #takeDirty(): string[] {
