@@ -2,8 +2,12 @@
  * Requests that have begun here, until their message is settled, and the copies of them that a lost connection brings back: a task
  * that began before the loss is not run once more, it takes over the new delivery.
  */
+import { crc32 } from "node:zlib";
 import { RecentAttempts } from "./recent-attempts.ts";
 import type { Request } from "./request.ts";
+
+/** Of a body, to tell calls apart: this many take some 3 microseconds. */
+const SUMMED_BYTES = 4_096;
 
 export class Begun {
   readonly #byId = new Map<string, Request>();
@@ -87,5 +91,7 @@ export class Begun {
 /** An id is not enough: the end of what takes a task's place (`replace`) has the task's own, and callers give some again. */
 function attemptKey({ message, delivery }: Request): string {
   const { id, retries, replacedTaskNesting, parentId, task } = message;
-  return `${id}:${retries}:${replacedTaskNesting}:${parentId}:${delivery.message.body.byteLength}:${task}`;
+  const { body } = delivery.message;
+  const sum = crc32(body.byteLength > SUMMED_BYTES ? body.subarray(0, SUMMED_BYTES) : body);
+  return `${id}:${retries}:${replacedTaskNesting}:${parentId}:${body.byteLength}:${sum}:${task}`;
 }
