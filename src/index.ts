@@ -71,8 +71,10 @@ export type {
 export { Camera, type CameraOptions } from "./events/camera.ts";
 export { InvalidEvent } from "./events/errors.ts";
 export type { ReceivedEvent } from "./events/receiver.ts";
-export { State, type StateChange, type StateOptions, type TaskInfo, type WorkerInfo } from "./events/state.ts";
+export { State, type StateChange, type StateOptions } from "./events/state.ts";
 export type { EventStream, StreamOptions } from "./events/stream.ts";
+export type { TaskInfo } from "./events/task-info.ts";
+export type { WorkerInfo } from "./events/worker-info.ts";
 export { ChordsNotSupported } from "./result-backends/chord-counter.ts";
 export { BackendError, BackendGetMetaError, BackendStoreError, ResultLost } from "./result-backends/errors.ts";
 export { type ConsoleLogOptions, consoleLog, type LogLevel } from "./runtime/console-log.ts";
