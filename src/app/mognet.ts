@@ -37,6 +37,7 @@ import {
 } from "./mognet-options.ts";
 import { makeMognetTransport } from "./mognet-parts.ts";
 import { definition, logLevel } from "./options.ts";
+import { registerTasks } from "./register-tasks.ts";
 
 export interface MognetOptions {
   /** What this app submits by definition and, those with a handler, what its workers run. */
@@ -129,14 +130,7 @@ export class Mognet {
 
   /** Adds tasks. Two different ones of one name are an error. */
   register(...tasks: readonly AnyTask[]): this {
-    for (const given of tasks) {
-      const task = definition(given, `app ${this.name}: what it registers`);
-      const known = this.#tasks.get(task.name);
-      if (known !== undefined && known !== task) {
-        throw new ImproperlyConfigured(`two tasks are named ${JSON.stringify(task.name)}`);
-      }
-      this.#tasks.set(task.name, task);
-    }
+    registerTasks(this.#tasks, tasks, this.name);
     this.queues.changed();
     return this;
   }
