@@ -6,6 +6,7 @@ export type { ResultMeta } from "../protocol/celery/result-meta.ts";
 export type { ResultTuple } from "../protocol/celery/result-tuple.ts";
 export type { WireSignature } from "../protocol/celery/signature.ts";
 export {
+  ContentDisallowed,
   DecodeError,
   EncodeError,
   ImproperlyConfigured,
@@ -122,7 +123,7 @@ export {
   TimeoutError,
   WorkerLostError,
 } from "./tasks/errors.ts";
-export { Ignore, Reject, Retry, type RetryOverrides, type RetryTime, type TaskSignal } from "./tasks/signals.ts";
+export { Ignore, Reject, Retry, type RetryOverrides, type RetryTime, TaskSignal } from "./tasks/signals.ts";
 export {
   type CloneParts,
   Signature,
@@ -133,8 +134,10 @@ export {
 export type { AnySignature, Shape } from "./tasks/signature-types.ts";
 export type { AnySchema, SchemaIssue, StandardSchema } from "./tasks/standard-schema.ts";
 export {
+  ChannelClosed,
   ConnectionLost,
   ConnectionRefused,
+  MessageStateError,
   PublishError,
   QueueClash,
   QueueNotFound,

@@ -39,6 +39,7 @@ import { makeMognetTransport } from "./mognet-parts.ts";
 import { definition, logLevel } from "./options.ts";
 import { registerTasks } from "./register-tasks.ts";
 
+/** What an app is made of; all of it may be left out. A mistake in it is an `ImproperlyConfigured`. */
 export interface MognetOptions {
   /** What this app submits by definition and, those with a handler, what its workers run. */
   tasks?: readonly AnyTask[];
@@ -62,6 +63,7 @@ export interface RunLimits {
   signal?: AbortSignal;
 }
 
+/** What the broker says of a queue. */
 export interface QueueStats {
   /** Without the app's prefix. */
   queueName: string;

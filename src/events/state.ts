@@ -8,6 +8,7 @@ import type { ReceivedEvent } from "./receiver.ts";
 import { charactersOf, type KeptTask, newTask, type TaskInfo, tellTask } from "./task-info.ts";
 import { beat, isAliveAt, type KeptWorker, newWorker, tellWorker, type WorkerInfo } from "./worker-info.ts";
 
+/** How much of a fleet is kept in memory, at most. */
 export interface StateOptions {
   /** @default 5000 */
   readonly maxWorkers?: number;
@@ -35,6 +36,7 @@ const SMALL = 4_096;
 
 const NOTHING: StateChange = Object.freeze({ worker: null, task: null, joined: null, left: null });
 
+/** What a monitor knows of a fleet: give it every event. Celery: `app.events.State`. */
 export class State {
   readonly #maxWorkers: number;
   readonly #maxTasks: number;
