@@ -6,6 +6,7 @@
 
 export type ParamKind = "positional" | "positionalOrKeyword" | "keywordOnly" | "varPositional" | "varKeyword";
 
+/** A parameter, as `inspect.Parameter` in Python. */
 export interface ParamSpec {
   name: string;
   /** `positional` is Python's positional-only, the ones before `/`. */
@@ -14,6 +15,7 @@ export interface ParamSpec {
   hasDefault: boolean;
 }
 
+/** The parameters of a function, as `inspect.signature` in Python. */
 export interface Signature {
   /** The function's name as messages show it. @default "function" */
   name?: string;
@@ -21,6 +23,7 @@ export interface Signature {
   params: readonly ParamSpec[];
 }
 
+/** Each parameter has what it gets. */
 export interface BoundArguments {
   ok: true;
   /** Own members only for what was given; parameters left to their defaults are absent. */
@@ -31,6 +34,7 @@ export interface BoundArguments {
   varKwargs?: Record<string, unknown>;
 }
 
+/** The arguments do not fit, in Python's words. */
 export interface BindingFailure {
   ok: false;
   /** The text of Python's `TypeError`. */

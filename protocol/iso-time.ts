@@ -18,6 +18,7 @@ export interface IsoTime {
 
 /** The first and last whole millisecond of Python's years 1 to 9999. */
 export const MIN_PYTHON_MS = -62_135_596_800_000;
+/** The last millisecond of year 9999, where Python's `datetime` ends. Unix milliseconds. */
 export const MAX_PYTHON_MS = 253_402_300_799_999;
 
 const COMMON = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(?:(Z)|([+-])(\d\d):(\d\d))?$/;

@@ -10,6 +10,7 @@ import { DecodeError } from "./errors.ts";
 import { readJson } from "./json-reader.ts";
 import { jsonText } from "./json-text.ts";
 
+/** How JSON is read. */
 export interface JsonDecodeOptions {
   /** Levels of arrays and objects; more is a `DecodeError`. Python's own limit is about as much. @default 1000 */
   maxDepth?: number;
@@ -19,11 +20,13 @@ export interface JsonDecodeOptions {
   tags?: boolean;
 }
 
+/** How JSON is written. */
 export interface JsonEncodeOptions {
   /** Levels of arrays and objects; more is an `EncodeError`. @default 1000 */
   maxDepth?: number;
 }
 
+/** Levels of arrays and objects, when nobody says how many. */
 export const DEFAULT_JSON_DEPTH = 1000;
 
 /**

@@ -27,6 +27,7 @@ export interface MessageProperties {
   extra?: Record<string, unknown>;
 }
 
+/** All that a transport sees of a message: opaque bytes, and what stands around them. wire: kombu/message.py `Message`. */
 export interface Message {
   body: Uint8Array;
   contentType?: string;

@@ -5,12 +5,14 @@
  */
 import { dateFromMs, daysInMonth, hasWeek53, isoWeekDate } from "./calendar.ts";
 
+/** A date as Python's `datetime.date` has it: years 1 to 9999, months and days from 1. */
 export interface PythonDate {
   year: number;
   month: number;
   day: number;
 }
 
+/** A time of day as Python's `datetime.time` has it, with microseconds and perhaps an offset. */
 export interface PythonClock {
   hour: number;
   minute: number;

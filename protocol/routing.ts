@@ -5,8 +5,10 @@
  */
 import { ImproperlyConfigured } from "./errors.ts";
 
+/** How an exchange chooses queues, by AMQP's names. */
 export type ExchangeType = "direct" | "topic" | "fanout" | "headers";
 
+/** An exchange as it is declared. wire: kombu/entity.py `Exchange`. */
 export interface Exchange {
   /** The empty name is the anonymous exchange, which is never declared. */
   name: string;
@@ -20,6 +22,7 @@ export interface Exchange {
   arguments?: Record<string, unknown>;
 }
 
+/** A queue as it is declared, with the exchange that it is bound to. wire: kombu/entity.py `Queue`. */
 export interface Queue {
   name: string;
   exchange: Exchange;

@@ -12,6 +12,7 @@ import { PyFloat } from "./values.ts";
 
 export { pyRepr, reprException, reprTuple } from "./python-repr.ts";
 
+/** How much of a value is shown. */
 export interface SafereprOptions {
   /** Characters; null: no limit, which Celery uses where it logs. Setting: none. @default 1024 */
   maxLen?: number | null;

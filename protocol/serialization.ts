@@ -8,6 +8,7 @@ import { DEFAULT_JSON_DEPTH, decodeJson, encodeJson } from "./json.ts";
 import { JsonText } from "./json-text.ts";
 import type { Message } from "./message.ts";
 
+/** What a body may cost to read. */
 export interface DecodeLimits {
   /** Levels of arrays and objects inside one another. */
   maxDepth: number;
@@ -15,8 +16,10 @@ export interface DecodeLimits {
   floats?: "number" | "keep";
 }
 
+/** Those of `decodeJson` without options. */
 export const DEFAULT_LIMITS: DecodeLimits = { maxDepth: DEFAULT_JSON_DEPTH };
 
+/** Writes values to bodies and reads them, under a content type. wire: kombu/serialization.py. */
 export interface Serializer {
   /** Name in `task_serializer` and `accept_content`. */
   readonly name: string;
@@ -157,6 +160,7 @@ export function encodePayload(value: unknown, serializer: Serializer | null): En
   };
 }
 
+/** What may be read, and how. */
 export interface DecodeOptions {
   /** MIME types, from `acceptedTypes`. */
   accept: ReadonlySet<string>;

@@ -24,6 +24,7 @@ import {
   logLevel,
   notAName,
 } from "./app/options.ts";
+import { registerTasks } from "./app/register-tasks.ts";
 import { type AnyResult, type AsyncResult, type ResultOptions, resultFromTuple } from "./client/async-result.ts";
 import { checkCalls } from "./client/check-calls.ts";
 import { type Client, createClient } from "./client/client.ts";
@@ -111,14 +112,7 @@ export class Celery {
 
   /** Adds tasks. Two different ones of one name are an error. */
   register(...tasks: readonly AnyTask[]): this {
-    for (const given of tasks) {
-      const task = definition(given, `app ${this.name}: what it registers`);
-      const known = this.#tasks.get(task.name);
-      if (known !== undefined && known !== task) {
-        throw new ImproperlyConfigured(`two tasks are named ${JSON.stringify(task.name)}`);
-      }
-      this.#tasks.set(task.name, task);
-    }
+    registerTasks(this.#tasks, tasks, this.name);
     return this;
   }
 

@@ -6,6 +6,7 @@ export type { ResultMeta } from "../protocol/celery/result-meta.ts";
 export type { ResultTuple } from "../protocol/celery/result-tuple.ts";
 export type { WireSignature } from "../protocol/celery/signature.ts";
 export {
+  ContentDisallowed,
   DecodeError,
   EncodeError,
   ImproperlyConfigured,
@@ -71,8 +72,10 @@ export type {
 export { Camera, type CameraOptions } from "./events/camera.ts";
 export { InvalidEvent } from "./events/errors.ts";
 export type { ReceivedEvent } from "./events/receiver.ts";
-export { State, type StateChange, type StateOptions, type TaskInfo, type WorkerInfo } from "./events/state.ts";
+export { State, type StateChange, type StateOptions } from "./events/state.ts";
 export type { EventStream, StreamOptions } from "./events/stream.ts";
+export type { TaskInfo } from "./events/task-info.ts";
+export type { WorkerInfo } from "./events/worker-info.ts";
 export { ChordsNotSupported } from "./result-backends/chord-counter.ts";
 export { BackendError, BackendGetMetaError, BackendStoreError, ResultLost } from "./result-backends/errors.ts";
 export { type ConsoleLogOptions, consoleLog, type LogLevel } from "./runtime/console-log.ts";
@@ -120,7 +123,7 @@ export {
   TimeoutError,
   WorkerLostError,
 } from "./tasks/errors.ts";
-export { Ignore, Reject, Retry, type RetryOverrides, type RetryTime, type TaskSignal } from "./tasks/signals.ts";
+export { Ignore, Reject, Retry, type RetryOverrides, type RetryTime, TaskSignal } from "./tasks/signals.ts";
 export {
   type CloneParts,
   Signature,
@@ -131,8 +134,10 @@ export {
 export type { AnySignature, Shape } from "./tasks/signature-types.ts";
 export type { AnySchema, SchemaIssue, StandardSchema } from "./tasks/standard-schema.ts";
 export {
+  ChannelClosed,
   ConnectionLost,
   ConnectionRefused,
+  MessageStateError,
   PublishError,
   QueueClash,
   QueueNotFound,

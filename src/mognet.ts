@@ -21,6 +21,7 @@ export {
   type MognetSubmitted,
   type MognetTaskState,
   mognetContext,
+  NotWithThisProtocol,
   Pause,
 } from "./tasks/mognet-context.ts";
 export {

@@ -11,6 +11,8 @@ export type Place = `${string}#${string}`;
 interface Declarations {
   /** The text of each declaration, without what is `@internal`. */
   readonly texts: ReadonlyMap<string, string>;
+  /** What is said of each, and inside of it; empty: nothing is said of it. */
+  readonly docs: ReadonlyMap<string, string>;
   /** Names that the file has from elsewhere, or passes on, and where they stand. */
   readonly imports: ReadonlyMap<string, Place>;
   readonly exports: ReadonlyMap<string, Place>;
@@ -29,7 +31,8 @@ const read = new Map<string, Declarations>();
 function declarationsOf(path: string): Declarations {
   const known = read.get(path);
   if (known !== undefined) return known;
-  const text = readFileSync(path, "utf8").replace(internalMember, "").replace(comment, "");
+  const written = readFileSync(path, "utf8").replace(internalMember, "");
+  const text = written.replace(comment, "");
   const target = (module: string) => resolve(dirname(path), module).replace(/\.[jt]s$/, ".d.ts");
   const imports = new Map<string, Place>();
   const exports = new Map<string, Place>();
@@ -48,8 +51,22 @@ function declarationsOf(path: string): Declarations {
     texts.set(name, (texts.get(name) ?? "") + text.slice(index, end));
     if (exported !== undefined) exports.set(name, `${path}#${name}`);
   }
+  const docs = new Map<string, string>();
+  const beginnings = Array.from(written.matchAll(/^[^\s})\];]/gm), ({ index }) => index);
+  for (const { index, 2: name = "" } of written.matchAll(beginning)) {
+    const before = written.slice(0, index).trimEnd();
+    const head = before.endsWith("*/") ? before.slice(before.lastIndexOf("/**")) : "";
+    const inside =
+      written
+        .slice(
+          index,
+          beginnings.find((next) => next > index),
+        )
+        .match(comment) ?? [];
+    if (head !== "" || !docs.has(name)) docs.set(name, head === "" ? "" : [head, ...inside].join("\n"));
+  }
   const stars = Array.from(text.matchAll(star), ([, module = ""]) => target(module));
-  const made = { texts, imports, exports, stars };
+  const made = { texts, docs, imports, exports, stars };
   read.set(path, made);
   return made;
 }
@@ -78,6 +95,12 @@ export function exportsOf(path: string): Place[] {
   const { exports, stars } = declarationsOf(path);
   const own = Array.from(exports.values(), origin).filter((place) => place !== null);
   return [...own, ...stars.flatMap(exportsOf)];
+}
+
+/** What a declaration's comments say; empty when there is none above it. */
+export function docsOf(place: Place): string {
+  const [path, name] = split(place);
+  return declarationsOf(path).docs.get(name) ?? "";
 }
 
 /** The types that a declaration mentions. Aliases with parameters are left out: they compute a type that has a name of its own. */

@@ -1,8 +1,8 @@
-/** Whoever writes a function around one of ours can name the types of what goes in and comes out. */
+/** Whoever writes a function around one of ours can name the types of what goes in and comes out, and read what each is. */
 import { join, relative } from "node:path";
 import { expect, test } from "vitest";
 import manifest from "../../package.json" with { type: "json" };
-import { exportsOf, mentionedBy, type Place } from "./declarations.ts";
+import { docsOf, exportsOf, mentionedBy, type Place } from "./declarations.ts";
 import { root } from "./sample-folder.ts";
 
 const entries = Object.entries(manifest.exports).flatMap(([name, entry]) =>
@@ -32,4 +32,20 @@ test.each(entries)("$name exports the types that its declarations mention, or th
     }
   }
   expect(Object.fromEntries(missing)).toEqual({});
+});
+
+test.each(entries)("$name says of everything that it exports what it is", ({ name }) => {
+  const silent = [...(everywhere.get(name) ?? [])].filter((place) => docsOf(place) === "");
+  expect(silent.map((place) => relative(root, place))).toEqual([]);
+});
+
+test.each(entries)("$name exports the errors that its comments name, or those of apps do", ({ name }) => {
+  const exported = new Set([name, ...apps].flatMap((entry) => Array.from(everywhere.get(entry) ?? [], nameOf)));
+  const said = [...(everywhere.get(name) ?? [])].flatMap((place) =>
+    Array.from(docsOf(place).matchAll(/\bthrows? `([A-Z]\w+[a-z]\w*)`/gi), ([, error = ""]) => ({
+      error,
+      in: nameOf(place),
+    })),
+  );
+  expect(said.filter(({ error }) => !exported.has(error))).toEqual([]);
 });

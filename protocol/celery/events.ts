@@ -30,6 +30,7 @@ export function eventExchange(name: string, transport: string): Exchange {
   return { name, type: transport === "redis" ? "fanout" : "topic" };
 }
 
+/** The queue of one who receives events. wire: celery/events/receiver.py `EventReceiver`. */
 export interface EventQueueOptions {
   /** `event_queue_prefix`. */
   readonly prefix: string;

@@ -7,6 +7,7 @@ import { encodeJson } from "../json.ts";
 import { isRecord, textOr } from "../records.ts";
 import { pyRepr } from "../saferepr.ts";
 
+/** A Python exception, or one of ours as Python would see it: plain data, never an instance made by name. */
 export interface RemoteException {
   /** Qualified name, such as `ValueError` or `Outer.Inner`. */
   type: string;

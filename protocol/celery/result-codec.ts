@@ -23,6 +23,7 @@ const MARKER = utf8Encode("\0celery-compressed\0");
 /** No MIME type is longer; a marker without an end must not make us search megabytes. */
 const MAX_MIME_LENGTH = 255;
 
+/** A result that was compressed before it was stored. */
 export interface CompressedPayload {
   mime: string;
   bytes: Uint8Array;
@@ -50,6 +51,7 @@ export function joinCompressionMarker(payload: CompressedPayload): Uint8Array {
   return joined;
 }
 
+/** How records of results are written and read. */
 export interface CeleryRecordCodecOptions {
   /** Setting: `result_serializer`. @default json */
   serializer?: Serializer;
@@ -69,6 +71,7 @@ export interface CeleryRecordCodecOptions {
   globalKeyprefix?: string | null;
 }
 
+/** A record or payload as it is stored or sent. */
 export interface EncodedResult {
   body: string | Uint8Array;
   contentType: string;
@@ -102,6 +105,7 @@ export interface CeleryRecordCodec {
 const DAY_SECONDS = 86_400;
 const FINAL_PREFIX = '{"status": "SUCCESS"';
 
+/** Celery's records for a result backend, which itself does not look into them. */
 export function celeryRecordCodec(options: CeleryRecordCodecOptions = {}): CeleryRecordCodec {
   const keys = new ResultKeys(options.globalKeyprefix);
   const serializer = options.serializer ?? jsonSerializer;

@@ -4,7 +4,9 @@
  */
 import { ImproperlyConfigured } from "../errors.ts";
 
+/** The id of a task follows. wire: celery/backends/base.py `task_keyprefix`. */
 export const TASK_KEY_PREFIX = "celery-task-meta-";
+/** The id of a group follows. wire: celery/backends/base.py `group_keyprefix`. */
 export const GROUP_KEY_PREFIX = "celery-taskset-meta-";
 /** Chord counters of backends that count with plain increments (memcached and others), not of Redis. */
 export const CHORD_UNLOCK_KEY_PREFIX = "chord-unlock-";

@@ -56,6 +56,7 @@ export interface TaskHead {
   headers: Record<string, unknown>;
 }
 
+/** The body of a task message: `[args, kwargs, embed]`. wire: celery/app/amqp.py `as_task_v2`. */
 export interface TaskBody {
   args: readonly unknown[];
   kwargs: Record<string, unknown>;

@@ -13,6 +13,7 @@ import { endOfValue, memberValue, skipSpace, withMember } from "./json-span.ts";
 /** Most urgent and least urgent on Redis are 0 and 9; the filesystem ignores it. */
 const MAX_PRIORITY = 9;
 
+/** What the envelope says of the message's way. */
 export interface EnvelopeRoute {
   exchange: string;
   routingKey: string;
@@ -22,6 +23,7 @@ export interface EnvelopeRoute {
   redelivered?: boolean;
 }
 
+/** A message out of its envelope. */
 export interface DecodedEnvelope {
   message: Message;
   /** Empty when the peer named none. */

@@ -11,6 +11,7 @@ export function requestExchange(namespace: string): Exchange {
   return { name: `${namespace}.pidbox`, type: "fanout", durable: false };
 }
 
+/** Where answers go. wire: kombu/pidbox.py `Mailbox.reply_exchange`. */
 export function replyExchange(namespace: string): Exchange {
   return { name: `reply.${namespace}.pidbox`, type: "direct", durable: false };
 }
@@ -51,11 +52,13 @@ function queueAttributes({ ttl, expires, exclusive, durable }: MailboxQueueOptio
   };
 }
 
+/** Where an answer is wanted. */
 export interface ReplyTo {
   readonly exchange: string;
   readonly routingKey: string;
 }
 
+/** A command as it stands in a mailbox message. wire: kombu/pidbox.py `Mailbox._publish`. */
 export interface PidboxRequest {
   readonly method: string;
   readonly arguments: Readonly<Record<string, unknown>>;

@@ -56,6 +56,7 @@ export function decodeBinding(member: string, sep: string = SEP): Binding | null
   return parts.length === 3 ? { routingKey: parts[0]!, pattern: parts[1]!, queue: parts[2]! } : null;
 }
 
+/** How Kombu's Redis transport names its keys: options of `broker_transport_options`. */
 export interface RedisKeyOptions {
   /** @default "" */
   globalKeyprefix?: string;

@@ -5,12 +5,14 @@ import { encodeCompactJson } from "./json-text.ts";
 import { encodeMognetEnvelope, type MognetEnvelope, type MognetPublication } from "./message.ts";
 import { mognetIdOrNull } from "./names.ts";
 
+/** What all nodes of an app are told. */
 export type MognetControl =
   /** Cancel that run if it is here; the store says REVOKED already. */
   | { readonly kind: "Revoke"; readonly id: string }
   /** Reply to the message's `reply_to`. */
   | { readonly kind: "Query"; readonly id: string; readonly name: string };
 
+/** The answer of a node to a status query. wire: Mognet 2.0.0 primitives/queries.py. */
 export interface MognetNodeStatus {
   /** Of the reply. */
   id: string;

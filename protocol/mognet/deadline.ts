@@ -6,6 +6,7 @@ import { DecodeError, EncodeError } from "../errors.ts";
 import { PyDateTime, PyFloat } from "../values.ts";
 import { pydanticTime, readPydanticTime } from "./times.ts";
 
+/** Until when a request may run: so long from each start, or to an instant. */
 export type MognetDeadline =
   /** How long a run may take, counted from the start of each run. Seconds, to the microsecond. */
   | { readonly kind: "duration"; readonly seconds: number }

@@ -18,6 +18,7 @@ export interface MognetException {
   rawDataEncoding: string | null;
 }
 
+/** Name of the type that a stored error has. */
 export const MOGNET_EXCEPTION_TYPE = "mognet.model.result:_ExceptionInfo";
 /** Name of the error that stands where no value is yet. */
 export const MOGNET_NOT_READY = "mognet.exceptions.result_exceptions:ResultNotReady";

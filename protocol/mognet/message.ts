@@ -6,6 +6,7 @@ import { decodePlainJson } from "./json.ts";
 import { encodeCompactJson } from "./json-text.ts";
 import { encodeMognetRequestPayload, type MognetRequest, pydanticInt } from "./request.ts";
 
+/** A message of Mognet's: what kind of payload, and the payload. */
 export interface MognetEnvelope {
   id: string;
   /** `Request`, `Revoke`, `Query` or `StatusResponse`; others are told to no one. */

@@ -32,6 +32,7 @@ export interface MognetNames {
   stateKey(id: string): string;
 }
 
+/** The names of an app's exchanges, queues and keys. */
 export function mognetNames(app: string): MognetNames {
   const result = `${app}.mognet.result.`;
   const state = `${app}.mognet.state.`;

@@ -22,6 +22,7 @@ export class PickledObject {
   }
 }
 
+/** What a pickle may cost to look at. */
 export interface PickleLimits {
   /** @default 1_048_576 */
   maxBytes?: number;

@@ -14,6 +14,7 @@ export interface InvalidArgument {
   type: string;
 }
 
+/** The error of a request that was started more often than `max_retries` allows. */
 export function tooManyRetries(id: string, retries: number, maxRetries: number): PythonError {
   const uuid = new PyUuid(id);
   return {
@@ -23,22 +24,27 @@ export function tooManyRetries(id: string, retries: number, maxRetries: number):
   };
 }
 
+/** The error of a request below more ancestors than `max_recursion` allows. */
 export function recursionLimit(): PythonError {
   return { name: "builtins:RecursionError", message: "" };
 }
 
+/** The error of a request whose parent's result is gone. */
 export function parentMissing(parentId: string): PythonError {
   return { name: "builtins:Exception", message: `Parent request id=${parentId} does not exist` };
 }
 
+/** The error of a request whose parent was revoked. */
 export function parentRevoked(parentId: string): PythonError {
   return { name: "builtins:Exception", message: `Parent request id=${parentId} was revoked` };
 }
 
+/** The error of a request whose deadline was over. */
 export function deadlinePassed(): PythonError {
   return { name: "builtins:TimeoutError", message: "" };
 }
 
+/** The error of a request for a task that the worker does not have. */
 export function unknownTask(name: string): PythonError {
   return {
     name: "mognet.tasks.task_registry:UnknownTask",
@@ -47,6 +53,7 @@ export function unknownTask(name: string): PythonError {
   };
 }
 
+/** The error of a request whose arguments do not fit. */
 export function invalidTaskArguments(errors: readonly InvalidArgument[]): PythonError {
   const items = errors.map(
     ({ loc, msg, type }) => `InvalidErrorInfo(loc=${reprTuple(loc)}, msg=${pyRepr(msg)}, type=${pyRepr(type)})`,

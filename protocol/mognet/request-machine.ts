@@ -22,6 +22,7 @@ import type { MognetDoneState } from "./states.ts";
 
 // --------------------------------------------------------------------------------------------------------------- checks
 
+/** What is known of a request when its message comes. */
 export interface DeliveryFacts {
   request: Pick<MognetRequest, "id" | "name" | "stack" | "deadline">;
   /** Null: it is not there. */
@@ -36,6 +37,7 @@ export interface DeliveryFacts {
   deadlineMs?: (deadline: MognetDeadline & { kind: "instant" }) => number;
 }
 
+/** What becomes of it. */
 export type DeliveryVerdict =
   | { readonly kind: "run" }
   /** Nobody knows of it: evicted, or never submitted. */
@@ -72,6 +74,7 @@ function refused(state: MognetDoneState, error: PythonError): DeliveryVerdict {
 
 // -------------------------------------------------------------------------------------------------------------- machine
 
+/** One act that an event makes due. */
 export type MognetEffect =
   /** The result says INVALID, so that whoever waits hears of it; only if the message tells an id whose result is open. */
   | "store-malformed"
@@ -93,8 +96,10 @@ export type MognetEffect =
   | "ack"
   | "requeue";
 
+/** Where a request stands in its worker. */
 export type MognetRequestState = "received" | "running" | "waiting" | "settled";
 
+/** What may happen to a request. */
 export type MognetRequestEvent =
   | "malformed"
   | "noResult"
@@ -159,6 +164,7 @@ const ROWS: {
   settled: {},
 };
 
+/** The state after an event, and what is due, in this order. */
 export interface MognetStep {
   readonly state: MognetRequestState;
   readonly effects: readonly MognetEffect[];

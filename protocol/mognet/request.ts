@@ -6,6 +6,7 @@ import { decodeMognetDeadline, encodeMognetDeadline, type MognetDeadline } from 
 import { encodeCompactJson } from "./json-text.ts";
 import { mognetIdOrNull } from "./names.ts";
 
+/** A request for a task, complete, in camelCase. wire: Mognet 2.0.0 primitives/request.py. */
 export interface MognetRequest {
   id: string;
   /** Name of the task. */
@@ -24,6 +25,7 @@ export interface MognetRequest {
   priority: number;
 }
 
+/** The priority of a request that names none, of 0 to 10; RabbitMQ serves higher ones first. */
 export const MOGNET_DEFAULT_PRIORITY = 5;
 
 /** A request with Mognet's defaults for what is not given. */

@@ -29,6 +29,7 @@ export interface MognetResult {
   requestKwargsRepr: string | null;
 }
 
+/** The fields of a result's hash, in the order in which they are written. */
 export const MOGNET_RESULT_FIELDS = [
   "id",
   "name",
@@ -43,6 +44,7 @@ export const MOGNET_RESULT_FIELDS = [
   "request_kwargs_repr",
 ] as const;
 
+/** A field of a result's hash. */
 export type MognetResultField = (typeof MOGNET_RESULT_FIELDS)[number];
 
 /** A result that nothing is known of but what is given. */
@@ -227,6 +229,7 @@ export function isUntouched({ state, numberOfStarts, numberOfStops }: MognetResu
   return state === "PENDING" && numberOfStarts === 0 && numberOfStops === 0;
 }
 
+/** Whether nothing follows after the result's state. */
 export function isDoneResult(result: Pick<MognetResult, "state">): boolean {
   return isMognetDone(result.state);
 }

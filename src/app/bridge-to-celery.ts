@@ -15,6 +15,7 @@ import { HandedBack } from "../worker/mognet/reasons.ts";
 import { celeryPriority } from "./bridge-priority.ts";
 import { Mognet } from "./mognet.ts";
 
+/** For `viaCelery()`. */
 export interface ViaCeleryOptions {
   /** Name under which Mognet's requests come. @default the task's own */
   name?: string;

@@ -15,6 +15,7 @@ import { REQUEST_OPTIONS, Request, type RequestOptions } from "../tasks/mognet-r
 import { mognetPriority, type Urgent } from "./bridge-priority.ts";
 import type { Mognet } from "./mognet.ts";
 
+/** For `viaMognet()`. */
 export interface ViaMognetOptions {
   /** Name under which Celery's tasks come. @default the task's own */
   name?: string;

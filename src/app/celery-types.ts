@@ -9,6 +9,7 @@ import type { ApplyAsyncOptions } from "../tasks/call-options.ts";
 import type { AnyTask } from "../tasks/definition.ts";
 import type { ShapeOf, SignatureResult } from "../tasks/signature-types.ts";
 
+/** What an app is made of; all of it may be left out. A mistake in it is an `ImproperlyConfigured`. */
 export interface CeleryOptions {
   /** What this app sends by definition and, those with a handler, what its workers run. */
   tasks?: readonly AnyTask[];

@@ -1,6 +1,6 @@
 /** The connections of a Celery app: made when first needed, and what errors say of the one that it publishes on. */
 import type { ResultMeta } from "../../protocol/celery/result-meta.ts";
-import type { BrokerState } from "../client/publisher.ts";
+import type { BrokerState } from "../client/outage-watch.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { maskUrl } from "../runtime/credentials.ts";
 import type { Settings } from "../settings/settings.ts";

@@ -40,11 +40,13 @@ export interface ControlOptions {
   signal?: AbortSignal;
 }
 
+/** What goes along with a command of any name. Celery: `control.broadcast`. */
 export interface BroadcastOptions extends ControlOptions {
   /** Keyword arguments of the command. */
   arguments?: Readonly<Record<string, unknown>>;
 }
 
+/** How tasks are revoked: by default what runs goes on. Celery: `control.revoke`. */
 export interface RevokeOptions extends ControlOptions {
   /** Also end the task where it runs. @default false */
   terminate?: boolean;
@@ -52,6 +54,7 @@ export interface RevokeOptions extends ControlOptions {
   signalName?: string;
 }
 
+/** Where a queue that workers begin to consume is bound, if they do not know it. Celery: `control.add_consumer`. */
 export interface AddConsumerOptions extends ControlOptions {
   exchange?: string | null;
   exchangeType?: "direct" | "topic" | "fanout" | "headers";

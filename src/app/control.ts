@@ -28,6 +28,7 @@ import { Inspect } from "./inspect.ts";
 
 export type { AddConsumerOptions, BroadcastOptions, ControlOptions, RevokeOptions };
 
+/** Tells workers of either language what to do, and asks them (`inspect`). Got from `app.control`; Celery: `app.control`. */
 export class Control {
   readonly #app: Celery;
   #mailbox: Mailbox | null = null;

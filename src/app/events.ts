@@ -13,6 +13,7 @@ import { bool, count, text } from "../settings/kinds.ts";
 import { checkOptionObject, type OptionKinds } from "../settings/option-object.ts";
 import { abortSignal, anyFunction } from "./control-options.ts";
 
+/** For `app.events.receive()`. Celery: `Receiver.capture`. */
 export interface ReceiveOptions {
   /** Ends the stream. */
   signal?: AbortSignal;
@@ -31,6 +32,7 @@ const OPTIONS: OptionKinds = {
   maxWaiting: count({ min: 1 }),
 };
 
+/** For `app.events.listen()`. */
 export interface ListenOptions {
   /** Gives up connecting, or ends what was begun. */
   signal?: AbortSignal;
@@ -46,6 +48,7 @@ const STATE_OPTIONS: OptionKinds = {
   now: anyFunction,
 };
 
+/** Events of the fleet, read and sent. Got from `app.events`; Celery: `app.events`. */
 export class Events {
   readonly #app: Celery;
   /** Ends what still listens when the app closes. */

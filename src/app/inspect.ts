@@ -33,6 +33,7 @@ export interface TaskDescription {
 /** Answers by node name; null: nobody answered. A refusal is `{ error: text }`, whatever the type says. */
 export type Answers<T> = Readonly<Record<string, T>> | null;
 
+/** Asks workers of either language, and answers by node name. Got from `app.control.inspect()`; Celery: `control.inspect`. */
 export class Inspect {
   readonly #control: Control;
   readonly #options: Omit<ControlOptions, "reply">;

@@ -2,7 +2,8 @@
 import { Control } from "../client/mognet/control.ts";
 import type { ResultStore, Results } from "../client/mognet/results.ts";
 import { Submitter } from "../client/mognet/submitter.ts";
-import { type BrokerState, Publisher } from "../client/publisher.ts";
+import type { BrokerState } from "../client/outage-watch.ts";
+import { Publisher } from "../client/publisher.ts";
 import type { MognetStore } from "../result-backends/mognet/mognet-store.ts";
 import { maskUrl } from "../runtime/credentials.ts";
 import { patienceS } from "../settings/mognet-config.ts";

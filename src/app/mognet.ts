@@ -37,7 +37,9 @@ import {
 } from "./mognet-options.ts";
 import { makeMognetTransport } from "./mognet-parts.ts";
 import { definition, logLevel } from "./options.ts";
+import { registerTasks } from "./register-tasks.ts";
 
+/** What an app is made of; all of it may be left out. A mistake in it is an `ImproperlyConfigured`. */
 export interface MognetOptions {
   /** What this app submits by definition and, those with a handler, what its workers run. */
   tasks?: readonly AnyTask[];
@@ -61,6 +63,7 @@ export interface RunLimits {
   signal?: AbortSignal;
 }
 
+/** What the broker says of a queue. */
 export interface QueueStats {
   /** Without the app's prefix. */
   queueName: string;
@@ -129,14 +132,7 @@ export class Mognet {
 
   /** Adds tasks. Two different ones of one name are an error. */
   register(...tasks: readonly AnyTask[]): this {
-    for (const given of tasks) {
-      const task = definition(given, `app ${this.name}: what it registers`);
-      const known = this.#tasks.get(task.name);
-      if (known !== undefined && known !== task) {
-        throw new ImproperlyConfigured(`two tasks are named ${JSON.stringify(task.name)}`);
-      }
-      this.#tasks.set(task.name, task);
-    }
+    registerTasks(this.#tasks, tasks, this.name);
     this.queues.changed();
     return this;
   }

@@ -16,6 +16,7 @@ import { MognetSide } from "./mognet-side.ts";
 import { checkStopMode, checkWorkerOptions } from "./options.ts";
 import { type Served, type ServedOptions, sumOfStats } from "./served.ts";
 
+/** What a worker consumes, in which pool, and what it does besides. A mistake in it is an `ImproperlyConfigured`. */
 export interface WorkerOptions extends FleetOptions, PoolOptions {
   /**
    * Names of the queues to consume. With several apps, of all of them: each is consumed for the apps that know its
@@ -28,6 +29,7 @@ export interface WorkerOptions extends FleetOptions, PoolOptions {
   handleSignals?: boolean;
 }
 
+/** What a worker can serve. */
 export type WorkerApp = Celery | Mognet;
 
 const WORKER_IN_CHILD =

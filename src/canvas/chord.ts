@@ -12,6 +12,7 @@ import type {
 } from "../tasks/signature-types.ts";
 import type { AllTake, Results } from "./group.ts";
 
+/** The parts of a chord: signatures, or one signature (a group, a chain, …). */
 export type Header = AnySignature | Iterable<AnySignature>;
 type HeaderResults<H> = H extends readonly AnySignature[]
   ? Results<H>

@@ -10,6 +10,7 @@ interface Node {
   before: number;
 }
 
+/** Nodes and arrows that are drawn as DOT for Graphviz, or as text. */
 export class Graph {
   readonly #nodes = new Map<string, Node>();
 

@@ -61,7 +61,7 @@ export const worker: Command = {
     "max-memory-per-child": {
       type: "string",
       value: "KIB",
-      help: "replace a process that uses more KiB of memory after a task",
+      help: "replace a thread or process that uses more KiB after a task",
     },
     statedb: { type: "string", short: "S", value: "FILE", help: "keep revoked ids over restarts in this file" },
     "prefetch-multiplier": {

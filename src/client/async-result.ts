@@ -20,6 +20,7 @@ import { collect, type ResultEntry } from "./result-tree.ts";
 import type { Results, RevokeResultOptions } from "./results.ts";
 import { isList, type Returns } from "./returns.ts";
 
+/** How a result is waited for. Celery: `AsyncResult.get`. */
 export interface GetOptions {
   /** Milliseconds to wait at most; the task runs on. @default for ever */
   timeout?: number;
@@ -60,6 +61,10 @@ export interface ResultOptions {
 /** A member of a tree of results. */
 export type AnyResult = AsyncResult | GroupResult;
 
+/**
+ * The result of one task, wherever it runs. Got from `app.send()` and its kin, or by id from `app.result()`. Celery:
+ * `AsyncResult`.
+ */
 export class AsyncResult<T = unknown> {
   readonly id: string;
   /** The result of the step before, in a chain. */

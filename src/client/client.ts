@@ -31,8 +31,9 @@ import {
   freezeCanvas,
   type PlanHost,
 } from "./carry-out.ts";
+import type { BrokerState } from "./outage-watch.ts";
 import { PlanMessages } from "./plan-messages.ts";
-import { type BrokerState, Publisher, type PublisherParts, type PublishHow, type PublishTarget } from "./publisher.ts";
+import { Publisher, type PublisherParts, type PublishHow, type PublishTarget } from "./publisher.ts";
 import { Queues } from "./queues.ts";
 import { ErrorRegistry } from "./remote-errors.ts";
 import { Results, type ResultsParts } from "./results.ts";

@@ -5,7 +5,8 @@ import { silentLog } from "../runtime/log.ts";
 import { parseSettings, type SettingsInput } from "../settings/settings.ts";
 import { ConnectionLost, ConnectionRefused, PublishError, QueueClash, TransportClosed } from "../transports/errors.ts";
 import type { Consumer, Transport } from "../transports/transport.ts";
-import { type BrokerState, Publisher, type PublisherParts } from "./publisher.ts";
+import type { BrokerState } from "./outage-watch.ts";
+import { Publisher, type PublisherParts } from "./publisher.ts";
 
 /** A broker by script: each publish takes the next step, and no step means that it is taken. */
 class ScriptedTransport implements Transport {

@@ -24,6 +24,7 @@ export interface ResultsParts {
   readonly revoke?: (ids: readonly string[], options: RevokeResultOptions) => Promise<unknown>;
 }
 
+/** How the tasks of results are revoked. Celery: `AsyncResult.revoke`. */
 export interface RevokeResultOptions {
   /** Also end it where it runs. @default false */
   terminate?: boolean;

@@ -19,6 +19,7 @@ export interface CommandLine {
   readonly signature?: string;
 }
 
+/** What a command is called, and how the command line shows it. */
 export interface CommandInfo extends CommandLine {
   readonly name: string;
   /** `inspect` commands only look. */
@@ -38,6 +39,7 @@ export type CommandArguments = Readonly<Record<string, unknown>>;
 /** What a command returns is its reply; a promise is waited for. */
 export type CommandHandler = (state: ControlState, args: CommandArguments) => unknown;
 
+/** A command that workers answer, as `controlCommand()` makes it. */
 export interface Command extends CommandInfo {
   readonly handler: CommandHandler;
   readonly signatureOf: Signature;
@@ -75,6 +77,7 @@ export function bindCommand(bound: Command, given: CommandArguments): CommandArg
   return { ...result.varKwargs, ...result.values };
 }
 
+/** For `controlCommand()`. Celery: `@control_command`, `@inspect_command`. */
 export interface ControlCommandOptions extends CommandLine {
   /** @default "control" */
   kind?: "inspect" | "control";

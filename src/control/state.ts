@@ -14,11 +14,13 @@ export interface EventsSwitch {
   heartbeat(): void;
 }
 
+/** Where elections are held: by the gossip between workers. Celery: `control.election`. */
 export interface Elections {
   /** Holds an election among the workers that gossip; the winner carries `action` out. */
   election(id: string, topic: string, action: unknown): void;
 }
 
+/** What the handler of a command gets of its worker. Celery: `state`, the first argument. */
 export interface ControlState {
   /** The node's name. */
   readonly hostname: string;

@@ -52,6 +52,7 @@ export interface RequestsView {
   readonly totals: ReadonlyMap<string, number>;
 }
 
+/** Revoked ids and stamps, and the tasks that they end. */
 export interface RevokesView {
   /** Ids flagged as revoked, oldest first. */
   ids(): string[];
@@ -73,6 +74,7 @@ export interface RevokesView {
   terminateStamped(stamps: ReadonlyMap<string, readonly unknown[]>, signal: string): Map<string, unknown[]>;
 }
 
+/** Rate and time limits, which commands change while the worker runs. */
 export interface LimitsView {
   /** A checked rate (`10/m`, 5, null: none) for a task; false: no such task. */
   setRateLimit(task: string, rate: string | number | null): boolean;
@@ -80,6 +82,7 @@ export interface LimitsView {
   setTimeLimits(task: string, limits: { soft: number | null; hard: number | null }): boolean;
 }
 
+/** Bounds within which the pool follows the work. */
 export interface AutoscalerView {
   /** What is null stays as it is. */
   update(max: number | null, min: number | null): { max: number; min: number };
@@ -87,6 +90,7 @@ export interface AutoscalerView {
   stats(): { max: number; min: number; current: number; qty: number };
 }
 
+/** The pool of the worker, and its size. */
 export interface PoolView {
   /** The `pool` map of `inspect stats`: `implementation`, `max-concurrency`, `processes`, `max-tasks-per-child`, `timeouts`, … */
   stats(): Readonly<Record<string, unknown>>;
@@ -101,6 +105,7 @@ export interface PoolView {
   readonly autoscaler: AutoscalerView | null;
 }
 
+/** The queues that the worker consumes. */
 export interface QueuesView {
   /** Queues that are consumed now. */
   list(): readonly Queue[];
@@ -109,6 +114,7 @@ export interface QueuesView {
   cancel(name: string): Promise<void>;
 }
 
+/** A worker as remote control sees it and may steer it. */
 export interface WorkerView {
   /** The node name, `celery@host`. */
   readonly hostname: string;

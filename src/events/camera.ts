@@ -4,6 +4,7 @@ import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import type { Log } from "../runtime/log.ts";
 import type { State } from "./state.ts";
 
+/** Of what, how often, and what is done with it. A rate that is none is an `ImproperlyConfigured`. */
 export interface CameraOptions {
   readonly state: State;
   /** Called with the state. What it returns is waited for; no snapshot is taken meanwhile. */
@@ -21,6 +22,7 @@ export interface CameraOptions {
   readonly log: Log;
 }
 
+/** Takes snapshots of a `State` at intervals. Celery: `celery.events.snapshot.Polaroid`. */
 export class Camera {
   readonly #options: CameraOptions;
   readonly #leastMs: number;

@@ -1,62 +1,14 @@
 /**
- * What a monitor knows of a cluster, from its events alone: workers and tasks, each the latest so many. Events that come out of
- * order do not turn a finished task back. wire: celery/events/state.py, celery/states.py `precedence`; behaviour 4.5.
+ * What a monitor knows of a cluster, from its events alone: workers and tasks, each the latest so many.
+ * wire: celery/events/state.py; behaviour 4.5.
  */
-import { isRecord, numberOr, textOr } from "../../protocol/records.ts";
+import { isReady } from "../../protocol/celery/states.ts";
 import { InvalidEvent } from "./errors.ts";
 import type { ReceivedEvent } from "./receiver.ts";
+import { charactersOf, type KeptTask, newTask, type TaskInfo, tellTask } from "./task-info.ts";
+import { beat, isAliveAt, type KeptWorker, newWorker, tellWorker, type WorkerInfo } from "./worker-info.ts";
 
-export interface WorkerInfo {
-  readonly hostname: string;
-  readonly pid: number | null;
-  /** Seconds between its heartbeats. */
-  readonly freq: number;
-  readonly active: number | null;
-  readonly processed: number | null;
-  readonly loadavg: readonly number[] | null;
-  /** `py-celery`, `lovage`, … */
-  readonly swIdent: string | null;
-  readonly swVer: string | null;
-  readonly swSys: string | null;
-  readonly clock: number;
-  /** Unix seconds here of the latest heartbeats, oldest first; empty: it said good-bye. */
-  readonly heartbeats: readonly number[];
-}
-
-export interface TaskInfo {
-  readonly uuid: string;
-  /** Null: its `task-received` was not seen. */
-  readonly name: string | null;
-  /** A Celery state, or a custom event's name in capitals. */
-  readonly state: string;
-  readonly args: string | null;
-  readonly kwargs: string | null;
-  readonly eta: string | null;
-  readonly expires: string | null;
-  readonly retries: number | null;
-  readonly rootId: string | null;
-  readonly parentId: string | null;
-  readonly result: string | null;
-  readonly exception: string | null;
-  readonly traceback: string | null;
-  /** Seconds. */
-  readonly runtime: number | null;
-  readonly queue: string | null;
-  readonly exchange: string | null;
-  readonly routingKey: string | null;
-  /** Node name of the worker that has it. */
-  readonly worker: string | null;
-  /** Who sent it, when a `task-sent` told. */
-  readonly client: string | null;
-  /** Unix seconds of the state. */
-  readonly timestamp: number;
-  readonly clock: number;
-  /** Unix seconds of each event of it by its name: `sent`, `received`, `started`, `succeeded`, … */
-  readonly times: Readonly<Record<string, number>>;
-  /** Further fields of custom events. */
-  readonly extra: Readonly<Record<string, unknown>>;
-}
-
+/** How much of a fleet is kept in memory, at most. */
 export interface StateOptions {
   /** @default 5000 */
   readonly maxWorkers?: number;
@@ -77,43 +29,21 @@ export interface StateChange {
   readonly left: WorkerInfo | null;
 }
 
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+/** Characters of a task's id, as of a revoked one's. */
+const LONGEST_ID = 1_000;
+/** Characters of a task that is not weighed. */
+const SMALL = 4_096;
 
-const HEARTBEATS = 4;
-/** A worker that is silent for this many of its intervals is taken for dead. */
-const EXPIRE_WINDOW = 2;
-const DEFAULT_FREQUENCY = 60;
+const NOTHING: StateChange = Object.freeze({ worker: null, task: null, joined: null, left: null });
 
-const STATE_OF: Readonly<Record<string, string>> = {
-  sent: "PENDING",
-  received: "RECEIVED",
-  started: "STARTED",
-  failed: "FAILURE",
-  retried: "RETRY",
-  succeeded: "SUCCESS",
-  revoked: "REVOKED",
-  rejected: "REJECTED",
-};
-
-/** High to low; what is not in the list stands where `null` does. */
-const PRECEDENCE = ["SUCCESS", "FAILURE", null, "REVOKED", "STARTED", "RECEIVED", "REJECTED", "RETRY", "PENDING"];
-const READY: ReadonlySet<string> = new Set(["SUCCESS", "FAILURE", "REVOKED"]);
-
-function rank(state: string): number {
-  const found = PRECEDENCE.indexOf(state);
-  return found < 0 ? PRECEDENCE.indexOf(null) : found;
-}
-
-/** Fields that only `task-received` may tell once a later state is known. */
-const DESCRIPTIVE = ["name", "args", "kwargs", "parentId", "rootId", "retries", "eta", "expires"] as const;
-
+/** What a monitor knows of a fleet: give it every event. Celery: `app.events.State`. */
 export class State {
   readonly #maxWorkers: number;
   readonly #maxTasks: number;
   readonly #now: () => number;
-  readonly #workers = new Map<string, Mutable<WorkerInfo>>();
+  readonly #workers = new Map<string, KeptWorker>();
   /** Least recently changed first. */
-  readonly #tasks = new Map<string, Mutable<TaskInfo>>();
+  readonly #tasks = new Map<string, KeptTask>();
   readonly #maxCharacters: number;
   /** Of each task that has many, and of all of these. */
   readonly #large = new Map<string, number>();
@@ -149,8 +79,7 @@ export class State {
 
   /** Whether the worker's last heartbeat is not too old. */
   isAlive(worker: WorkerInfo): boolean {
-    const last = worker.heartbeats.at(-1);
-    return last !== undefined && this.#now() / 1000 < last + worker.freq * EXPIRE_WINDOW;
+    return isAliveAt(worker, this.#now());
   }
 
   aliveWorkers(): WorkerInfo[] {
@@ -187,7 +116,7 @@ export class State {
 
   /** Forgets tasks; with `readyOnly` those that ended. */
   clearTasks({ readyOnly = true }: { readyOnly?: boolean } = {}): void {
-    for (const [uuid, task] of this.#tasks) if (!readyOnly || READY.has(task.state)) this.#forgetTask(uuid);
+    for (const [uuid, task] of this.#tasks) if (!readyOnly || isReady(task.state)) this.#forgetTask(uuid);
   }
 
   clear(): void {
@@ -218,22 +147,13 @@ export class State {
     const known = this.#workers.get(event.hostname);
     const isOffline = subject === "offline";
     const worker = known ?? newWorker(event.hostname);
-    const { fields } = event;
-    worker.pid = event.pid ?? worker.pid;
-    worker.clock = event.clock ?? worker.clock;
-    worker.freq = frequencyOr(fields.freq, worker.freq);
-    worker.active = numberOr(fields.active, worker.active);
-    worker.processed = numberOr(fields.processed, worker.processed);
-    worker.loadavg = numbers(fields.loadavg) ?? worker.loadavg;
-    worker.swIdent = shortOr(fields.sw_ident, worker.swIdent);
-    worker.swVer = shortOr(fields.sw_ver, worker.swVer);
-    worker.swSys = shortOr(fields.sw_sys, worker.swSys);
+    tellWorker(worker, event);
     if (isOffline) {
       worker.heartbeats = [];
       this.#workers.delete(worker.hostname);
       return { worker, task: null, joined: null, left: worker };
     }
-    this.#beat(worker, event.localReceived);
+    beat(worker, event.localReceived);
     this.#keepWorker(worker);
     const joined = known === undefined || subject === "online" ? worker : null;
     return { worker, task: null, joined, left: null };
@@ -246,7 +166,7 @@ export class State {
     // Set anew: the most recently changed stands last.
     this.#tasks.delete(uuid);
     this.#tasks.set(uuid, task);
-    let worker: Mutable<WorkerInfo> | null = null;
+    let worker: KeptWorker | null = null;
     if (subject === "sent") task.client = event.hostname;
     else {
       worker = this.#workers.get(event.hostname) ?? null;
@@ -254,12 +174,12 @@ export class State {
         worker = newWorker(event.hostname);
         worker.pid = event.pid;
       }
-      this.#beat(worker, event.localReceived);
+      beat(worker, event.localReceived);
       this.#keepWorker(worker);
       task.worker = event.hostname;
     }
     if (subject === "received") this.#received++;
-    applyTaskEvent(task, subject, event);
+    tellTask(task, subject, event);
     this.#weigh(task);
     for (const oldest of this.#tasks.keys()) {
       const fits = this.#tasks.size <= this.#maxTasks && this.#characters <= this.#maxCharacters;
@@ -285,12 +205,8 @@ export class State {
     this.#characters += (weight > SMALL ? weight : 0) - before;
   }
 
-  #beat(worker: Mutable<WorkerInfo>, localReceived: number): void {
-    worker.heartbeats = [...worker.heartbeats, localReceived].sort((a, b) => a - b).slice(-HEARTBEATS);
-  }
-
   /** Set anew: when there are too many, those go that were not heard of for the longest time. */
-  #keepWorker(worker: Mutable<WorkerInfo>): void {
+  #keepWorker(worker: KeptWorker): void {
     this.#workers.delete(worker.hostname);
     this.#workers.set(worker.hostname, worker);
     for (const oldest of this.#workers.keys()) {
@@ -298,152 +214,4 @@ export class State {
       this.#workers.delete(oldest);
     }
   }
-}
-
-/** Characters of a task's id, as of a revoked one's. */
-const LONGEST_ID = 1_000;
-/** Characters of a task that is not weighed. */
-const SMALL = 4_096;
-
-/** Roughly: what has a size of its own are texts and the values of custom events. */
-function charactersOf(task: TaskInfo): number {
-  let characters = 0;
-  const open: object[] = [task];
-  for (let next = open.pop(); next !== undefined; next = open.pop()) {
-    for (const [name, item] of Object.entries(next) as [string, unknown][]) {
-      characters += next === task ? 0 : name.length;
-      if (typeof item === "string") characters += item.length;
-      else if (typeof item === "object" && item !== null) open.push(item);
-      else characters += 8;
-    }
-  }
-  return characters;
-}
-
-const NOTHING: StateChange = Object.freeze({ worker: null, task: null, joined: null, left: null });
-
-function newWorker(hostname: string): Mutable<WorkerInfo> {
-  return {
-    hostname,
-    pid: null,
-    freq: DEFAULT_FREQUENCY,
-    active: null,
-    processed: null,
-    loadavg: null,
-    swIdent: null,
-    swVer: null,
-    swSys: null,
-    clock: 0,
-    heartbeats: [],
-  };
-}
-
-function newTask(uuid: string): Mutable<TaskInfo> {
-  return {
-    uuid,
-    name: null,
-    state: "PENDING",
-    args: null,
-    kwargs: null,
-    eta: null,
-    expires: null,
-    retries: null,
-    rootId: null,
-    parentId: null,
-    result: null,
-    exception: null,
-    traceback: null,
-    runtime: null,
-    queue: null,
-    exchange: null,
-    routingKey: null,
-    worker: null,
-    client: null,
-    timestamp: 0,
-    clock: 0,
-    times: {},
-    extra: {},
-  };
-}
-
-/** Fields of events that are members of a task's own. */
-const KNOWN: ReadonlySet<string> = new Set(
-  "uuid name args kwargs eta expires retries root_id parent_id result exception traceback runtime queue exchange routing_key".split(
-    " ",
-  ),
-);
-/** Fields of custom events that are kept of one task. */
-const MOST_EXTRA = 100;
-
-function applyTaskEvent(task: Mutable<TaskInfo>, subject: string, event: ReceivedEvent): void {
-  const mapped = Object.hasOwn(STATE_OF, subject) ? STATE_OF[subject] : undefined;
-  const state = mapped ?? subject.toUpperCase();
-  if (mapped !== undefined || subject === "cancelled") task.times = { ...task.times, [subject]: event.timestamp };
-  const told = fieldsOf(event.fields, task);
-  // What happened before the state that is known only adds to the description. A retry begins anew.
-  const late = state !== "RETRY" && task.state !== "RETRY" && rank(state) > rank(task.state);
-  if (late) {
-    if (state !== "RECEIVED") return void Object.assign(task, told);
-    for (const name of DESCRIPTIVE) Object.assign(task, { [name]: told[name] });
-    return;
-  }
-  Object.assign(task, told);
-  task.state = state;
-  task.timestamp = event.timestamp;
-  task.clock = event.clock ?? task.clock;
-}
-
-function fieldsOf(
-  fields: Readonly<Record<string, unknown>>,
-  before: TaskInfo,
-): Partial<Mutable<TaskInfo>> & Record<(typeof DESCRIPTIVE)[number], unknown> {
-  const extra: Record<string, unknown> = { ...before.extra };
-  for (const [name, value] of Object.entries(fields)) {
-    if (!KNOWN.has(name) && Object.keys(extra).length < MOST_EXTRA) extra[name] = value;
-  }
-  return {
-    name: textOr(fields.name, before.name),
-    args: shownOr(fields.args, before.args),
-    kwargs: shownOr(fields.kwargs, before.kwargs),
-    eta: textOr(fields.eta, before.eta),
-    expires: textOr(fields.expires, before.expires),
-    retries: numberOr(fields.retries, before.retries),
-    rootId: textOr(fields.root_id, before.rootId),
-    parentId: textOr(fields.parent_id, before.parentId),
-    result: shownOr(fields.result, before.result),
-    exception: textOr(fields.exception, before.exception),
-    traceback: textOr(fields.traceback, before.traceback),
-    runtime: numberOr(fields.runtime, before.runtime),
-    queue: textOr(fields.queue, before.queue),
-    exchange: textOr(fields.exchange, before.exchange),
-    routingKey: textOr(fields.routing_key, before.routingKey),
-    extra,
-  };
-}
-
-/** Senders before Celery 4 sent values instead of their texts. */
-function shownOr(value: unknown, fallback: string | null): string | null {
-  if (value === undefined) return fallback;
-  if (typeof value === "string" || value === null) return value;
-  return isRecord(value) || Array.isArray(value) ? JSON.stringify(value) : String(value);
-}
-
-function numbers(value: unknown): readonly number[] | null {
-  return Array.isArray(value) ? value.slice(0, LOADS).map((item) => numberOr(item, 0)) : null;
-}
-
-/** Averages of one, five and fifteen minutes. */
-const LOADS = 3;
-/** Characters that are kept of what a worker says it is. */
-const LONGEST_SHORT = 255;
-/** Seconds; a worker that is heard of more seldom than daily would never be missed. */
-const MOST_SELDOM = 86_400;
-
-function shortOr(value: unknown, fallback: string | null): string | null {
-  return typeof value === "string" ? value.slice(0, LONGEST_SHORT) : fallback;
-}
-
-function frequencyOr(value: unknown, fallback: number): number {
-  const seconds = numberOr(value, fallback);
-  return seconds > 0 && seconds <= MOST_SELDOM ? seconds : fallback;
 }

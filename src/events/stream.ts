@@ -1,6 +1,7 @@
 /** Events as an async iterable. A reader that is slower than the fleet loses the oldest, and is told how many. */
 import type { ReceivedEvent } from "./receiver.ts";
 
+/** What a stream reads from, and how much may wait for its reader. */
 export interface StreamOptions {
   readonly maxWaiting: number;
   readonly signal: AbortSignal | null;
@@ -8,6 +9,7 @@ export interface StreamOptions {
   readonly open: (onEvent: (event: ReceivedEvent) => void, ended: AbortSignal) => Promise<() => Promise<void>>;
 }
 
+/** Events one after the other, for `for await`. Leaving the loop, or its signal, ends it. */
 export class EventStream implements AsyncIterableIterator<ReceivedEvent> {
   readonly #options: StreamOptions;
   #waiting: ReceivedEvent[] = [];

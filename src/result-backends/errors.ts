@@ -1,6 +1,7 @@
 /** What can go wrong between us and a result store. */
 import { LovageError, type LovageErrorOptions } from "../../protocol/errors.ts";
 
+/** The root of what result stores throw. */
 export class BackendError extends LovageError {}
 
 /** The store refused a record (too large, read-only, out of memory), not: the store is away. */

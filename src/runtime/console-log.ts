@@ -7,8 +7,10 @@ import { errorForLog } from "./cut-text.ts";
 import type { Log } from "./log.ts";
 
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+/** From everything to nothing; `LOVAGE_LOG_LEVEL` takes the same words. */
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
+/** For `consoleLog()`. */
 export interface ConsoleLogOptions {
   /** @default "info" */
   level?: LogLevel;

@@ -372,6 +372,7 @@ export const TABLE = {
 } as const;
 
 type Table = typeof TABLE;
+/** The settings that there are, by Celery's lower-case names; those of Lovage alone begin with `lovage_`. */
 export type SettingName = keyof Table;
 type OutOf<S> = S extends Setting<infer Out, unknown> ? Out : never;
 type InOf<S> = S extends { kind: { readonly input?: infer In } } ? Exclude<In, undefined> : never;

@@ -4,6 +4,7 @@ import { bool, count, dict, type Kind, mismatch, nullable, seconds, structured, 
 import { rateLimit } from "../settings/rate-limit-setting.ts";
 import { didYouMean } from "../settings/suggest.ts";
 
+/** Any class of errors, whatever its constructor takes. */
 export type ErrorClass = abstract new (...args: never[]) => Error;
 
 /** What a definition says besides parameters and result; each mirrors the Celery task attribute of the same name. */

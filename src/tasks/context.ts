@@ -15,6 +15,7 @@ export interface TaskDeliveryInfo {
   readonly queue: string;
 }
 
+/** For `ctx.retry()`: when and how the task is tried again. Celery: `Task.retry`. */
 export interface RetryOptions extends RetryOverrides {
   /** Seconds until the next attempt. @default the task's `defaultRetryDelay` (180) */
   countdown?: number;
@@ -83,7 +84,7 @@ export interface TaskContext {
   retry(options?: RetryOptions): never;
   /**
    * Ends this task and sends `signature` in its place: under its id, with its callbacks, and as part of its chain and chord. A group
-   * becomes a chord that collects its results. Throws `Replace`.
+   * becomes a chord that collects its results. Throws `Ignore`, as in Celery.
    */
   replace(signature: SignatureLike): never;
   /**
@@ -107,12 +108,14 @@ export interface TaskContext {
   [childSent](child: string | ResultTuple): void;
 }
 
+/** Sends a task from within a task, by its definition: as `app.send()`, and with this task as parent. */
 export type ContextSend = (
   task: { readonly name: string },
   args?: unknown,
   options?: Record<string, unknown>,
 ) => Promise<SentTask>;
 
+/** Sends a task from within a task, by its name: as `app.sendTask()`, and with this task as parent. */
 export type ContextSendTask = (
   name: string,
   args?: readonly unknown[],

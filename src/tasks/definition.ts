@@ -18,6 +18,7 @@ import type { AnySchema, SchemaInput, SchemaOutput } from "./standard-schema.ts"
 /** Parameter name to schema, in the order of the Python signature. `*name` collects further positional arguments, `**name` further keywords. */
 export type ParamSchemas = Readonly<Record<string, AnySchema>>;
 
+/** What `task()` is told: parameters, in the order of Python's signature, the schema of the result, and how the task behaves. */
 export interface TaskOptions<P extends ParamSchemas | undefined, S extends AnySchema | undefined>
   extends TaskBehaviour {
   params?: P;
@@ -100,6 +101,7 @@ export type ImmutableSignatureMaker<Call, Result> = Call extends readonly unknow
 type FirstArgument<Call> = Call extends readonly unknown[] ? Call[0] : unknown;
 type ArgumentList<Call> = Call extends readonly unknown[] ? Readonly<Call> : readonly unknown[];
 
+/** For `task.signature()`: what it is called with, and how. Celery: `Task.signature`. */
 export interface SignatureParts {
   args?: readonly unknown[];
   kwargs?: Readonly<Record<string, unknown>>;
@@ -110,7 +112,9 @@ export interface SignatureParts {
 
 /** Any definition: what registries hold. */
 export type AnyTask = TaskType<never, unknown>;
+/** What a call of the definition `D` passes. */
 export type CallOf<D> = D extends TaskType<infer Call, unknown> ? Call : never;
+/** What the task of the definition `D` gives. */
 export type ResultOf<D> = D extends TaskType<never, infer Result> ? Result : never;
 
 /** A handler with its types forgotten; the executor passes what `style` says. */

@@ -28,6 +28,8 @@ test("calls of children are checked against their definitions, and so are their 
     expectTypeOf(mognet.getService(Prices)).toEqualTypeOf<(item: string) => number>();
     expectTypeOf(mognet.getService((context: MognetContext) => context.id)).toEqualTypeOf<string>();
     expectTypeOf(await mognet.state.get("k", 0)).toEqualTypeOf<number>();
+    expectTypeOf(await mognet.state.get<number>("k")).toEqualTypeOf<number | undefined>();
+    expectTypeOf(await mognet.state.pop<number>("k")).toEqualTypeOf<number | undefined>();
     // @ts-expect-error a parameter is missing
     await mognet.run(resize, {});
     // @ts-expect-error a parameter of the wrong type

@@ -26,15 +26,21 @@ export type MognetCall<Call> =
 
 /** What the task remembers over pauses, crashes and moves to another worker; deleted when it has ended. */
 export interface MognetTaskState {
-  /** `byDefault` (undefined) when there is no such key. */
-  get<T = unknown>(key: string, byDefault?: T): Promise<T>;
+  /** What is stored under the key, else `byDefault`. `T` is the caller's word for it: nobody checks it. */
+  get<T = unknown>(key: string): Promise<T | undefined>;
+  get<T>(key: string, byDefault: T): Promise<T>;
   /** Any JSON value. */
   set(key: string, value: unknown): Promise<void>;
   /** As `get`, and removes it. */
-  pop<T = unknown>(key: string, byDefault?: T): Promise<T>;
+  pop<T = unknown>(key: string): Promise<T | undefined>;
+  pop<T>(key: string, byDefault: T): Promise<T>;
   clear(): Promise<void>;
 }
 
+/**
+ * What a running Mognet task knows and may do besides what every task's `ctx` can. Got by `mognetContext(ctx)`; Mognet:
+ * `Context`.
+ */
 export interface MognetContext extends TaskContext {
   readonly request: MognetRequest;
   /** The Mognet app. */
@@ -100,6 +106,7 @@ export class NotWithThisProtocol extends TaskError {
 /** Marks contexts of Mognet workers, also of another copy of this package. */
 export const mognetMark = Symbol.for("lovage.mognetContext");
 
+/** Whether a Mognet request started the task whose context this is. */
 export function isMognetContext(context: TaskContext | null | undefined): context is MognetContext {
   return typeof context === "object" && context !== null && mognetMark in context;
 }

@@ -5,6 +5,7 @@
 import type { Log } from "../runtime/log.ts";
 import type { Request } from "./mognet-request.ts";
 
+/** Hooks into the life of an app, its requests and tasks; what they return is waited for. Mognet: `Middleware`. */
 export interface MognetMiddleware<App = unknown, Context = unknown, Result = unknown> {
   /** The worker of this app is about to connect. */
   onAppStarting?(app: App): unknown;

@@ -50,6 +50,7 @@ export const REQUEST_OPTIONS = {
   priority: count({ max: 10 }),
 } satisfies OptionKinds;
 
+/** For `new Request()`: a task by name, its arguments, and how it is submitted. */
 export interface RequestParts extends RequestOptions {
   /** Name of the task. */
   name: string;

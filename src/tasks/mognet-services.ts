@@ -13,8 +13,11 @@ export abstract class ClassService<Given = unknown> {
   close(): void | Promise<void> {}
 }
 
+/** A service with a life of its own, made once per app. Mognet: `ClassService`. */
 export type ServiceClass<Given = unknown> = new (config: Readonly<Record<string, unknown>>) => ClassService<Given>;
+/** A service that is called anew for each use, with the context of the task that asks. */
 export type ServiceFunction<Given = unknown> = (context: MognetContext, ...args: never[]) => Given;
+/** What a task asks `ctx.getService()` for. */
 export type ServiceKey = ServiceClass | ServiceFunction;
 export type ServiceOf<Key> =
   Key extends ServiceClass<infer Given> ? Given : Key extends ServiceFunction<infer Given> ? Given : never;

@@ -2,7 +2,7 @@
 import type { WireSignature } from "../../protocol/celery/signature.ts";
 import { pyRepr } from "../../protocol/saferepr.ts";
 
-/** The root of the four; none of them is an error of the task. */
+/** The root of the four; none of them is an error of the task. A handler that catches errors throws it on. */
 export class TaskSignal extends Error {
   constructor(message?: string) {
     super(message);

@@ -11,6 +11,7 @@ import type { Signature } from "./signature.ts";
  */
 export type Shape = "task" | "group" | "grouped" | "chunks";
 
+/** A signature of whatever takes and gives what. */
 export type AnySignature = Signature<never, unknown, Shape>;
 
 /** The tuples of arguments that may be put in front of it, as a union. */

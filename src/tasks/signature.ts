@@ -46,6 +46,7 @@ export interface StampingVisitor {
   onErrback?(errback: AnySignature, stamps: Stamps): Stamps | null | undefined;
 }
 
+/** For `stamp()`. Celery: `Signature.stamp`. */
 export interface StampOptions {
   /** Values of one name are gathered in a list; otherwise the first stands. @default false */
   append?: boolean;

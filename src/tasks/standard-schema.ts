@@ -12,11 +12,13 @@ export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly SchemaIssue[] };
 
+/** What a value has wrong, and where in it. */
 export interface SchemaIssue {
   readonly message: string;
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
 }
 
+/** A schema of whatever values. */
 // biome-ignore lint/suspicious/noExplicitAny: inference over any schema needs its variance switched off, as the standard's own types do
 export type AnySchema = StandardSchema<any, any>;
 export type SchemaInput<S extends AnySchema> = NonNullable<S["~standard"]["types"]>["input"];

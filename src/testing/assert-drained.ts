@@ -8,6 +8,7 @@ import { waitFor } from "./wait.ts";
 /** What can be asked about queues: a connected transport (sees ready messages only), RabbitMQ's API, or a Redis URL. */
 export type DrainTarget = Transport | { api: RabbitmqApi | string; vhost?: string } | string;
 
+/** For `assertDrained()`. */
 export interface DrainOptions {
   /** Milliseconds that the queues may take. @default 10_000 */
   timeout?: number;

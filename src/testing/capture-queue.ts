@@ -3,6 +3,7 @@ import type { Message } from "../../protocol/message.ts";
 import type { Consumer, DeliveryInfo, Transport } from "../transports/transport.ts";
 import { type TestSignal, testSignal } from "./wait.ts";
 
+/** A message as it came out of the queue. */
 export interface Captured {
   readonly message: Message;
   readonly info: DeliveryInfo;
@@ -10,6 +11,7 @@ export interface Captured {
   readonly text: string;
 }
 
+/** Takes what comes to a queue. Disposal ends that. */
 export interface QueueCapture extends AsyncDisposable {
   /** All messages so far. */
   readonly messages: readonly Captured[];

@@ -6,6 +6,7 @@ import { packageRoot } from "./fixture-files.ts";
 import { knownOptions, type NamesOf } from "./known-options.ts";
 import { PeerProcess } from "./peer-process.ts";
 
+/** What is run as a worker; a `module` or a `script`. */
 export interface NodeWorkerOptions {
   /** The module with the app, for `lovage worker -A`. */
   module?: string;

@@ -7,6 +7,7 @@ import { defaultWaitMs } from "./wait.ts";
 /** Characters kept; older output is dropped. */
 const keptCharacters = 8 * 1024 * 1024;
 
+/** For waits on a peer's log. */
 export interface LogWaitOptions {
   /** Milliseconds. @default 10_000 */
   timeout?: number;

@@ -14,6 +14,7 @@ import { type LogWaitOptions, PeerLog } from "./peer-log.ts";
 import { guardGroup } from "./process-guard.ts";
 import { endsWithin, within } from "./wait.ts";
 
+/** How a peer is started. */
 export interface PeerProcessOptions {
   /** For messages and the log file. @default the command */
   name?: string;
@@ -42,6 +43,7 @@ const peerProcessOptions: NamesOf<PeerProcessOptions> = {
   folders: true,
 };
 
+/** How a process ended; one of the two is null. */
 export interface Ended {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -49,6 +51,7 @@ export interface Ended {
 
 let started = 0;
 
+/** A running peer: its log, its end, and signals to it. Disposal ends it. */
 export class PeerProcess implements AsyncDisposable {
   readonly name: string;
   readonly pid: number;

@@ -26,11 +26,13 @@ export interface PythonValue {
   type: string;
 }
 
+/** What Python's `get()` gave or raised, and the state that it saw. */
 export type PythonResult = { state: string | null } & (
   | (PythonValue & { raised?: undefined })
   | { raised: PythonException }
 );
 
+/** A result as Python sees it, without waiting. */
 export interface PythonState {
   state: string;
   /** The exception when `raised`, else the value. */
@@ -65,6 +67,7 @@ export type PythonSignature = (
 /** `result.as_tuple()`: nested ids of a result and its parents. */
 export type PythonResultTuple = unknown;
 
+/** A message that Kombu publishes as it is. */
 export interface RawPublish {
   exchange?: string;
   routing_key: string;
@@ -78,6 +81,7 @@ export interface RawPublish {
   priority?: number;
 }
 
+/** A message as Kombu took it off a queue. */
 export interface RawMessage {
   body: string;
   body_base64: string;

@@ -10,6 +10,7 @@ import type { PeerProcess } from "./peer-process.ts";
 import { PythonCelery } from "./python-celery.ts";
 import { pythonEnvironment } from "./python-worker.ts";
 
+/** For `startPythonClient()`. */
 export interface PythonClientOptions {
   /** An interpreter whose environment has Celery. @default LOVAGE_TEST_PYTHON, else `python3` */
   python?: string;

@@ -28,6 +28,7 @@ export interface PythonMognetValue {
   type: string;
 }
 
+/** What awaiting a result gave or raised in Python, and the state that it saw. */
 export type PythonMognetOutcome = { state: string } & (
   | (PythonMognetValue & { raised?: undefined })
   /** `late`: the wait ended first. */
@@ -51,17 +52,20 @@ export interface PythonMognetFields {
   unexpected_retry_count: number;
 }
 
+/** A result as Python reads it, with its children and metadata. */
 export interface PythonMognetResult extends PythonMognetFields {
   /** Ids, sorted. */
   children: string[];
   metadata: Record<string, unknown>;
 }
 
+/** A tree of results as Python reads it. */
 export interface PythonMognetTree {
   result: PythonMognetFields;
   children: PythonMognetTree[];
 }
 
+/** A node's answer to a status query, as Python got it. */
 export interface PythonMognetStatus {
   id: string;
   kind: string;
@@ -71,6 +75,7 @@ export interface PythonMognetStatus {
 
 const requestMs = 30_000;
 
+/** A Mognet app in a Python process of its own, steered from here. */
 export class PythonMognetClient implements AsyncDisposable {
   readonly process: PeerProcess;
   readonly #driven: DrivenProcess;

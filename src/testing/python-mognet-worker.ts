@@ -27,6 +27,7 @@ export interface PythonMognetOptions {
   timeout?: number;
 }
 
+/** For `startPythonMognetWorker()`. */
 export interface PythonMognetWorkerOptions extends PythonMognetOptions {
   /** `minimum_concurrency` of the fixture app. @default 4 */
   concurrency?: number;

@@ -4,6 +4,7 @@ import { fixturesFolder, pythonProgram } from "./fixture-files.ts";
 import { knownOptions, type NamesOf } from "./known-options.ts";
 import { PeerProcess } from "./peer-process.ts";
 
+/** For `startPythonWorker()`. */
 export interface PythonWorkerOptions {
   /** An interpreter whose environment has Celery. @default LOVAGE_TEST_PYTHON, else `python3` */
   python?: string;

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { HarnessError } from "./errors.ts";
 import { waitFor } from "./wait.ts";
 
+/** What a queue holds. */
 export interface QueueCounts {
   name: string;
   /** NaN: the server does not say yet. */
@@ -14,6 +15,7 @@ export interface QueueCounts {
   arguments: Record<string, unknown>;
 }
 
+/** RabbitMQ's management API, as far as tests need it. */
 export interface RabbitmqApi {
   /** Whether the API answers and the virtual host `/` is up. */
   alive(): Promise<boolean>;
@@ -27,6 +29,7 @@ export interface RabbitmqApi {
   closeConnections(vhost?: string): Promise<number>;
 }
 
+/** The management API behind a URL with credentials. */
 export function rabbitmqApi(url: string): RabbitmqApi {
   const { username, password, origin } = new URL(url);
   const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
@@ -96,6 +99,7 @@ export function rabbitmqApi(url: string): RabbitmqApi {
   };
 }
 
+/** A virtual host that one test has for itself. */
 export interface TempVhost extends AsyncDisposable {
   readonly name: string;
   /** The broker URL with this virtual host in place of its own. */

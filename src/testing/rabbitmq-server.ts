@@ -14,6 +14,7 @@ import { type RabbitmqApi, rabbitmqApi } from "./rabbitmq-api.ts";
 import { type TempFolder, tempFolder } from "./temp-folder.ts";
 import { waitFor } from "./wait.ts";
 
+/** A running RabbitMQ. Disposal stops it and removes its data. */
 export interface RabbitmqServer extends AsyncDisposable {
   /** `amqp://guest:guest@127.0.0.1:<port>//` */
   readonly url: string;
@@ -31,6 +32,7 @@ export interface RabbitmqServer extends AsyncDisposable {
   ctl(...args: readonly string[]): Promise<string>;
 }
 
+/** For `startRabbitmq()`. */
 export interface RabbitmqServerOptions {
   /** Milliseconds until it must be up. @default 120_000 */
   timeout?: number;

@@ -5,6 +5,7 @@ import { PeerProcess } from "./peer-process.ts";
 import { freePort, loopback } from "./ports.ts";
 import { tempFolder } from "./temp-folder.ts";
 
+/** For `startRedis()`. */
 export interface RedisServerOptions {
   /** Keep the data over `restart` (append-only file in the temporary folder). @default false */
   persist?: boolean;
@@ -17,6 +18,7 @@ const redisServerOptions: NamesOf<RedisServerOptions> = {
   args: true,
 };
 
+/** A running Redis. Disposal stops it and removes its data. */
 export interface RedisServer extends AsyncDisposable {
   /** `redis://127.0.0.1:<port>/0` */
   readonly url: string;

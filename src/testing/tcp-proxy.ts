@@ -9,6 +9,7 @@ import { HarnessError } from "./errors.ts";
 import { knownOptions, type NamesOf } from "./known-options.ts";
 import { loopback } from "./ports.ts";
 
+/** For `tcpProxy()`. */
 export interface TcpProxyOptions {
   /** A URL (`amqp://…`, `redis://…`) or `host:port`. */
   target: string;
@@ -30,6 +31,7 @@ interface Pair {
   torn: boolean;
 }
 
+/** Stands between a client and a server, and cuts, stalls or refuses their connections. */
 export class TcpProxy implements AsyncDisposable {
   readonly port: number;
   /** The target's URL with this proxy in place of its host and port. */

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+/** A folder that one test has for itself. */
 export interface TempFolder extends AsyncDisposable {
   readonly path: string;
   /** A path inside it. */

@@ -2,6 +2,7 @@
 import { WaitTimeout } from "./errors.ts";
 import { knownOptions, type NamesOf } from "./known-options.ts";
 
+/** For `waitFor()`. */
 export interface WaitOptions {
   /** Milliseconds. @default 10_000 */
   timeout?: number;

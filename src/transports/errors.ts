@@ -1,6 +1,7 @@
 /** What can go wrong between us and a broker, ordered by how much was lost (style: families of errors). */
 import { LovageError, type LovageErrorOptions } from "../../protocol/errors.ts";
 
+/** The root of what brokers and connections to them give rise to. `retryable` says whether it may pass. */
 export class TransportError extends LovageError {}
 
 /** The connection has gone. */
@@ -58,6 +59,7 @@ export class PublishError extends TransportError {
   }
 }
 
+/** A queue that should be there is not: one that is only looked for (`lovage_declare`), consumed, purged or asked about. */
 export class QueueNotFound extends TransportError {
   readonly queue: string;
   constructor(queue: string, options?: LovageErrorOptions) {

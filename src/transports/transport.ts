@@ -9,6 +9,7 @@ import type { Address, Message } from "../../protocol/message.ts";
 import type { Exchange, Queue } from "../../protocol/routing.ts";
 import type { TransportError } from "./errors.ts";
 
+/** Where brokers differ on purpose. */
 export interface TransportCapabilities {
   /** The broker says when it holds a message; `publish` resolves then. */
   confirms: boolean;
@@ -24,6 +25,7 @@ export interface TransportCapabilities {
 /** How `declare` treats entities: create them as Celery does, only check that they exist, or leave them alone. */
 export type DeclareMode = "create" | "passive" | "never";
 
+/** Told of the connection as it comes and goes. */
 export interface TransportEvents {
   /** The connection is up (first time or again) and all is declared and consumed anew. `url` is without credentials. */
   onConnected?(url: string): void;
@@ -40,6 +42,7 @@ export interface PublishFailure {
   readonly error: unknown;
 }
 
+/** How queues are consumed. */
 export interface ConsumeOptions {
   /** How many unsettled messages this consumer may hold over all its queues. 0: no limit. */
   prefetch: number;
@@ -58,6 +61,7 @@ export interface ConsumeOptions {
   onInterrupted?(error: TransportError): void;
 }
 
+/** How a message came here. */
 export interface DeliveryInfo {
   readonly exchange: string;
   readonly routingKey: string;
@@ -78,6 +82,7 @@ export interface Delivery {
   reject(options: { requeue: boolean }): void;
 }
 
+/** Messages of some queues, as long as they are consumed. */
 export interface Consumer {
   readonly queues: readonly string[];
   /** Raises or lowers the number of unsettled messages; calls within one tick are coalesced. */
@@ -103,6 +108,10 @@ export interface ServerInfo {
   warnings: readonly string[];
 }
 
+/**
+ * Moves opaque messages: knows exchanges, queues and acks, and nothing of tasks or results. `transport.contract.ts` has
+ * its promises as tests.
+ */
 export interface Transport {
   /** `amqp`, `redis`, `filesystem` or `memory`. */
   readonly name: string;

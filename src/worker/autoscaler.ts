@@ -7,6 +7,7 @@ import type { TimerHeap } from "../runtime/timer-heap.ts";
 import { PoolError } from "./pools/errors.ts";
 import type { Pool } from "./pools/pool.ts";
 
+/** Slots between which the pool follows the work. Celery: `--autoscale MAX,MIN`. */
 export interface AutoscaleRange {
   max: number;
   min: number;

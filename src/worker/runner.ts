@@ -143,9 +143,10 @@ export class Runner implements SlotUser {
   terminate(request: Request, signal: NodeJS.Signals, signum: number): void {
     if (request.state !== "running") return;
     request.revocation = { terminated: true, signum, expired: false };
-    request.error = new TaskRevokedError(request.id, "terminated");
+    const error = new TaskRevokedError(request.id, "terminated");
+    request.error = error;
     this.#parts.stats.revoked++;
-    this.#parts.pool.kill(request, request.error as Error, signal);
+    this.#parts.pool.kill(request, error, signal);
     this.#end(request, "terminated");
   }
 

@@ -237,6 +237,7 @@ export function mapOf(
   return encodeSignature({ task: name, kwargs: { task, it }, immutable: true });
 }
 
+/** One task over a list in pieces of `n` calls each. wire: celery/canvas.py `chunks`. */
 export function chunksOf(task: WireSignature, it: readonly unknown[], n: number): WireSignature {
   return encodeSignature({ task: "celery.chunks", kwargs: { task, it, n }, immutable: true });
 }

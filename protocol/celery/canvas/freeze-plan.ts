@@ -11,6 +11,7 @@ import type { PlanContext } from "./plan.ts";
 import { resultTuple } from "./results.ts";
 import { toWire } from "./wire.ts";
 
+/** Where a signature stands when it is frozen. wire: the arguments of celery/canvas.py `Signature.freeze`. */
 export interface FreezePlace {
   /** Of the last task, or of a chord's body. */
   id?: string | null;

@@ -78,8 +78,10 @@ export interface PlannedSize {
   readonly size: number;
 }
 
+/** One act of a plan. */
 export type PlannedStep = PlannedTask | PlannedChord | PlannedSize;
 
+/** All that `apply_async` of a signature does, as data: messages in Celery's order, chords to be counted, and the result. */
 export interface CanvasPlan {
   /** In the order of sending. Empty for an empty group. */
   readonly steps: readonly PlannedStep[];

@@ -19,6 +19,7 @@ export type Replaced = Pick<TaskRequest, "id" | "rootId" | "group" | "groupIndex
   embed: TaskRequest["embed"];
 };
 
+/** What is sent in place of a running task. */
 export interface Replacement {
   plan: CanvasPlan;
   /** What is applied: the replacement with this task's place, callbacks and the rest of its chain. */
@@ -106,6 +107,7 @@ function withRest(signature: WireSignature, chain: readonly WireSignature[], nes
   return steps === null ? whole : chainOf(steps);
 }
 
+/** What is to be done so that a running part of a chord gets a sibling. wire: celery/app/task.py `Task.add_to_chord`. */
 export interface ChordAddition {
   /** The chord that gets one more part (`add_to_chord` of the backend), before anything is sent. */
   groupId: string;

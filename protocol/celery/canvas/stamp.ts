@@ -29,12 +29,14 @@ export interface WireVisitor {
   onErrback?(errback: WireSignature, stamps: Stamps): Stamps | null | undefined;
 }
 
+/** How the values of stamps come about. */
 export interface StampHow {
   readonly visitor: WireVisitor | null;
   /** Values of one name become a list instead of the first one winning. */
   readonly append: boolean;
 }
 
+/** The signature and all that is inside of it, with stamps. wire: celery/canvas.py `Signature.stamp`. */
 export function stamped(signature: WireSignature, stamps: Stamps, how: StampHow): WireSignature {
   switch (canvasType(signature)) {
     case "group":

@@ -1,5 +1,7 @@
 /** What the live view shows, as lines: a pure function of what is known and where the person is. */
-import type { State, TaskInfo, WorkerInfo } from "../../events/state.ts";
+import type { State } from "../../events/state.ts";
+import type { TaskInfo } from "../../events/task-info.ts";
+import type { WorkerInfo } from "../../events/worker-info.ts";
 import { type Paint, paint } from "../paint.ts";
 
 export interface Size {

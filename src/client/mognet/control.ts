@@ -30,6 +30,7 @@ export interface ControlParts {
   readonly log: Log;
 }
 
+/** How long the answers of nodes are waited for. */
 export interface StatusOptions {
   /** Milliseconds to wait for answers; nobody knows how many nodes there are. @default 5000 */
   timeout?: number;

@@ -4,6 +4,7 @@ import { checkOptionObject, type OptionKinds } from "../../settings/option-objec
 import { Result } from "./result.ts";
 import type { Results } from "./results.ts";
 
+/** How many children are asked for. */
 export interface ChildrenOptions {
   /** At most so many. @default all */
   count?: number;
@@ -13,6 +14,7 @@ const OPTIONS: OptionKinds = { count: count() };
 /** Results that are read in one step. */
 const BATCH = 200;
 
+/** The results of what a request has submitted. Got from `result.children`; Mognet: `ResultChildren`. */
 export class ResultChildren {
   readonly #id: string;
   readonly #results: Results;

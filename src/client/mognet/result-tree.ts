@@ -8,6 +8,7 @@ import { checkOptionObject, type OptionKinds } from "../../settings/option-objec
 import { Result } from "./result.ts";
 import type { Results } from "./results.ts";
 
+/** How much of a tree is read. */
 export interface TreeOptions {
   /** Levels, this result's included. @default 3 */
   maxDepth?: number;
@@ -22,11 +23,13 @@ const MOST = 100_000;
 /** A result as Mognet's own models print it: the wire's names, times as ISO texts. */
 export type PlainResult = Readonly<Record<(typeof MOGNET_RESULT_FIELDS)[number], string | number | null>>;
 
+/** A tree of results as JSON, by Mognet's names. */
 export interface PlainTree {
   readonly result: PlainResult;
   readonly children: readonly PlainTree[];
 }
 
+/** A result and those of its children, down to a depth. Got from `result.tree()`; Mognet: `ResultTree`. */
 export class ResultTree {
   readonly result: Result;
   readonly children: readonly ResultTree[];

@@ -20,6 +20,7 @@ import { ResultChildren } from "./result-children.ts";
 import { buildTree, type ResultTree, type TreeOptions } from "./result-tree.ts";
 import type { Results, RevokeOptions } from "./results.ts";
 
+/** How long a result is waited for. */
 export interface WaitOptions {
   /** Milliseconds. */
   timeout?: number;
@@ -28,6 +29,7 @@ export interface WaitOptions {
   onUpdate?: (record: MognetResult) => void;
 }
 
+/** How a value is got, and waited for. */
 export interface GetOptions extends WaitOptions {
   /** False: `ResultNotReady` instead of waiting, as Python's `result.get()`. @default true, as Python's `await result` */
   wait?: boolean;
@@ -51,6 +53,7 @@ const ttl = count({ min: 1 });
 
 const ERROR_STATES: ReadonlySet<string> = new Set(MOGNET_ERROR_STATES);
 
+/** The result of one request, wherever it runs: its record as last read, and its value. Mognet: `Result`. */
 export class Result<T = unknown> {
   readonly id: string;
   readonly #results: Results;

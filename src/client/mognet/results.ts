@@ -29,6 +29,7 @@ export interface Results {
   revoke(id: string, options: RevokeOptions): Promise<unknown>;
 }
 
+/** What a revoke ends. Mognet: `Result.revoke`. */
 export interface RevokeOptions {
   /** Also what is done already, and, which is the point of it, its children. @default false */
   force?: boolean;

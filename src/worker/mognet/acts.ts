@@ -59,7 +59,7 @@ export class Acts {
           (error: unknown) => this.#effectFailed(run, effects, at, event, error),
         )
         // Whatever else goes wrong, its message is not kept.
-        .catch(() => this.#giveUp(run));
+        .catch((error: unknown) => this.#giveUpFor(run, error));
       return;
     }
     if (run.state === "settled") this.#host.forget(run);
@@ -168,7 +168,7 @@ export class Acts {
       if (unreadableIn(error) !== null) {
         this.#replace(run)
           .then(() => this.#perform(run, effects, at + 1, event))
-          .catch(() => this.#giveUp(run));
+          .catch((thrown: unknown) => this.#giveUpFor(run, thrown));
         return;
       }
       const before = run.outcome;
@@ -192,6 +192,11 @@ export class Acts {
     const result = finishedResult(record, outcome.state, now());
     await this.#parts.store.put({ result, value: outcome.value, anew: true });
     run.stored = result;
+  }
+
+  #giveUpFor(run: Run, error: unknown): void {
+    this.#log.error({ task: run.request.name, id: run.id, err: error }, "a request is given back: its end went wrong");
+    this.#giveUp(run);
   }
 
   /** Nothing could be stored: the message comes again. */

@@ -1,6 +1,7 @@
 /** Why a run is over before its body is; the reasons of `ctx.signal`. */
 import { LovageError } from "../../../protocol/errors.ts";
 
+/** Why `ctx.signal` aborts in a task whose worker stops: the request has gone back to its queue and is run again. */
 export class HandedBack extends LovageError {
   constructor() {
     super("HANDED_BACK", "the worker is shutting down: the task went back to its queue", { retryable: true });

@@ -9,6 +9,7 @@ import type { Request } from "../request.ts";
 import type { RunningContext } from "../running-context.ts";
 import type { Calls } from "./calls.ts";
 
+/** Where bodies run: on the event loop, in worker threads, or in processes. Celery: `--pool`, whose `prefork` is `processes`. */
 export type PoolName = "async" | "threads" | "processes";
 
 /** Slots of one pool: a thread or process takes tens of megabytes before it has run anything, a slot of the event loop nothing. */
