@@ -13,7 +13,7 @@ import { Begun } from "./begun.ts";
 import { TaskCancelled } from "./effect-errors.ts";
 import type { Effects } from "./effects.ts";
 import type { BodyEnd, Pool } from "./pools/pool.ts";
-import { report, type WorkerStats } from "./report.ts";
+import { isTentative, report, type WorkerStats } from "./report.ts";
 import type { Request, Revocation } from "./request.ts";
 import { type ContextHost, RunningContext } from "./running-context.ts";
 import type { Slots, SlotUser } from "./slots.ts";
@@ -60,10 +60,13 @@ export class Runner implements SlotUser {
       settling: (request) => this.#begun.forget(request),
       changed: (request, event) => {
         this.#finishing--;
+        request.tentativeEnd = null;
         report(request, event, this.#parts.stats, this.#log);
         this.enter(request, event);
       },
       done: (request) => {
+        const end = request.tentativeEnd;
+        if (end !== null) report(request, end, this.#parts.stats, this.#log);
         this.#settled(request);
         this.#pump();
         this.#checkIdle();
@@ -298,7 +301,8 @@ export class Runner implements SlotUser {
     if (request.timer !== null) this.#parts.timers.cancel(request.timer);
     request.timer = null;
     this.#active--;
-    report(request, event, this.#parts.stats, this.#log);
+    if (isTentative(event)) request.tentativeEnd = event;
+    else report(request, event, this.#parts.stats, this.#log);
     this.enter(request, event);
     // What comes of the body is on its way before another one takes the event loop.
     this.#parts.slots.give();
