@@ -152,6 +152,14 @@ export class Runner implements SlotUser {
     this.#end(request, "terminated");
   }
 
+  /**
+   * Asks a running body to end as one over its soft limit, in its own way. Celery's processes take SIGUSR1 for that; Node would
+   * open its debugger. wire: billiard/pool.py `soft_timeout_sighandler`.
+   */
+  softLimit(request: Request, seconds: number | null): void {
+    if (request.state === "running") this.#parts.pool.abort(request, new SoftTimeLimitExceeded(seconds));
+  }
+
   /** Tells the machine what happened to a request and does what is due. */
   enter(request: Request, event: RequestEvent): void {
     const { state, effects } = step(request.state, event, request.policy);
@@ -329,7 +337,7 @@ export class Runner implements SlotUser {
     request.timer = timers.at(start + soft * 1000, () => {
       this.#log.warn({ task: request.message.task, id: request.id, seconds: soft }, "soft time limit exceeded");
       request.timer = armHard();
-      this.#parts.pool.abort(request, new SoftTimeLimitExceeded(soft));
+      this.softLimit(request, soft);
     });
   }
 

@@ -216,10 +216,10 @@ export class WorkerCore {
       for (const plan of plans.values()) this.#limits.set(plan.task.name, perSecond(plan.rateLimit));
     }
     const { worker_state_db: path } = settings;
-    const { ids } = this.revocations;
-    this.#stateDb =
-      path === null ? null : new StateDb({ path, ids, clock: parts.clock ?? null, timers: this.#timers, log });
-    if (this.#stateDb !== null) ids.onChange = () => this.#stateDb?.changed();
+    const { ids, stamps } = this.revocations;
+    const kept = { ids, stamps: stamps.keys, clock: parts.clock ?? null };
+    this.#stateDb = path === null ? null : new StateDb({ path, ...kept, timers: this.#timers, log });
+    if (this.#stateDb !== null) ids.onChange = stamps.keys.onChange = () => this.#stateDb?.changed();
     const range = parts.autoscale ?? null;
     this.#autoscaler =
       range === null
