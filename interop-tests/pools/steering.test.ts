@@ -38,6 +38,16 @@ describe.each(["async", "threads", "processes"] as const)("a worker with the poo
 
     await stage.python.revoke(running, { terminate: true, signal: "SIGTERM" });
     expect(await stage.python.get(running)).toMatchObject(revoked("terminated"));
+
+    // Celery's way to let a body clean up: it is over its soft limit, and ends as it likes.
+    const asked = await stage.send("pool.patient", [], { ms: 600_000 });
+    await stage.noted(`start ${asked}`);
+    await stage.python.revoke(asked, { terminate: true, signal: "SIGUSR1" });
+    expect(await stage.python.get(asked)).toMatchObject({
+      state: "FAILURE",
+      raised: { type: "SoftTimeLimitExceeded", module: "billiard.exceptions" },
+    });
+    expect(stage.notes()).toContain(`aborted ${asked} SoftTimeLimitExceeded`);
     await stage.endWell();
   });
 
@@ -201,6 +211,8 @@ test("revoked ids outlive the worker with --statedb", async () => {
     const revoke = () =>
       stage.python.broadcast("revoke", { ...told, timeout: 1_000, arguments: { task_id: ["gone-1", "gone-2"] } });
     await waitFor(async () => (await revoke())?.[0], { timeout: 20_000, describe: "a reply" });
+    const headers = { batch: ["gone"] };
+    await stage.python.broadcast("revoke_by_stamped_headers", { ...told, timeout: 1_000, arguments: { headers } });
     await first.stop();
   }
   await using second = await startNodeWorker(options);
@@ -210,6 +222,10 @@ test("revoked ids outlive the worker with --statedb", async () => {
   await stage.python.forget("gone-1");
   await stage.python.send("pool.add", [1, 2], {}, { queue: "kept", task_id: "gone-1" });
   expect(await stage.python.get("gone-1")).toMatchObject(revoked("revoked"));
+  const stamped = { queue: "kept", stamped_headers: ["batch"], batch: "gone" };
+  expect(await stage.python.get(await stage.python.send("pool.add", [1, 2], {}, stamped))).toMatchObject(
+    revoked("revoked"),
+  );
   second.assertAlive();
 });
 

@@ -72,6 +72,18 @@ const rows: [name: string, event: RequestEvent, policy: RequestPolicy, effects: 
     late,
     ["publish-retry", "store-retry", "ack", "emit-retried"],
   ],
+  [
+    "stores an ignored task's retry when its errors are to be stored",
+    "retryAsked",
+    { ...late, storesResult: false },
+    ["publish-retry", "store-retry", "ack", "emit-retried"],
+  ],
+  [
+    "stores no retry of an ignored task otherwise",
+    "retryAsked",
+    { ...late, storesResult: false, storesErrors: false },
+    ["publish-retry", "ack", "emit-retried"],
+  ],
   ["stores nothing for Ignore", "ignored", late, ["ack"]],
   ["leaves a chord hanging for Ignore as Celery does", "ignored", { ...late, hasChord: true }, ["ack"]],
   [

@@ -104,9 +104,9 @@ export interface RequestPolicy {
   /** Whether a late-acked task whose process or thread died is requeued (else it fails). */
   requeuesOnWorkerLost: boolean;
   trackStarted: boolean;
-  /** Successes, retries and starts are stored. */
+  /** Successes and starts are stored. */
   storesResult: boolean;
-  /** Failures are stored. */
+  /** Failures and retries are stored. */
   storesErrors: boolean;
   hasCallbacks: boolean;
   hasChain: boolean;
@@ -255,7 +255,7 @@ function effectsOf(event: RequestEvent, policy: RequestPolicy): EffectKind[] {
         ? ["requeue", "emit-requeued"]
         : due(failsStranded && storesErrors && "store-failure", ...stranded);
     case "retryAsked":
-      return due("publish-retry", storesResult && "store-retry", acksLate && "ack", "emit-retried");
+      return due("publish-retry", storesErrors && "store-retry", acksLate && "ack", "emit-retried");
     case "ignored":
       return due(...stranded, acksLate && "ack");
     case "replaced":
@@ -265,7 +265,7 @@ function effectsOf(event: RequestEvent, policy: RequestPolicy): EffectKind[] {
       // Cold shutdown: late-acked work goes back to its queue, early-acked work is reported as RETRY (behaviour 1.15).
       return acksLate
         ? ["emit-cancelled", "requeue"]
-        : due("emit-cancelled", storesResult && "store-retry", ...stranded);
+        : due("emit-cancelled", storesErrors && "store-retry", ...stranded);
     case "revoked":
       return due(
         "emit-revoked",

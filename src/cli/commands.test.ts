@@ -49,7 +49,7 @@ test.each([
   [["worker", "-A", "app", "-O", "fair"], "-O is Celery's; here"],
   [["inspect", "pingg"], 'Command pingg not recognized; did you mean "ping"?'],
   [["inspect"], "which inspect command? There are: active, active_queues"],
-  [["control", "ping"], "Command ping not recognized"],
+  [["control", "ping"], "Command ping not recognized. Available control commands: add_consumer"],
   [["control", "time_limit", "a", "soon"], "time_limit: soft is a number, not soon"],
   [["control", "pool_grow", "1", "2"], "pool_grow takes arguments: [N=1]"],
   [["inspect", "ping", "-t", "0"], "--timeout is a number of seconds, above 0"],

@@ -148,7 +148,7 @@ function commandOf(kind: string, name: string | undefined, known: readonly Contr
   const found = known.find((one) => one.name === name || one.alias === name);
   if (found !== undefined) return found;
   throw new UsageError(
-    `Command ${name} not recognized${didYouMean(name, names)} Available ${kind} commands: ${names.join(", ")}`,
+    `Command ${name} not recognized${didYouMean(name, names) || "."} Available ${kind} commands: ${names.join(", ")}`,
   );
 }
 

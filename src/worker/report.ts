@@ -1,4 +1,4 @@
-/** Counts and logs how bodies end. */
+/** Counts and logs how tasks end. */
 import type { RequestEvent } from "../../protocol/celery/request-machine.ts";
 import { cutText, errorForLog } from "../runtime/cut-text.ts";
 import type { Log } from "../runtime/log.ts";
@@ -19,6 +19,13 @@ export interface WorkerStats {
   refused: number;
 }
 
+/** Ends that an act can still turn into another: a result without a form, a follow-up that cannot be sent. Told when all is done. */
+const TENTATIVE: ReadonlySet<RequestEvent> = new Set(["returned", "retryAsked", "replaced"]);
+
+export function isTentative(event: RequestEvent): boolean {
+  return TENTATIVE.has(event);
+}
+
 export function report(request: Request, event: RequestEvent, stats: WorkerStats, log: Log): void {
   if (event === "returned") {
     stats.succeeded++;
@@ -35,19 +42,15 @@ export function report(request: Request, event: RequestEvent, stats: WorkerStats
     case "threw":
     case "hardLimit":
     case "workerLost":
-    case "rejected": {
+    case "rejected":
+    case "unencodable":
+    case "publishFailed":
+    case "retryFailed": {
       stats.failed++;
       if (isExpected(request)) log.info({ ...about(request), reason }, "raised expected");
       else log.error({ ...about(request), err: errorForLog(request.error), runtime: runtime(request) }, "failed");
       return;
     }
-    case "unencodable":
-    case "publishFailed":
-      // Its body had returned, and was counted.
-      stats.succeeded--;
-      stats.failed++;
-      log.error({ ...about(request), err: errorForLog(request.error), runtime: runtime(request) }, "failed");
-      return;
     case "cancelled":
     case "terminated":
       log.warn({ ...about(request), reason }, event);

@@ -1,5 +1,5 @@
 /** One message that became a task of this worker: what it says, what it is due, and where it stands. */
-import { policyBits, type RequestState } from "../../protocol/celery/request-machine.ts";
+import { policyBits, type RequestEvent, type RequestState } from "../../protocol/celery/request-machine.ts";
 import type { ResultTuple } from "../../protocol/celery/result-meta.ts";
 import type { TaskRequest } from "../../protocol/celery/task-message.ts";
 import type { TimerEntry } from "../runtime/timer-heap.ts";
@@ -105,6 +105,8 @@ export class Request {
   revocation: Revocation | null = null;
   /** The entry of its ETA, of its rate limit, or of its next time limit. */
   timer: TimerEntry | null = null;
+  /** How it ends unless an act that is due fails. */
+  tentativeEnd: RequestEvent | null = null;
   /** How the body ended. */
   value: unknown = undefined;
   error: unknown = undefined;

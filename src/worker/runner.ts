@@ -13,7 +13,7 @@ import { Begun } from "./begun.ts";
 import { TaskCancelled } from "./effect-errors.ts";
 import type { Effects } from "./effects.ts";
 import type { BodyEnd, Pool } from "./pools/pool.ts";
-import { report, type WorkerStats } from "./report.ts";
+import { isTentative, report, type WorkerStats } from "./report.ts";
 import type { Request, Revocation } from "./request.ts";
 import { type ContextHost, RunningContext } from "./running-context.ts";
 import type { Slots, SlotUser } from "./slots.ts";
@@ -60,10 +60,13 @@ export class Runner implements SlotUser {
       settling: (request) => this.#begun.forget(request),
       changed: (request, event) => {
         this.#finishing--;
+        request.tentativeEnd = null;
         report(request, event, this.#parts.stats, this.#log);
         this.enter(request, event);
       },
       done: (request) => {
+        const end = request.tentativeEnd;
+        if (end !== null) report(request, end, this.#parts.stats, this.#log);
         this.#settled(request);
         this.#pump();
         this.#checkIdle();
@@ -148,6 +151,14 @@ export class Runner implements SlotUser {
     this.#parts.stats.revoked++;
     this.#parts.pool.kill(request, error, signal);
     this.#end(request, "terminated");
+  }
+
+  /**
+   * Asks a running body to end as one over its soft limit, in its own way. Celery's processes take SIGUSR1 for that; Node would
+   * open its debugger. wire: billiard/pool.py `soft_timeout_sighandler`.
+   */
+  softLimit(request: Request, seconds: number | null): void {
+    if (request.state === "running") this.#parts.pool.abort(request, new SoftTimeLimitExceeded(seconds));
   }
 
   /** Tells the machine what happened to a request and does what is due. */
@@ -299,7 +310,8 @@ export class Runner implements SlotUser {
     if (request.timer !== null) this.#parts.timers.cancel(request.timer);
     request.timer = null;
     this.#active--;
-    report(request, event, this.#parts.stats, this.#log);
+    if (isTentative(event)) request.tentativeEnd = event;
+    else report(request, event, this.#parts.stats, this.#log);
     this.enter(request, event);
     // What comes of the body is on its way before another one takes the event loop.
     this.#parts.slots.give();
@@ -326,7 +338,7 @@ export class Runner implements SlotUser {
     request.timer = timers.at(start + soft * 1000, () => {
       this.#log.warn({ task: request.message.task, id: request.id, seconds: soft }, "soft time limit exceeded");
       request.timer = armHard();
-      this.#parts.pool.abort(request, new SoftTimeLimitExceeded(soft));
+      this.softLimit(request, soft);
     });
   }
 

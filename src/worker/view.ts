@@ -202,8 +202,9 @@ function revokesView(parts: ViewParts): RevokesView {
   const terminate = (request: Request, name: string): void => {
     const { signal, signum } = signalOf(name);
     log.info({ id: request.id, task: request.message.task, signal }, "terminating");
-    if (request.state === "running") runner.terminate(request, signal, signum);
-    else discard(request, signum);
+    if (request.state !== "running") discard(request, signum);
+    else if (signal === "SIGUSR1") runner.softLimit(request, null);
+    else runner.terminate(request, signal, signum);
   };
   return {
     ids: () => ids.ids(),

@@ -225,11 +225,12 @@ function storeFor(backend: ResultBackend<ResultMeta> | null, thorough: boolean):
   return joins && thorough ? "joined" : "kept";
 }
 
-function stateDbFor(parts: WorkerParts, { ids }: Revocations, timers: TimerHeap): StateDb | null {
+function stateDbFor(parts: WorkerParts, { ids, stamps }: Revocations, timers: TimerHeap): StateDb | null {
   const { worker_state_db: path } = parts.settings;
   if (path === null) return null;
-  const stateDb = new StateDb({ path, ids, clock: parts.clock ?? null, timers, log: parts.log });
-  ids.onChange = () => stateDb.changed();
+  const kept = { ids, stamps: stamps.keys, clock: parts.clock ?? null };
+  const stateDb = new StateDb({ path, ...kept, timers, log: parts.log });
+  ids.onChange = stamps.keys.onChange = () => stateDb.changed();
   return stateDb;
 }
 

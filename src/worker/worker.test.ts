@@ -41,6 +41,10 @@ interface Fleet {
   backend: ResultBackend<ResultMeta>;
   sent: Sent[];
   order: string[];
+  /** Its log: `level message`. */
+  said: string[];
+  /** Names of tasks that no message can be sent for. */
+  unsendable: Set<string>;
   send(input: Partial<TaskMessageInput> & { task: string }): Promise<string>;
   raw(message: Message): Promise<void>;
   end(id: string): Promise<ResultMeta>;
@@ -61,6 +65,10 @@ async function fleet(tasks: AnyTask[], settings: SettingsInput = {}, concurrency
   const parsed = parseSettings({ code: settings, env: {} }).settings;
   const sent: Sent[] = [];
   const order: string[] = [];
+  const said: string[] = [];
+  const unsendable = new Set<string>();
+  const note = (level: string) => (_fields: object, message?: string) => said.push(`${level} ${message}`);
+  const log = { ...silentLog, info: note("info"), error: note("error"), isLevelEnabled: () => true };
   const consume = transport.consume.bind(transport);
   vi.spyOn(transport, "consume").mockImplementation((queues, options, onDelivery) =>
     consume(queues, options, (delivery) => {
@@ -74,6 +82,7 @@ async function fleet(tasks: AnyTask[], settings: SettingsInput = {}, concurrency
     return store(id, record, route);
   });
   const applyAsync = async (name: string, args: Sent["args"], kwargs: Sent["kwargs"], options: Sent["options"]) => {
+    if (unsendable.has(name)) throw new TypeError(`no way for ${name}`);
     order.push(`publish ${name}`);
     sent.push({ name, args, kwargs, options });
     return { id: typeof options.taskId === "string" ? options.taskId : newId(), get: async () => null };
@@ -101,7 +110,7 @@ async function fleet(tasks: AnyTask[], settings: SettingsInput = {}, concurrency
         return plan;
       },
     },
-    log: silentLog,
+    log,
     isoNow: () => UTC.iso(Date.now()),
     naiveToEpoch: (wall) => wall,
     events: noEvents,
@@ -123,6 +132,8 @@ async function fleet(tasks: AnyTask[], settings: SettingsInput = {}, concurrency
     backend,
     sent,
     order,
+    said,
+    unsendable,
     raw,
     async send(input) {
       const id = input.id ?? newId();
@@ -196,12 +207,26 @@ test.each([
   expect(worker.stats.refused).toBe(1);
 });
 
-test("what has no form as a result fails, and counts as a failure", async () => {
-  const { send, end, worker, left } = await fleet([task("sparse", () => Object.assign([], { length: 4e9 })), add]);
+test("what has no form as a result fails, counts as a failure, and is never said to have succeeded", async () => {
+  const { send, end, worker, left, said } = await fleet([
+    task("sparse", () => Object.assign([], { length: 4e9 })),
+    add,
+  ]);
   const { status, exception } = await end(await send({ task: "sparse" }));
   expect([status, exception?.type]).toEqual(["FAILURE", "EncodeError"]);
   await expect.poll(left).toBe(0);
   expect(worker.stats).toMatchObject({ succeeded: 0, failed: 1 });
+  expect(said).toEqual(["info received", "error store-success failed", "error failed"]);
+});
+
+test("a next attempt that cannot be sent is a failure, and no retry", async () => {
+  const again = task("again", { maxRetries: null }, () => currentTask()?.retry({ countdown: 0 }));
+  const { send, end, worker, said, unsendable } = await fleet([again]);
+  unsendable.add("again");
+  const { status, exception } = await end(await send({ task: "again" }));
+  expect([status, exception?.type]).toEqual(["FAILURE", "Reject"]);
+  await expect.poll(() => said).toEqual(["info received", "error publish-retry failed", "error failed"]);
+  expect(worker.stats).toMatchObject({ retried: 0, failed: 1 });
 });
 
 function errorOf(what: string): never {

@@ -12,18 +12,18 @@ export interface StampedMessage {
 
 export class RevokedStamps {
   /** Header and value as one key, so that one bound holds for all of them. */
-  readonly #keys: RevokedIds;
+  readonly keys: RevokedIds;
 
   constructor(limits: RevokedLimits, now?: () => number) {
-    this.#keys = new RevokedIds(limits, now);
+    this.keys = new RevokedIds(limits, now);
   }
 
   get size(): number {
-    return this.#keys.size;
+    return this.keys.size;
   }
 
   add(header: string, values: readonly unknown[]): void {
-    for (const value of values) this.#keys.add(keyOf(header, value));
+    for (const value of values) this.keys.add(keyOf(header, value));
   }
 
   /** The stamp for which the task of this message is revoked; null when there is none. */
@@ -31,7 +31,7 @@ export class RevokedStamps {
     if (message.stampedHeaders === null) return null;
     for (const header of message.stampedHeaders) {
       for (const value of stampValues(message, header)) {
-        if (this.#keys.has(keyOf(header, value))) return { header, value };
+        if (this.keys.has(keyOf(header, value))) return { header, value };
       }
     }
     return null;

@@ -6,6 +6,7 @@ import { ImproperlyConfigured } from "../../../protocol/errors.ts";
 import { silentLog } from "../../runtime/log.ts";
 import { TimerHeap } from "../../runtime/timer-heap.ts";
 import { RevokedIds } from "./revoked-ids.ts";
+import { RevokedStamps } from "./revoked-stamps.ts";
 import { StateDb } from "./state-db.ts";
 
 let folder: string;
@@ -20,6 +21,7 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 function open(limits = { max: 10, maxAgeMs: 60_000 }) {
   const ids = new RevokedIds(limits);
+  const stamps = new RevokedStamps(limits);
   const clock = {
     value: 0,
     adjust(other: number) {
@@ -27,7 +29,8 @@ function open(limits = { max: 10, maxAgeMs: 60_000 }) {
       return this.value;
     },
   };
-  return { ids, clock, db: new StateDb({ path, ids, clock, timers, log: silentLog }) };
+  const db = new StateDb({ path, ids, stamps: stamps.keys, clock, timers, log: silentLog });
+  return { ids, stamps, clock, db };
 }
 
 test("ids and clock are there again after a restart, in their order and with their age", () => {
@@ -45,6 +48,26 @@ test("ids and clock are there again after a restart, in their order and with the
   const third = open({ max: 10, maxAgeMs: 40_000 });
   third.db.load();
   expect(third.ids.ids()).toEqual(["new"]);
+});
+
+test("stamps are there again after a restart; a file from before they were kept has none", () => {
+  const first = open();
+  first.db.load();
+  first.stamps.add("tenant", ["a", 7]);
+  first.db.save();
+
+  const second = open();
+  second.db.load();
+  expect(second.stamps.match({ stampedHeaders: ["tenant"], stamps: { tenant: ["b", 7] } })).toEqual({
+    header: "tenant",
+    value: 7,
+  });
+  expect(second.stamps.match({ stampedHeaders: ["tenant"], stamps: { tenant: "b" } })).toBeNull();
+
+  writeFileSync(path, JSON.stringify({ lovage: "worker state", version: 1, clock: 3, revoked: [["x", Date.now()]] }));
+  const third = open();
+  third.db.load();
+  expect([third.ids.ids(), third.stamps.size]).toEqual([["x"], 0]);
 });
 
 test("without a file nothing is there, and one is made", () => {

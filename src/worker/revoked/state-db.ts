@@ -1,7 +1,7 @@
 /**
- * What a worker remembers over restarts (`--statedb`): the ids revoked, and its logical clock. Celery keeps the same in a shelve, which
- * only Python reads; this is one JSON file, written anew beside the old one and put in its place. wire: celery/worker/state.py
- * `Persistent`.
+ * What a worker remembers over restarts (`--statedb`): the ids and stamps revoked, and its logical clock. Celery keeps ids and clock in a
+ * shelve, which only Python reads; this is one JSON file, written anew beside the old one and put in its place.
+ * wire: celery/worker/state.py `Persistent`.
  */
 import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { ImproperlyConfigured } from "../../../protocol/errors.ts";
@@ -19,6 +19,8 @@ export interface KeptClock {
 export interface StateDbParts {
   path: string;
   ids: RevokedIds;
+  /** Stamps, as `revoked-stamps.ts` writes them. */
+  stamps: RevokedIds;
   clock: KeptClock | null;
   timers: TimerHeap;
   log: Log;
@@ -64,12 +66,9 @@ export class StateDb {
   }
 
   #merge(saved: Saved): void {
-    const { ids, clock } = this.#parts;
-    const now = Date.now();
-    const all = new Map(ids.entries());
-    for (const [id, atMs] of saved.revoked) all.set(id, Math.max(all.get(id) ?? 0, Math.min(atMs, now)));
-    for (const [id, atMs] of [...all].sort((a, b) => a[1] - b[1])) ids.add(id, atMs);
-    ids.purge();
+    const { ids, stamps, clock } = this.#parts;
+    mergeAges(ids, saved.revoked);
+    mergeAges(stamps, saved.stamps);
     clock?.adjust(saved.clock);
   }
 
@@ -96,12 +95,13 @@ export class StateDb {
 
   /** Writes now. A disk that does not take it is logged. */
   save(): void {
-    const { path, ids, clock, log, timers } = this.#parts;
+    const { path, ids, stamps, clock, log, timers } = this.#parts;
     if (this.#due !== null) timers.cancel(this.#due);
     this.#due = null;
     if (!this.#loaded) return;
     this.#hear();
-    const state = { lovage: "worker state", version: 1, clock: clock?.value ?? 0, revoked: ids.entries() };
+    const kept = { clock: clock?.value ?? 0, revoked: ids.entries(), stamps: stamps.entries() };
+    const state = { lovage: "worker state", version: 1, ...kept };
     const fresh = `${path}.${process.pid}.new`;
     try {
       writeFileSync(fresh, `${JSON.stringify(state)}\n`);
@@ -116,6 +116,16 @@ export class StateDb {
 interface Saved {
   clock: number;
   revoked: [string, number][];
+  stamps: [string, number][];
+}
+
+/** Oldest first, each with the time of its latest revocation. */
+function mergeAges(known: RevokedIds, saved: readonly [string, number][]): void {
+  const now = Date.now();
+  const all = new Map(known.entries());
+  for (const [id, atMs] of saved) all.set(id, Math.max(all.get(id) ?? 0, Math.min(atMs, now)));
+  for (const [id, atMs] of [...all].sort((a, b) => a[1] - b[1])) known.add(id, atMs);
+  known.purge();
 }
 
 /** Which file stands there: each is written anew. */
@@ -132,11 +142,18 @@ function parsed(text: string): Saved | null {
     return null;
   }
   if (!isRecord(state) || state.lovage !== "worker state" || !Array.isArray(state.revoked)) return null;
-  const revoked: [string, number][] = [];
-  for (const entry of state.revoked as unknown[]) {
+  const clock = typeof state.clock === "number" ? state.clock : 0;
+  return { clock, revoked: agesOf(state.revoked), stamps: agesOf(state.stamps) };
+}
+
+/** What is none is left out. */
+function agesOf(list: unknown): [string, number][] {
+  const ages: [string, number][] = [];
+  if (!Array.isArray(list)) return ages;
+  for (const entry of list as unknown[]) {
     if (!Array.isArray(entry)) continue;
     const [id, atMs]: unknown[] = entry;
-    if (typeof id === "string" && typeof atMs === "number") revoked.push([id, atMs]);
+    if (typeof id === "string" && typeof atMs === "number") ages.push([id, atMs]);
   }
-  return { clock: typeof state.clock === "number" ? state.clock : 0, revoked };
+  return ages;
 }
