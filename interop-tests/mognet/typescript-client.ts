@@ -83,5 +83,5 @@ function described(error: unknown): { type: string; message: string } {
   // Each language says in its own words that a result was revoked.
   if (error instanceof Revoked) return { type: "Revoked", message: "" };
   if (!(error instanceof RemoteTaskError)) return { type: error.name, message: error.message };
-  return { type: error.type, message: error.args.map(String).join(", ") };
+  return { type: error.type, message: error.message.slice(error.type.length + 2) };
 }

@@ -15,6 +15,8 @@ export interface RemoteException {
   module: string | null;
   /** Constructor arguments. */
   args: readonly unknown[];
+  /** Python's `str()` of it, where that is stored too. @default what the arguments say */
+  message?: string;
 }
 
 /** The object that stands in a result document. */

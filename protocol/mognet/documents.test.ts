@@ -191,6 +191,23 @@ describe("pickles", () => {
     expect(Array.isArray(circle) && circle[0] === circle).toBe(true);
   });
 
+  test("the arguments of an error are told where they are data", () => {
+    const told = (rawData: string, name = "builtins:ValueError") =>
+      mognetExceptionArgs({ name, message: "", traceback: "", rawData, rawDataEncoding: "application/python-pickle" });
+    const pickled = "gASVOwAAAAAAAACMCGJ1aWx0aW5zlIwKVmFsdWVFcnJvcpSTlH2UjAFhlF2UKEsBR0AEAAAAAAAATohlc4wBeJSGlFKULg=="; // ValueError({"a": [1, 2.5, None, True]}, "x")
+    expect(told(pickled)).toEqual([Object.assign(Object.create(null), { a: [1, 2.5, null, true] }), "x"]);
+    // What `__reduce__` calls to make another class is no constructor's business.
+    expect(told(pickled, "shop:OutOfStock")).toBeNull();
+    // A list that holds itself, one of a million references, and an error within the error.
+    expect(told("gASVJAAAAAAAAACMCGJ1aWx0aW5zlIwKVmFsdWVFcnJvcpSTlF2UaANhhZRSlC4=")).toBeNull();
+    expect(
+      told(
+        "gASVngAAAAAAAACMCGJ1aWx0aW5zlIwKVmFsdWVFcnJvcpSTlF2UKF2UKF2UKF2UKF2UKF2UKF2UKF2UKF2UKF2UKF2UKF2UKF2UKF2UKF2UKF2UKF2UKF2UKF2UKF2UKF2UjAF4lGFoF2VoFmVoFWVoFGVoE2VoEmVoEWVoEGVoD2VoDmVoDWVoDGVoC2VoCmVoCWVoCGVoB2VoBmVoBWVoBGWFlFKULg==",
+      ),
+    ).toBeNull();
+    expect(told("gASVNgAAAAAAAACMCGJ1aWx0aW5zlIwKVmFsdWVFcnJvcpSTlGgAjAhLZXlFcnJvcpSTlIwBeJSFlFKUhZRSlC4=")).toBeNull();
+  });
+
   test("no bytes make the reader throw or run away", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {

@@ -97,7 +97,10 @@ function onlyLine({ name, message }: PythonError): string {
   return message === "" ? `${qualified}\n` : `${qualified}: ${message}\n`;
 }
 
-/** The arguments of a stored exception, read from its pickle without running it; null where they cannot be told. */
+/**
+ * The arguments of a stored exception, read from its pickle without running it; null where they cannot be told: no pickle, one of
+ * another class (Python stores a plain `Exception` of what it cannot pickle), and arguments that are more than data.
+ */
 export function mognetExceptionArgs(error: MognetException): readonly unknown[] | null {
   if (error.rawData === null || error.rawDataEncoding !== "application/python-pickle") return null;
   let bytes: Uint8Array;
@@ -108,7 +111,38 @@ export function mognetExceptionArgs(error: MognetException): readonly unknown[] 
     throw failure;
   }
   const described = describePickle(bytes)?.value;
-  return described instanceof PickledObject ? described.args : null;
+  if (!(described instanceof PickledObject) || described.args === null) return null;
+  if (described.className !== error.name && described.className !== "builtins:Exception") return null;
+  const args = plainCopy(described.args, { left: MOST_PARTS }, 0);
+  return Array.isArray(args) ? args : null;
+}
+
+/** Of all arguments together: a pickle may name one list many times, and itself in it. */
+const MOST_PARTS = 10_000;
+const DEEPEST = 100;
+
+/** Undefined: there is more to it than data. */
+function plainCopy(value: unknown, budget: { left: number }, depth: number): unknown {
+  if (budget.left-- <= 0 || depth > DEEPEST) return undefined;
+  if (Array.isArray(value)) {
+    const items: unknown[] = [];
+    for (const each of value) {
+      const item = plainCopy(each, budget, depth + 1);
+      if (item === undefined) return undefined;
+      items.push(item);
+    }
+    return items;
+  }
+  if (value instanceof Map) {
+    const members: Record<string, unknown> = Object.create(null);
+    for (const [key, each] of value) {
+      const member = typeof key === "string" ? plainCopy(each, budget, depth + 1) : undefined;
+      if (member === undefined) return undefined;
+      members[key] = member;
+    }
+    return members;
+  }
+  return typeof value === "object" && value !== null ? undefined : value;
 }
 
 /** Classes that any Python 3 makes of any arguments. Those that end a process are not among them. */

@@ -11,7 +11,7 @@ import { TaskRevokedError } from "../tasks/errors.ts";
 import { type MognetContext, mognetContext } from "../tasks/mognet-context.ts";
 import { Revoked } from "../tasks/mognet-errors.ts";
 import { ConnectionLost } from "../transports/errors.ts";
-import { HandedBack } from "../worker/mognet/reasons.ts";
+import { DeadlineExceeded } from "../worker/mognet/reasons.ts";
 import { celeryPriority } from "./bridge-priority.ts";
 import { Mognet } from "./mognet.ts";
 
@@ -62,7 +62,7 @@ async function carryOut(
     return await result.get({ signal });
   } catch (error) {
     if (signal.aborted) {
-      if (!(signal.reason instanceof HandedBack)) await terminate(celery, id, log);
+      if (endsTheRequest(signal.reason)) await terminate(celery, id, log);
       throw signal.reason;
     }
     if (!(error instanceof TaskRevokedError)) throw error;
@@ -70,6 +70,11 @@ async function carryOut(
     if (ctx.app instanceof Mognet) await ctx.app.revoke(id);
     throw new Revoked(id, error.reason, { cause: error });
   }
+}
+
+/** A run that is over here alone is no reason: another bridge, or a later run, waits for the same Celery task. */
+function endsTheRequest(reason: unknown): boolean {
+  return reason instanceof Revoked || reason instanceof DeadlineExceeded;
 }
 
 /** As long as the broker is away the task runs on: it is told as soon as it can be. */

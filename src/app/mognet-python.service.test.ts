@@ -21,6 +21,17 @@ import {
 } from "../testing/index.ts";
 import { Mognet } from "./mognet.ts";
 
+class ShopError extends Error {
+  static readonly python = "mognet_app.models.ShopError";
+  readonly code: string;
+  readonly text: string;
+  constructor(code: string, text: string) {
+    super(`${code} ${text}`);
+    this.code = code;
+    this.text = text;
+  }
+}
+
 const redis = testService("LOVAGE_TEST_REDIS_URL");
 const amqp = testService("LOVAGE_TEST_AMQP_URL");
 const api = testService("LOVAGE_TEST_RABBITMQ_API");
@@ -54,7 +65,7 @@ describe.skipIf(!ready)("a TypeScript client and a Python worker", () => {
       concurrency: 4,
       env: { FIXTURE_RECORD: redis },
     });
-    app = new Mognet(name, { config, tasks: [add, slow, echo], log: silentLog, env: {} });
+    app = new Mognet(name, { config, tasks: [add, slow, echo], errors: [ShopError], log: silentLog, env: {} });
   }, 60_000);
 
   afterAll(async () => {
@@ -110,6 +121,14 @@ describe.skipIf(!ready)("a TypeScript client and a Python worker", () => {
       errors: [{ loc: [1], type: "float_parsing", msg: expect.stringContaining("number") }],
     });
     await expect(app.run("fixture.nothing", [], {}, { timeout: 15_000 })).rejects.toThrow(UnknownTask);
+  });
+
+  test("an error has the arguments that Python raised it with, and its words", async () => {
+    const sold = await app.run("fixture.raise", ["custom"], {}, { timeout: 15_000 }).catch((error: unknown) => error);
+    expect(sold).toBeInstanceOf(ShopError);
+    expect(sold).toMatchObject({ code: "E1", text: "sold out", cause: { message: "ShopError: E1: sold out" } });
+    const missing = await app.run("fixture.raise", ["key"], {}, { timeout: 15_000 }).catch((error: unknown) => error);
+    expect(missing).toMatchObject({ type: "KeyError", args: ["missing"], message: "KeyError: 'missing'" });
   });
 
   test("a duration and an instant that have passed revoke", async () => {

@@ -21,8 +21,7 @@ export class RemoteTaskError extends TaskError {
   readonly traceback: string | null;
 
   constructor(taskId: string, exception: RemoteException, traceback: string | null, options?: LovageErrorOptions) {
-    const first = exception.args.length === 1 ? exception.args[0] : undefined;
-    const text = typeof first === "string" ? first : exception.args.map((arg) => printable(arg)).join(", ");
+    const text = exception.message ?? argumentsText(exception.args);
     super("TASK_FAILED", `${exception.type}${text === "" ? "" : `: ${text}`}`, options);
     this.taskId = taskId;
     this.type = exception.type;
@@ -30,6 +29,11 @@ export class RemoteTaskError extends TaskError {
     this.args = exception.args;
     this.traceback = traceback;
   }
+}
+
+function argumentsText(args: readonly unknown[]): string {
+  const first = args.length === 1 ? args[0] : undefined;
+  return typeof first === "string" ? first : args.map((arg) => printable(arg)).join(", ");
 }
 
 function printable(value: unknown): string {

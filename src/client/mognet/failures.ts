@@ -1,10 +1,10 @@
 /**
  * Stored errors as the errors that `get()` throws: Mognet's own by their names, a class of the user's for the Python class that it
- * declares, else `RemoteTaskError`. The pickle that Python stores beside them is never opened: whoever can write to Redis can run
- * code in every Python reader. wire: protocol mognet 3.4; mognet/model/result.py `get`.
+ * declares, else `RemoteTaskError`. Of the pickle that Python stores beside them the arguments are read, as data: nothing is executed,
+ * while whoever can write to Redis can run code in every Python reader. wire: protocol mognet 3.4; mognet/model/result.py `get`.
  */
 import type { RemoteException } from "../../../protocol/celery/exceptions.ts";
-import { isNotReadyValue, readMognetException } from "../../../protocol/mognet/exception.ts";
+import { isNotReadyValue, mognetExceptionArgs, readMognetException } from "../../../protocol/mognet/exception.ts";
 import type { MognetResult } from "../../../protocol/mognet/result.ts";
 import type { MognetValue } from "../../../protocol/mognet/value.ts";
 import { RemoteTaskError } from "../../tasks/errors.ts";
@@ -16,11 +16,11 @@ import {
   TooManyRetries,
   UnknownTask,
 } from "../../tasks/mognet-errors.ts";
-import { rememberStoredError } from "../../tasks/mognet-stored-error.ts";
+import { rememberStoredError, storedErrorOf } from "../../tasks/mognet-stored-error.ts";
 import type { ErrorRegistry, MakeError } from "../remote-errors.ts";
 import { invalidArgumentsIn } from "./invalid-arguments.ts";
 
-const textOf = ({ args }: RemoteException) => args.map(String).join(", ");
+const textOf = ({ message = "" }: RemoteException) => message;
 
 const OWN: ReadonlyMap<string, MakeError> = new Map<string, MakeError>([
   [
@@ -40,7 +40,8 @@ export function errorIn(id: string, value: MognetValue, errors: ErrorRegistry): 
   const exception: RemoteException = {
     module: colon < 0 ? null : stored.name.slice(0, colon),
     type: stored.name.slice(colon + 1),
-    args: stored.message === "" ? [] : [stored.message],
+    args: mognetExceptionArgs(stored) ?? (stored.message === "" ? [] : [stored.message]),
+    message: stored.message,
   };
   const remote = new RemoteTaskError(id, exception, stored.traceback === "" ? null : stored.traceback);
   const error = errors.errorFor(exception, remote, OWN);
@@ -61,5 +62,5 @@ export function failureOf({ id, state }: MognetResult, value: MognetValue | null
 function reasonOf(error: Error): string {
   if (!(error instanceof RemoteTaskError)) return error.message;
   if (error.type === "TimeoutError") return "expired";
-  return error.args.length === 0 ? "revoked" : error.args.map(String).join(", ");
+  return storedErrorOf(error)?.message || "revoked";
 }

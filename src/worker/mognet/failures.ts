@@ -1,7 +1,7 @@
 /** What a handler has thrown, as Mognet stores it. wire: mognet 3.4. */
 import { EncodeError } from "../../../protocol/errors.ts";
 import type { PythonError } from "../../../protocol/mognet/exception.ts";
-import { pyRepr } from "../../../protocol/python-repr.ts";
+import { reprTuple } from "../../../protocol/python-repr.ts";
 import { cutText } from "../../runtime/cut-text.ts";
 import { RemoteTaskError } from "../../tasks/errors.ts";
 import { storedErrorOf } from "../../tasks/mognet-stored-error.ts";
@@ -46,7 +46,7 @@ function isPlain(value: unknown): value is Plain {
 function messageOf(error: unknown): string {
   if (error instanceof RemoteTaskError) {
     const { args } = error;
-    return args.length === 1 ? String(args[0]) : args.length === 0 ? "" : pyRepr(args);
+    return args.length === 1 ? String(args[0]) : args.length === 0 ? "" : reprTuple(args);
   }
   return String(error instanceof Error ? error.message : error);
 }

@@ -206,6 +206,20 @@ describe("middleware", () => {
   });
 });
 
+test("a worker that stops takes nothing while a stop hook takes its time", async () => {
+  let end: () => void = () => undefined;
+  const onAppStopping = () => new Promise<void>((resolve) => (end = resolve));
+  const app = makeApp([add], { middleware: [{ onAppStopping }] });
+  const worker = await serve(app);
+  const stopping = worker.stop();
+  await expect.poll(async () => (await app.queueStats("tasks")).consumerCount, { timeout: 5_000 }).toBe(0);
+  const result = await app.submit(add, { a: 1 });
+  end();
+  await stopping;
+  expect((await result.refresh()).state).toBe("PENDING");
+  expect((await app.queueStats("tasks")).messageCount).toBe(1);
+});
+
 describe("services", () => {
   test("are functions called with the context, or one instance of a class for each app, closed with the worker", async () => {
     const log: string[] = [];

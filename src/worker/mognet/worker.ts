@@ -171,15 +171,15 @@ export class MognetWorkerCore {
 
   async #shutDown(): Promise<void> {
     const { hooks, transport, config, services } = this.#parts;
-    await hooks.stopping();
     this.#runner.drain();
+    // What came while a hook takes its time would go back and come again at once.
+    await Promise.all([hooks.stopping(), this.#consumer?.cancel()]);
     const idle = new Promise<void>((resolve) => {
       this.#whenIdle = resolve;
     });
     const cooled = new Promise<void>((resolve) => {
       this.#cool = resolve;
     });
-    await this.#consumer?.cancel();
     for (const run of [...this.#held.values()]) {
       for (const follower of run.followers?.splice(0) ?? []) follower.reject({ requeue: true });
       if (run.state === "received") this.#runner.handBack(run);
