@@ -9,7 +9,7 @@ import { waitFor } from "./wait.ts";
 export type DrainTarget = Transport | { api: RabbitmqApi | string; vhost?: string } | string;
 
 export interface DrainOptions {
-  /** Milliseconds that the queues may take. @default 10_000 */
+  /** Milliseconds that the queues may take. @default 30_000 */
   timeout?: number;
   /** Redis only: the prefix of Kombu's `global_keyprefix`. @default "" */
   keyPrefix?: string;
