@@ -5,7 +5,11 @@
 import { defineConfig } from "vitest/config";
 import { LongestFirst } from "./scripts/lib/longest-first.ts";
 
+/** `expect.poll` gives up after a second by default, in which a busy machine may not come to anything. */
+const patient = { poll: { timeout: 30_000 } };
+
 const outerRing = {
+  expect: patient,
   testTimeout: 60_000,
   hookTimeout: 120_000,
 };
@@ -26,16 +30,19 @@ export default defineConfig({
           name: "unit",
           include: ["protocol/**/*.test.ts", "src/**/*.test.ts", "scripts/**/*.test.ts"],
           exclude: ["**/*.service.test.ts", "**/node_modules/**", "dist/**"],
-          testTimeout: 10_000,
-          hookTimeout: 10_000,
+          // Longer than `waitFor` waits: what was waited for says more than that the test took too long.
+          testTimeout: 40_000,
+          hookTimeout: 40_000,
+          expect: patient,
         },
       },
       {
         test: {
           name: "services",
           include: ["{src,protocol}/**/*.service.test.ts"],
-          testTimeout: 30_000,
+          testTimeout: 60_000,
           hookTimeout: 60_000,
+          expect: patient,
         },
       },
       {

@@ -51,7 +51,7 @@ for (const [name, settingsFor] of Object.entries(brokers)) {
       expect(await client.get(sent)).toMatchObject({ state: "SUCCESS", value: 42, repr: "42" });
 
       const result = await app.sendTask("fixture.add", [1, 2.5], {}, { queue: theirs });
-      expect(await result.get({ timeout: 10_000 })).toBe(3.5);
+      expect(await result.get({ timeout: 30_000 })).toBe(3.5);
 
       expect(worker.active).toBe(0);
       peer.assertAlive();

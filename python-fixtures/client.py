@@ -255,19 +255,20 @@ def op_events_start(app, limit=10_000):
                 receiver = app.events.Receiver(connection, handlers={"*": seen.append})
                 # The receiver consumes on a connection of its own, which it hands out.
                 with receiver.consumer_context(wakeup=False) as (own, _, _):
-                    ready.set()
                     while not stop.is_set() and len(seen) < limit:
                         try:
                             own.drain_events(timeout=0.1)
                         except (TimeoutError, OSError):
-                            continue
+                            pass
+                        # Over Redis it subscribes where it first looks for events, not before.
+                        ready.set()
         except Exception as error:
             failed.append(error)
             ready.set()
 
     thread = threading.Thread(target=collect, daemon=True)
     thread.start()
-    ready.wait(10)
+    ready.wait(30)
     if failed:
         raise failed[0]
     receivers[key] = (thread, stop, seen)

@@ -2,7 +2,7 @@
 import { execFile, execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { packageRoot } from "../../src/testing/fixture-files.ts";
 import { waitFor } from "../../src/testing/index.ts";
 import { type Fleet, openFleet, TS_QUEUE } from "../control/fleet.ts";
@@ -26,7 +26,7 @@ describe.each(kinds)("%s", (kind) => {
   });
 
   async function lovage(...args: string[]): Promise<Ran> {
-    const options = { env: { ...process.env, LOVAGE_BROKER_URL: fleet.site.broker, NO_COLOR: "1" }, timeout: 30_000 };
+    const options = { env: { ...process.env, LOVAGE_BROKER_URL: fleet.site.broker, NO_COLOR: "1" }, timeout: 50_000 };
     try {
       const { stdout, stderr } = await promisify(execFile)(process.execPath, [cli, ...args], options);
       return { code: 0, stdout, stderr };
@@ -37,23 +37,32 @@ describe.each(kinds)("%s", (kind) => {
   }
 
   test("status names both workers, as text and as JSON", async () => {
-    const text = await lovage("status");
+    // Nobody knows how many will answer: a second is enough for both, but not on every machine.
+    const online = (...more: string[]) =>
+      waitFor(
+        async () => {
+          const ran = await lovage("status", "-t", "2", ...more);
+          return [fleet.ts, fleet.py].every((node) => ran.stdout.includes(node)) && ran;
+        },
+        { timeout: 40_000, describe: "both workers to answer in time" },
+      );
+    const text = await online();
     expect(text.code).toBe(0);
     for (const node of [fleet.ts, fleet.py]) expect(text.stdout).toContain(`->  ${node}: OK\n`);
     expect(text.stdout).toMatch(/\n2 nodes online\.\n$/);
-    const json = await lovage("status", "--json");
+    const json = await online("--json");
     expect(JSON.parse(json.stdout)).toEqual({ [fleet.ts]: { ok: "pong" }, [fleet.py]: { ok: "pong" } });
   });
 
   test("inspect and control print what Celery's print, and end with 69 when nobody answers", async () => {
-    expect((await lovage("inspect", "revoked", "-d", fleet.ts)).stdout).toBe(
+    expect((await lovage("inspect", "revoked", "-d", fleet.ts, "-t", "10")).stdout).toBe(
       `->  ${fleet.ts}: OK\n    - empty -\n\n1 node online.\n`,
     );
-    const limited = await lovage("control", "rate_limit", "nope", "10/m", "-d", fleet.ts);
+    const limited = await lovage("control", "rate_limit", "nope", "10/m", "-d", fleet.ts, "-t", "10");
     expect(limited).toMatchObject({ code: 0, stdout: `->  ${fleet.ts}: ERROR\n        unknown task\n` });
-    expect(JSON.parse((await lovage("control", "pool_grow", "1", "-d", fleet.ts, "--json")).stdout)).toEqual([
-      { [fleet.ts]: { ok: "pool will grow" } },
-    ]);
+    expect(
+      JSON.parse((await lovage("control", "pool_grow", "1", "-d", fleet.ts, "-t", "10", "--json")).stdout),
+    ).toEqual([{ [fleet.ts]: { ok: "pool will grow" } }]);
     expect(await lovage("inspect", "ping", "-d", "nobody@x")).toMatchObject({
       code: 69,
       stderr: "Error: No nodes replied within time constraint\n",
@@ -62,8 +71,11 @@ describe.each(kinds)("%s", (kind) => {
   });
 
   test("graph and events --json name workers and their tasks", async () => {
-    const graph = JSON.parse((await lovage("graph", "workers", "--json")).stdout);
-    expect(graph.edges).toContainEqual({ worker: fleet.ts, queue: TS_QUEUE });
+    const drawn = async () => {
+      const graph = JSON.parse((await lovage("graph", "workers", "--json")).stdout);
+      expect(graph.edges).toContainEqual({ worker: fleet.ts, queue: TS_QUEUE });
+    };
+    await vi.waitFor(drawn, { timeout: 40_000 });
     const listening = lovage("events", "--json", "--filter", "task-succeeded", "--limit", "1");
     const sender = setInterval(() => void fleet.client.send("fleet.add", [1, 2], {}, { queue: TS_QUEUE }), 500);
     try {

@@ -14,6 +14,7 @@ import {
   type PythonWorkerOptions,
   startPythonClient,
   startPythonWorker,
+  waitFor,
 } from "../../src/testing/index.ts";
 import { type Kind, openSite, type Site } from "../faults/support.ts";
 import { pythonOf } from "../harness/opening.ts";
@@ -147,6 +148,7 @@ export async function openFleet(choice: FleetChoice): Promise<Fleet> {
     startPythonClient({ ...interpreter, settings: shared, env }),
     worker.start(),
   ]);
+  await untilHeard(app, [worker.hostname, peer.node]);
   return {
     kind,
     version: version ?? (await client.versions()).celery,
@@ -171,6 +173,14 @@ export async function openFleet(choice: FleetChoice): Promise<Fleet> {
       await site[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Celery on Redis says that it is ready a moment before it subscribes to its mailbox: what is broadcast in between is lost on it. */
+async function untilHeard(app: Celery, destination: readonly string[]): Promise<void> {
+  await waitFor(async () => (await app.control.ping({ destination, timeout: 2 })).length === destination.length, {
+    timeout: 60_000,
+    describe: `${destination.join(" and ")} to answer`,
+  });
 }
 
 /**

@@ -44,7 +44,7 @@ export async function startFlower(site: Site, ...nodes: string[]): Promise<Flowe
     args: [
       ...["-m", "celery", "-A", "celery_app.app", "flower", `--port=${port}`, "--address=127.0.0.1"],
       // What it takes for lost at 1 s, a loaded machine may still answer.
-      "--inspect-timeout=3000",
+      "--inspect-timeout=10000",
       ...(site.kind === "amqp" ? [`--broker-api=${managementApi}/api/`] : []),
     ],
     env: {
@@ -148,7 +148,7 @@ export async function openFlowerFleet(kind: Kind, ...flags: string[]): Promise<F
       client,
       flower,
       async ask<T>(peer: Peer, command: string, given = {}) {
-        const told = { destination: [peer.node], reply: true, timeout: 10_000, arguments: given };
+        const told = { destination: [peer.node], reply: true, timeout: 30_000, arguments: given };
         const [reply] = (await client.broadcast(command, told)) ?? [];
         return reply?.[peer.node] as T;
       },

@@ -24,7 +24,7 @@ test.skipIf(!hasFlower() && process.env.CI !== "true").each(kinds)(
 
     // It switches task events on every five seconds.
     await waitFor(() => fleet.lines.said("task events enabled"), {
-      timeout: 15_000,
+      timeout: 60_000,
       describe: "Flower to enable events",
     });
     const { client } = fleet;
@@ -40,7 +40,7 @@ test.skipIf(!hasFlower() && process.env.CI !== "true").each(kinds)(
           of(good) === "SUCCESS" && of(bad) === "FAILURE" && of(theirs) === "SUCCESS" && of(running) === "STARTED";
         return there && tasks;
       },
-      { timeout: 15_000, describe: "the tasks in Flower" },
+      { timeout: 60_000, describe: "the tasks in Flower" },
     );
     expect(states[good]).toMatchObject({ name: "fleet.add", args: "[2, 3]", result: "5", worker: fleet.ts });
     expect(states[bad]).toMatchObject({ exception: "ValueError('boom')", worker: fleet.ts });

@@ -1,5 +1,5 @@
 /** What a fleet tells while tasks and workers come and go, as Celery's Receiver and State hear it, and as we hear it. */
-import { expect } from "vitest";
+import { expect, vi } from "vitest";
 import { Worker } from "../../src/app/worker.ts";
 import { Celery } from "../../src/app.ts";
 import type { ReceivedEvent } from "../../src/events/receiver.ts";
@@ -29,10 +29,11 @@ scene("task events are told from when remote control enables them until it disab
         expect(await client.get(id, { timeout: 20_000 })).toMatchObject({ value: 3 });
         // A result is there before its worker has done with the task, and might tell of that under the next command.
         await waitFor(
-          async () => Object.keys(Object((await weAsk(fleet, "query_task", { ids: [id] }))[node])).length === 0,
-          {
-            describe: `${node} to have done with ${id}`,
+          async () => {
+            const known = (await weAsk(fleet, "query_task", { ids: [id] }, [node]))[node];
+            return known !== undefined && Object.keys(Object(known)).length === 0;
           },
+          { describe: `${node} to have done with ${id}` },
         );
         return [id, node] as const;
       }),
@@ -184,7 +185,7 @@ with app.connection_for_read() as c:
             pass
         for _ in range(40):
             app.send_task("fleet.add", [1, 2], queue=target)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 40
         while time.monotonic() < deadline and sum(b["size"] for b in batches) < 120:
             try:
                 c.drain_events(timeout=0.5)
@@ -223,21 +224,27 @@ scene("heartbeats have Celery's members and types, by themselves and when asked 
 
 scene("Python's State shows both workers alive and every task where it stands", async (fleet) => {
   const { client, ts, py } = fleet;
-  const seen = await client.run(
-    `
+  // The last events of the scenes before may be on their way.
+  const look = async () =>
+    client.run(
+      `
 state = app.events.State()
 for event in events:
     state.event(dict(event, local_received=time.time()))
 answer = {"alive": sorted(w.hostname for w in state.alive_workers()),
           "states": sorted({t.state for _, t in state.tasks_by_time() if t.worker} - {"RETRY"}),
           "kinds": sorted({w.sw_ident for w in state.workers.values() if w.sw_ident})}`,
-    { events: await client.events() },
+      { events: await client.events() },
+    );
+  await vi.waitFor(
+    async () =>
+      expect(await look()).toEqual({
+        alive: [py, ts].sort(),
+        states: ["FAILURE", "REVOKED", "SUCCESS"],
+        kinds: ["lovage", "py-celery"],
+      }),
+    { timeout: 30_000, interval: 100 },
   );
-  expect(seen).toEqual({
-    alive: [py, ts].sort(),
-    states: ["FAILURE", "REVOKED", "SUCCESS"],
-    kinds: ["lovage", "py-celery"],
-  });
 });
 
 scene("we hear both workers, their tasks and Celery's clients; the stream ends when it is told to", async (fleet) => {
@@ -251,12 +258,14 @@ scene("we hear both workers, their tasks and Celery's clients; the stream ends w
     await sender.send("fleet.add", [2, 3], {}, { queue: TS_QUEUE }),
   ];
   const seen: ReceivedEvent[] = [];
-  const done = new Set<unknown>();
+  const heard = new Set<string>();
+  // Who sent a task may tell of it after the worker has told of its end, and a worker tells of itself with its heartbeats only.
+  const awaited = ids.flatMap((id) => ["task-sent", "task-succeeded"].map((type) => `${type} ${id}`));
   for await (const event of stream) {
     seen.push(event);
     state.event(event);
-    if (event.type === "task-succeeded") done.add(event.fields.uuid);
-    if (ids.every((id) => done.has(id))) stop.abort();
+    heard.add(`${event.type} ${event.fields.uuid}`);
+    if (awaited.every((one) => heard.has(one)) && (state.workers.get(py)?.swIdent ?? null) !== null) stop.abort();
   }
   for (const [index, id] of ids.entries()) {
     const own = seen.filter((event) => event.fields.uuid === id).map(({ type }) => type);
@@ -278,6 +287,18 @@ scene("we hear both workers, their tasks and Celery's clients; the stream ends w
 scene("an election among our workers is won by one of them, and acknowledged by all", async (fleet) => {
   const { app, client, ts, py } = fleet;
   const second = await new Worker(app, { name: "elector@fleet", queues: ["elector"] }).start();
+  // Candidates wait for the acknowledgements of those whom they know: a newcomer knows the others once it has heard of them.
+  const started = Date.now() / 1000;
+  await client.broadcast("heartbeat");
+  await waitFor(
+    async () => {
+      const beats = (await client.events()).filter(
+        ({ type, timestamp }) => type === "worker-heartbeat" && Number(timestamp) > started,
+      );
+      return [ts, py, "elector@fleet"].every((node) => beats.some(({ hostname }) => hostname === node));
+    },
+    { describe: "a heartbeat of each that all have heard" },
+  );
   const id = "elected";
   const options = { task_id: id, queue: TS_QUEUE };
   const action = { task: "fleet.add", args: [40, 2], kwargs: {}, options, subtask_type: null, immutable: false };

@@ -17,7 +17,7 @@ import {
   startWorker,
 } from "./support.ts";
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 180_000 });
 
 const tasks = 5_000;
 const patient = { task_publish_retry_policy: { max_retries: null, interval_max: 0.2 } };
@@ -80,7 +80,7 @@ describe.skipIf(!kinds.includes("amqp"))("RabbitMQ", () => {
     const stop = async () => {
       rabbitmq.process.kill("SIGTERM");
       // By now connections are closed and messages stored; what is left is a web server that takes its time.
-      await rabbitmq.process.waitForLog(/msg_store_persistent' is stopped/, { timeout: 20_000 });
+      await rabbitmq.process.waitForLog(/msg_store_persistent' is stopped/, { timeout: 60_000 });
       await rabbitmq.stop("SIGKILL");
     };
     await runThrough(place, stop, () => rabbitmq.start());

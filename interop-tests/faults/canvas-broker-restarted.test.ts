@@ -124,11 +124,11 @@ async function runThrough(site: Site, { fleet, restarts, mayLose }: Plan, restar
     sent.map(async ({ key, wanted, result }) => ({ key, wanted, result: await result })),
   );
   // Nothing waits and nothing is held: what has no result by then is out of the world.
-  if (site.kind === "redis") await site.reach(queue, 0, 0);
+  if (site.kind === "redis") await site.reach(queue, 0, 0, 60_000);
   const wrong: string[] = [];
   const lost: string[] = [];
   const look = async ({ key, wanted, result }: (typeof results)[number]) => {
-    const timeout = site.kind === "redis" ? 5_000 : 40_000;
+    const timeout = site.kind === "redis" ? 15_000 : 60_000;
     const got: unknown = await result.get({ timeout }).catch((error: unknown) => error);
     if (JSON.stringify(got) === JSON.stringify(wanted)) return;
     const list = got instanceof TimeoutError ? lost : wrong;
@@ -142,7 +142,7 @@ async function runThrough(site: Site, { fleet, restarts, mayLose }: Plan, restar
   else {
     // Now and then a Celery worker whose broker went away does not end; what it holds comes to ours.
     await second.stop({ grace: 10_000 });
-    await site.reach(queue, 0, 0);
+    await site.reach(queue, 0, 0, 60_000);
   }
   await site.endDrained(mates, queue);
 
@@ -183,7 +183,7 @@ describe("workflows", () => {
         await rabbitmq.start();
       });
     },
-    180_000,
+    300_000,
   );
 
   // Kombu takes a message off Redis in one step and notes that it has it in the next: one that is between them at a crash is gone. Ours
@@ -202,6 +202,6 @@ describe("workflows", () => {
         await broker.start();
       });
     },
-    180_000,
+    300_000,
   );
 });

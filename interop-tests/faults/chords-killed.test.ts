@@ -123,7 +123,7 @@ describe.each(kinds)("chords of a fleet whose workers are killed, on %s", (kind)
       expect(redelivered, `${bodyKey(index)} ran ${bodies.length} times, its parts ${parts}`).toBe(true);
     }
     await site.endDrained(fleet.workers, queue);
-  }, 240_000);
+  }, 400_000);
 });
 
 function byKey(runs: readonly Run[]): Map<string, Run[]> {
@@ -200,7 +200,7 @@ class Fleet implements AsyncDisposable {
   async afterRuns(count: number): Promise<void> {
     const until = this.#site.ledger.read("start").length + count;
     await waitFor(() => this.#site.ledger.read("start").length >= until, {
-      timeout: 20_000,
+      timeout: 60_000,
       interval: 5,
       describe: `${until} runs`,
     });

@@ -58,7 +58,7 @@ describe.each(kinds)("a proxy that drops all bytes, before %s,", (kind) => {
     const mark = worker.mark();
     proxy.stall();
     const sending = sendAll(app, during, { task: "fault.early", queue: "work" });
-    await worker.waitForLog(/the connection to .* was lost/, { after: mark, timeout: 15_000 });
+    await worker.waitForLog(/the connection to .* was lost/, { after: mark, timeout: 30_000 });
     open(gate);
     await expectResults(app, running);
     expect(await endsWithin(sending, 0)).toBe(false);

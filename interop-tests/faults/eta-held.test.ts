@@ -77,7 +77,7 @@ describe.each(kinds)("on %s", (kind) => {
         const held = await ask(worker);
         return held.scheduled === tasks ? held : undefined;
       },
-      { timeout: 30_000, interval: 250, describe: `${tasks} tasks to be held` },
+      { timeout: 60_000, interval: 250, describe: `${tasks} tasks to be held` },
     );
     expect((full.bytes - empty.bytes) / tasks).toBeLessThan(6_000);
     expect(full.timers).toBeLessThan(20);
@@ -88,8 +88,8 @@ describe.each(kinds)("on %s", (kind) => {
     await expectResults(app, [...soon, ...now]);
     expect((await ask(worker)).scheduled).toBe(tasks);
 
-    expect(await worker.stop({ grace: 30_000 })).toEqual({ code: 0, signal: null });
+    expect(await worker.stop({ grace: 50_000 })).toEqual({ code: 0, signal: null });
     await site.reach("later", tasks, 0);
     expect(site.ledger.keys("start").sort()).toEqual([...soon, ...now].sort());
-  }, 120_000);
+  }, 180_000);
 });

@@ -164,7 +164,7 @@ export async function watchWithPython(client: PythonClient): Promise<() => Promi
   const failed = await client.run(
     "import sys\nsys.path.insert(0, folder)\nimport watch_fleet\nanswer = watch_fleet.watch(app)",
     { folder },
-    { timeout: 20_000 },
+    { timeout: 40_000 },
   );
   if (failed !== null) throw new RangeError(`the watch did not start: ${String(failed)}`);
   return async () => {
@@ -218,6 +218,6 @@ export async function untilRevoked(app: Celery, node: string, ids: readonly stri
       const known = new Set(told?.[node]);
       return ids.every((id) => known.has(id));
     },
-    { describe: `${ids.length} ids to be revoked on ${node}`, timeout: 20_000 },
+    { describe: `${ids.length} ids to be revoked on ${node}` },
   );
 }

@@ -43,7 +43,7 @@ describe.each(kinds)("over a limit, on %s,", (kind) => {
     await sendAll(app, good.slice(60), send);
 
     await expectResults(app, good);
-    const error = await big.get({ timeout: 10_000, propagate: false });
+    const error = await big.get({ timeout: 30_000, propagate: false });
     expect(error).toBeInstanceOf(RemoteTaskError);
     expect(String(error)).toMatch(/InvalidTaskError.*65536/);
     const refusals: [typeof big, RegExp][] = [
@@ -51,7 +51,7 @@ describe.each(kinds)("over a limit, on %s,", (kind) => {
       [bomb, /InvalidTaskError.*longer than/],
     ];
     for (const [sent, words] of refusals) {
-      expect(String(await sent.get({ timeout: 10_000, propagate: false }))).toMatch(words);
+      expect(String(await sent.get({ timeout: 30_000, propagate: false }))).toMatch(words);
     }
     // As Celery answers what nests too deeply: off the queue, with a line in the log.
     await worker.waitForLog(/can't decode the message body.*/);

@@ -96,11 +96,11 @@ describe.skipIf(!ready)("a Mognet worker", () => {
     await throwing;
     await connection.close();
     await expectValues(client, ids, (index) => index);
-    await site.drained(["tasks", `mognet.control.${site.name}-a`], 20_000);
+    await site.drained(["tasks", `mognet.control.${site.name}-a`]);
     worker.assertAlive();
     expect(await client.status(1)).toEqual([[`${site.name}-a`, 0]]);
     const last = await client.submit({ task: "pause", args: [1] }, "");
-    expect(await client.get(last, 10_000)).toEqual({ state: "SUCCESS", value: 1 });
+    expect(await client.get(last, 30_000)).toEqual({ state: "SUCCESS", value: 1 });
     expect(await worker.stop()).toEqual({ code: 0, signal: null });
   });
 });

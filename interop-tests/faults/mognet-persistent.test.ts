@@ -102,7 +102,7 @@ test.skipIf(!ready)("nothing of an app with persistent messages is lost with a b
   expect(await Promise.all(queued.map((result) => result.get(LIMITS)))).toEqual(queued.map((_, index) => index));
   expect(await Promise.all(forPython.map((result) => result.get(LIMITS)))).toEqual([1, 2, 3]);
   python.assertAlive();
-  await site.drained(["tasks", "later", "python"], 20_000);
+  await site.drained(["tasks", "later", "python"]);
 
   // What cannot be given back is said, with the task's name and what helps.
   const said = () => transient.warnings.find(({ id }) => id === gone.id);

@@ -26,7 +26,7 @@ describe.skipIf(!ready)("Redis with the results", () => {
     await redis.start();
     const ids = await sending;
     await expectValues(client, ids, (index) => [index, 2, [0, 1]][index % 3], 60_000);
-    await site.drained(["tasks"], 20_000);
+    await site.drained(["tasks"]);
     worker.assertAlive();
     // A run may be told of twice when the answer to what it stored was lost; none may be missing.
     const done = tally(await notedIds(site, "completed"));

@@ -38,7 +38,7 @@ describe.each(kinds)("a worker under load, on %s,", (kind) => {
     await site.reach("work", waiting.length, 5);
     first.assertAlive();
     open(gate);
-    expect(await within(first.ended, 10_000, "the warm stop")).toEqual({ code, signal: null });
+    expect(await within(first.ended, 30_000, "the warm stop")).toEqual({ code, signal: null });
     expect(site.ledger.keys("end").sort()).toEqual(running.sort());
 
     await using second = await startWorker(site, choice);
@@ -62,7 +62,7 @@ describe.each(kinds)("a worker under load, on %s,", (kind) => {
     await site.ledger.reach("start", 10);
     await sendAll(app, waiting, { task: "fault.late", queue: "work" });
     first.kill("SIGQUIT");
-    expect(await within(first.ended, 10_000, "the cold stop")).toEqual({ code: 0, signal: null });
+    expect(await within(first.ended, 30_000, "the cold stop")).toEqual({ code: 0, signal: null });
     expect(site.ledger.keys("end")).toEqual([]);
     expect(await site.ready("work")).toBe(late.length + waiting.length);
     for (const key of early) expect(await app.result(key).state()).toBe("RETRY");
@@ -81,7 +81,7 @@ describe.each(kinds)("a worker under load, on %s,", (kind) => {
     const [gate, never] = [site.folder.join("gate"), site.folder.join("never")];
     const quick = keysOf(5, "quick");
     const slow = keysOf(5, "slow");
-    const choice = { queues: ["work"], concurrency: 10, settings: { worker_soft_shutdown_timeout: 2 } };
+    const choice = { queues: ["work"], concurrency: 10, settings: { worker_soft_shutdown_timeout: 5 } };
     await using first = await startWorker(site, choice);
     await sendAll(app, quick, { task: "fault.hold-late", args: (key) => [key, gate], queue: "work" });
     await sendAll(app, slow, { task: "fault.hold-late", args: (key) => [key, never], queue: "work" });
@@ -89,7 +89,7 @@ describe.each(kinds)("a worker under load, on %s,", (kind) => {
     first.kill("SIGQUIT");
     await first.waitForLog(/soft shutdown/);
     open(gate);
-    expect(await within(first.ended, 15_000, "the soft stop")).toEqual({ code: 0, signal: null });
+    expect(await within(first.ended, 30_000, "the soft stop")).toEqual({ code: 0, signal: null });
     await expectResults(app, quick);
     expect(await site.ready("work")).toBe(slow.length);
 

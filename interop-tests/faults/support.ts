@@ -93,7 +93,7 @@ export interface Site extends AsyncDisposable {
   /** How many messages lie in the queue and are held by no consumer. */
   ready(queue: string): Promise<number>;
   /** Resolves when so many messages lie in the queue, and on Redis so many are marked as taken (AMQP does both in one step). */
-  reach(queue: string, ready: number, taken: number): Promise<void>;
+  reach(queue: string, ready: number, taken: number, timeout?: number): Promise<void>;
   /** Stops the workers warm, and asserts that they left nothing in the queues and hold nothing. */
   endDrained(workers: readonly PeerProcess[], ...queues: string[]): Promise<void>;
 }
@@ -137,13 +137,14 @@ export async function makeSite(parts: SiteParts, onDispose?: () => Promise<void>
       await asking.connect();
       return (await asking.inspectQueue(queue))?.messages ?? 0;
     },
-    async reach(queue, ready, taken) {
+    async reach(queue, ready, taken, timeout = 30_000) {
       const seen = async () =>
         (await site.ready(queue)) === ready && (asking !== null || (await looking.hlen("unacked")) === taken);
-      await waitFor(seen, { describe: `${ready} messages in ${queue} and ${taken} taken` });
+      await waitFor(seen, { timeout, describe: `${ready} messages in ${queue} and ${taken} taken` });
     },
     async endDrained(workers, ...queues) {
-      const ends = await Promise.all(workers.map((worker) => worker.stop({ grace: 20_000 })));
+      // Children of Celery's prefork pool wait half a minute at some warm stops (`_ensure_messages_consumed` of billiard/pool.py).
+      const ends = await Promise.all(workers.map((worker) => worker.stop({ grace: 50_000 })));
       expect(ends).toEqual(workers.map(() => ({ code: 0, signal: null })));
       await asking?.connect();
       for (const queue of queues) {
@@ -210,8 +211,8 @@ export function keysOf(count: number, prefix: string): string[] {
   return Array.from({ length: count }, (_, index) => `${prefix}-${index}`);
 }
 
-/** No outage in these tests is longer. */
-const sendingMs = 50_000;
+/** No outage in these tests is longer, also where a broker is slow to start. */
+const sendingMs = 90_000;
 
 export interface SendChoice {
   task: string | ((key: string) => string);

@@ -1,6 +1,6 @@
 /** Workers that die without a word, and who takes over from them. */
 import { existsSync } from "node:fs";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { waitFor } from "../../src/testing/index.ts";
 import {
   clientOf,
@@ -15,6 +15,9 @@ import {
   startPython,
   startWorker,
 } from "./support.ts";
+
+// See `endDrained` on how long Celery may take to stop.
+vi.setConfig({ testTimeout: 120_000 });
 
 describe.each(kinds)("a worker that is killed, on %s", (kind) => {
   test("its 50 late-acked tasks in flight run again, all others once", async () => {

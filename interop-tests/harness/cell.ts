@@ -120,7 +120,7 @@ export class Cell implements AsyncDisposable {
 
   async #control(command: string, args: object = {}): Promise<string> {
     const destination = [this.pythonWorker.node];
-    const replies = await this.python.broadcast(command, { arguments: args, destination, timeout: 5_000 });
+    const replies = await this.python.broadcast(command, { arguments: args, destination, timeout: 20_000 });
     if (replies?.length !== 1) throw new HarnessError("NO_REPLY", `Python's worker did not answer ${command}`);
     return JSON.stringify(replies);
   }

@@ -19,7 +19,6 @@ export async function runHeld(cell: Cell, instances: readonly Instance<CallCase>
       await waitFor(() => existsSync(`${mark}.started`), { describe: `${instance.case.name} to report` });
       instance.report.during = await waitFor(() => look(cell, instance.id, sent[0]?.handle ?? null), {
         describe: "the reported state to be seen",
-        timeout: 5_000,
       });
     } catch (error) {
       instance.report.problem ??= String(error);

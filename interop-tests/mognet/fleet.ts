@@ -97,7 +97,7 @@ export function makeSite({ broker, vhost, api, redisUrl, config = {} }: SitePart
     notesUrl,
     notes,
     config,
-    async drained(queues, timeout = 10_000) {
+    async drained(queues, timeout = 30_000) {
       const names = queues.map((queue) => `${name}.${queue}`);
       await assertDrained(target, names, { timeout });
     },

@@ -34,7 +34,7 @@ describe.skipIf(!ready).concurrent.each(ways)("from a %s worker to a %s worker",
     await stage.noted(id, "run", 2);
     expect(await stage.read(id)).toMatchObject({ number_of_starts: 2, unexpected_retry_count: 2 });
     await stage.open("gate");
-    expect(await stage.client.get(id, 15_000)).toEqual({ state: "SUCCESS", value: "gate" });
+    expect(await stage.client.get(id, 30_000)).toEqual({ state: "SUCCESS", value: "gate" });
     expect(await stage.read(id)).toMatchObject({ number_of_starts: 2, number_of_stops: 1, metadata: { kept: 1 } });
     await stage.drained();
     expect(await stage.events(id)).toEqual([
@@ -57,7 +57,7 @@ describe.skipIf(!ready).concurrent.each(ways)("from a %s worker to a %s worker",
       await worker.ended;
     }
     await stage.start(first);
-    expect(await stage.client.get(id, 15_000)).toMatchObject({ state: "FAILURE", raised: { type: "TooManyRetries" } });
+    expect(await stage.client.get(id, 30_000)).toMatchObject({ state: "FAILURE", raised: { type: "TooManyRetries" } });
     expect(await stage.read(id)).toMatchObject({ number_of_starts: 4, number_of_stops: 1 });
     await stage.drained();
   });
@@ -77,7 +77,7 @@ describe.skipIf(!ready).concurrent.each(ways)("from a %s worker to a %s worker",
     for (const id of ids) await stage.noted(id, "run", 2);
     await stage.open("gate");
     for (const id of ids) {
-      expect(await stage.client.get(id, 15_000)).toEqual({ state: "SUCCESS", value: "gate" });
+      expect(await stage.client.get(id, 30_000)).toEqual({ state: "SUCCESS", value: "gate" });
       expect(await stage.read(id)).toMatchObject({ number_of_starts: 2, number_of_stops: 2 });
     }
     await stage.drained();
@@ -90,7 +90,7 @@ describe.skipIf(!ready).concurrent.each(ways)("from a %s worker to a %s worker",
     await stage.noted(id, "hop", 1);
     expect(await stage.site.redis.hkeys(`${stage.site.name}.mognet.state.${id}`)).toEqual(["path"]);
     await stage.start(second);
-    expect(await stage.client.get(id, 15_000)).toEqual({ state: "SUCCESS", value: 4 });
+    expect(await stage.client.get(id, 30_000)).toEqual({ state: "SUCCESS", value: 4 });
     const hops = (await stage.events(id)).filter(([event]) => event === "hop").map(([, language]) => language);
     expect(hops).toEqual([first, second, first, second]);
     const { number_of_starts: starts, number_of_stops: stops } = await stage.read(id);
@@ -109,7 +109,7 @@ describe.skipIf(!ready).concurrent.each(ways)("from a %s worker to a %s worker",
     await stage.noted(id, "hop", 1);
     await worker.stop();
     await stage.start(second);
-    expect(await stage.client.get(id, 15_000)).toEqual({ state: "SUCCESS", value: 2 });
+    expect(await stage.client.get(id, 30_000)).toEqual({ state: "SUCCESS", value: 2 });
     await stage.drained();
   });
 
@@ -121,7 +121,7 @@ describe.skipIf(!ready).concurrent.each(ways)("from a %s worker to a %s worker",
     await worker.stop();
     await stage.start(second);
     await stage.open("gate");
-    expect(await stage.client.get(id, 15_000)).toEqual({ state: "SUCCESS", value: "gate" });
+    expect(await stage.client.get(id, 30_000)).toEqual({ state: "SUCCESS", value: "gate" });
     await stage.drained();
     const node = await stage.view(id);
     expect(node.children).toHaveLength(2);
@@ -141,7 +141,7 @@ describe.skipIf(!ready).concurrent.each(ways)("from a %s worker to a %s worker",
       sent.push([priority, await client.submit({ task: "echo", args: [priority], priority }, "")]);
     }
     await stage.start(second, { concurrency: 1 });
-    for (const [, id] of sent) await stage.client.get(id, 15_000);
+    for (const [, id] of sent) await stage.client.get(id, 30_000);
     const lines = await stage.site.notes.lrange(`${stage.site.name}.notes`, 0, -1);
     const ran = lines.filter((line) => line.includes(" run ")).map((line) => line.split(" ")[0]);
     const wanted = sent.map(([priority, id], index) => ({ priority, id, index }));
@@ -159,7 +159,7 @@ describe.skipIf(!ready).concurrent.each(ways)("from a %s worker to a %s worker",
       sends.map((queue) => stage.client.submit({ task: "echo", args: [queue], queue }, "")),
     );
     for (const [index, id] of ids.entries()) {
-      expect(await stage.client.get(id, 15_000)).toEqual({ state: "SUCCESS", value: sends[index] });
+      expect(await stage.client.get(id, 30_000)).toEqual({ state: "SUCCESS", value: sends[index] });
       const [, language] = (await stage.events(id)).at(-1) ?? [];
       expect(language).toBe(sends[index] === "left" ? first : second);
     }
@@ -175,8 +175,8 @@ describe.skipIf(!ready).concurrent.each(ways)("from a %s worker to a %s worker",
     const fine = await stage.client.submit({ task: "echo", args: [3] }, "");
     await other.revoke(revoked, false);
     await stage.start(second);
-    expect(await stage.client.get(fine, 15_000)).toEqual({ state: "SUCCESS", value: 3 });
-    expect(await stage.client.get(late, 15_000)).toMatchObject({ state: "REVOKED" });
+    expect(await stage.client.get(fine, 30_000)).toEqual({ state: "SUCCESS", value: 3 });
+    expect(await stage.client.get(late, 30_000)).toMatchObject({ state: "REVOKED" });
     await stage.drained();
     for (const id of [revoked, late]) {
       expect(await stage.read(id)).toMatchObject({ state: "REVOKED", number_of_starts: 0, number_of_stops: 1 });
@@ -245,7 +245,7 @@ describe.skipIf(!ready).concurrent.each(["typescript", "python"] as const)(
       await waitFor(async () => (await stage.client.status(1))[0]?.[1] === 1, { describe: "one task to run" });
       expect(await stage.client.queue("tasks")).toEqual({ messages: 1, consumers: 1 });
       await stage.open("one");
-      for (const id of ids) await stage.client.get(id, 15_000);
+      for (const id of ids) await stage.client.get(id, 30_000);
       await stage.drained();
     });
   },
@@ -307,14 +307,14 @@ async function openStage(language: Language): Promise<Stage> {
     },
     async noted(id, event, times) {
       const seen = async () => countEvents(await view(id), event) >= times;
-      await waitFor(seen, { timeout: 20_000, interval: 40, describe: `${times} × ${event} of ${id}` });
+      await waitFor(seen, { timeout: 30_000, interval: 40, describe: `${times} × ${event} of ${id}` });
     },
     async stateOf(id, state) {
       const seen = async () => (await site.redis.hget(`${site.name}.mognet.result.${id}`, "state")) === `"${state}"`;
-      await waitFor(seen, { timeout: 20_000, describe: `${id} to be ${state}` });
+      await waitFor(seen, { timeout: 30_000, describe: `${id} to be ${state}` });
     },
     async drained() {
-      await site.drained(["tasks", "left", "right"], 15_000);
+      await site.drained(["tasks", "left", "right"], 30_000);
       for (const worker of workers) if (worker.alive) worker.assertAlive();
     },
     async [Symbol.asyncDispose]() {

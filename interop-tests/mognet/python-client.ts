@@ -56,7 +56,7 @@ export async function openPythonClient(site: Site): Promise<GridClient> {
     },
     setMetadata: (id, values) => client.setMetadata(id, values),
     async status(nodes) {
-      const replies = await client.status({ nodes, timeout: 5_000 });
+      const replies = await client.status({ nodes, timeout: 20_000 });
       return replies.map(({ node_id, payload }) => [node_id, payload.running_request_ids.length] as const).sort();
     },
     queue: (name) => client.queue(name),

@@ -18,6 +18,8 @@ export const leftBehind = "leaves nothing in its queues";
 export const alive = "answers both clients at the end";
 
 const endMs = 25_000;
+/** What has ended is there at once, however slow a client is that does many things at a time. */
+const otherMs = 10_000;
 
 /** A case that has been run, and is not yet read. */
 interface Ran {
@@ -40,7 +42,7 @@ export async function runFleet(fleet: Fleet, cases: readonly Case[]): Promise<Fl
       left = left.filter(({ client, what }) => isPythonsFault(forms.get(reportKey(client, what.name))));
     }
   }
-  const drained = await fleet.site.drained(queues, 15_000).then(
+  const drained = await fleet.site.drained(queues, 30_000).then(
     () => ({ outcome: "drained" }),
     (error: unknown) => ({ outcome: { broke: String(error) } }),
   );
@@ -145,7 +147,7 @@ async function formOf(fleet: Fleet, { client, what, id, others, outcome }: Ran):
   const settled = what.endless !== true && node.hash !== null;
   const form = {
     outcome,
-    other: settled ? await clients[otherThan(client)].get(id, 1_000) : null,
+    other: settled ? await clients[otherThan(client)].get(id, otherMs) : null,
     read: comparableRead(await clients[client].read(id), site.name),
     otherRead: comparableRead(await clients[otherThan(client)].read(id), site.name),
     left: withoutLanguage(node),

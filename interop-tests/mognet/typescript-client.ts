@@ -65,7 +65,7 @@ export async function openTypescriptClient(site: Site): Promise<GridClient> {
       await (await found(id))?.setMetadata(values);
     },
     async status(nodes) {
-      const replies = await app.nodeStatus({ nodes, timeout: 5_000 });
+      const replies = await app.nodeStatus({ nodes, timeout: 20_000 });
       return replies.map(({ nodeId, runningRequestIds }) => [nodeId, runningRequestIds.length] as const).sort();
     },
     async queue(name) {

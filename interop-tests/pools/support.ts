@@ -129,7 +129,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
         arguments: given,
         destination: [NODE],
         reply: true,
-        timeout: 10_000,
+        timeout: 30_000,
       });
       return replies?.[0]?.[NODE];
     },

@@ -76,7 +76,7 @@ describe.skipIf(!ready)("a TypeScript client and a Python worker", () => {
 
   test("the value comes back, and the record tells of the run", async () => {
     const result = await app.submit(add, { a: 1, b: 2.5 }, { metadata: { by: "ts", n: [1, 2] } });
-    expect(await result.get({ timeout: 15_000 })).toBe(3.5);
+    expect(await result.get({ timeout: 30_000 })).toBe(3.5);
     expect(result).toMatchObject({
       state: "SUCCESS",
       nodeId: "py-1",
@@ -86,7 +86,7 @@ describe.skipIf(!ready)("a TypeScript client and a Python worker", () => {
     });
     expect(result.queueTime).toBeGreaterThan(0);
     expect(await result.getMetadata()).toEqual({ by: "ts", n: [1, 2] });
-    expect(await app.run("fixture.add", [2, 3], {}, { timeout: 15_000 })).toBe(5);
+    expect(await app.run("fixture.add", [2, 3], {}, { timeout: 30_000 })).toBe(5);
   });
 
   test.each<[string, unknown]>([
@@ -95,12 +95,12 @@ describe.skipIf(!ready)("a TypeScript client and a Python worker", () => {
     ["nested containers", { list: [1, 2.5, null, true, { deep: [] }], none: null }],
     ["null", null],
   ])("%s go there and back", async (_what, value) => {
-    expect(await app.run(echo, { value }, {}, { timeout: 15_000 })).toEqual(value);
+    expect(await app.run(echo, { value }, {}, { timeout: 30_000 })).toEqual(value);
   });
 
   test("Python's own types arrive as what stands for them", async () => {
     const sent = { u: new PyUuid("6f3b7b52-26a1-4a0f-9c6b-6d3c8f4f8f0e"), d: new PyDecimal("1.10"), t: new Date(0) };
-    expect(await app.run(echo, { value: sent }, {}, { timeout: 15_000 })).toEqual({
+    expect(await app.run(echo, { value: sent }, {}, { timeout: 30_000 })).toEqual({
       u: "6f3b7b52-26a1-4a0f-9c6b-6d3c8f4f8f0e",
       d: "1.10",
       t: "1970-01-01T00:00:00Z",
@@ -109,18 +109,18 @@ describe.skipIf(!ready)("a TypeScript client and a Python worker", () => {
   });
 
   test("failures come as what they were: raised, invalid, unknown", async () => {
-    const raised = await app.run("fixture.fail", ["no tea"], {}, { timeout: 15_000 }).catch((error: unknown) => error);
+    const raised = await app.run("fixture.fail", ["no tea"], {}, { timeout: 30_000 }).catch((error: unknown) => error);
     expect(raised).toBeInstanceOf(RemoteTaskError);
     expect(raised).toMatchObject({
       message: expect.stringContaining("no tea"),
       traceback: expect.stringContaining("Traceback"),
     });
-    const invalid = await app.run("fixture.add", ["x"], {}, { timeout: 15_000 }).catch((error: unknown) => error);
+    const invalid = await app.run("fixture.add", ["x"], {}, { timeout: 30_000 }).catch((error: unknown) => error);
     expect(invalid).toBeInstanceOf(InvalidTaskArguments);
     expect(invalid).toMatchObject({
       errors: [{ loc: [1], type: "float_parsing", msg: expect.stringContaining("number") }],
     });
-    await expect(app.run("fixture.nothing", [], {}, { timeout: 15_000 })).rejects.toThrow(UnknownTask);
+    await expect(app.run("fixture.nothing", [], {}, { timeout: 30_000 })).rejects.toThrow(UnknownTask);
   });
 
   test("an error has the arguments that Python raised it with, and its words", async () => {
@@ -132,8 +132,8 @@ describe.skipIf(!ready)("a TypeScript client and a Python worker", () => {
   });
 
   test("a duration and an instant that have passed revoke", async () => {
-    const late = app.run(slow, { seconds: 60 }, { deadline: 0.2 }, { timeout: 15_000 });
-    const past = app.run(slow, { seconds: 60 }, { deadline: new Date(Date.now() - 1000) }, { timeout: 15_000 });
+    const late = app.run(slow, { seconds: 60 }, { deadline: 0.2 }, { timeout: 30_000 });
+    const past = app.run(slow, { seconds: 60 }, { deadline: new Date(Date.now() - 1000) }, { timeout: 30_000 });
     const failures = await Promise.all([late, past].map((run) => run.catch((error: unknown) => error)));
     expect(failures.map((error) => [error instanceof Revoked, error instanceof Revoked && error.reason])).toEqual([
       [true, "expired"],
@@ -147,16 +147,16 @@ describe.skipIf(!ready)("a TypeScript client and a Python worker", () => {
       const tree = await result.tree();
       return tree.children.length === 3 && tree.children.every((child) => child.result.state === "RUNNING");
     });
-    const status = await app.nodeStatus({ timeout: 5_000, nodes: 1 });
+    const status = await app.nodeStatus({ timeout: 20_000, nodes: 1 });
     expect(status).toEqual([{ id: expect.any(String), nodeId: "py-1", runningRequestIds: expect.any(Array) }]);
     expect(status[0]?.runningRequestIds).toHaveLength(4);
     await app.revoke(result.id);
-    await expect(result.get({ timeout: 15_000 })).rejects.toThrow(Revoked);
+    await expect(result.get({ timeout: 30_000 })).rejects.toThrow(Revoked);
     const children = (await result.tree()).children.map((child) => child.result.state);
     expect(children).toEqual(["REVOKED", "REVOKED", "REVOKED"]);
     // Python has let go of them, and lives.
-    await waitFor(async () => (await app.nodeStatus({ timeout: 5_000, nodes: 1 }))[0]?.runningRequestIds.length === 0);
-    expect(await app.run(add, { a: 1, b: 1 }, {}, { timeout: 15_000 })).toBe(2);
+    await waitFor(async () => (await app.nodeStatus({ timeout: 20_000, nodes: 1 }))[0]?.runningRequestIds.length === 0);
+    expect(await app.run(add, { a: 1, b: 1 }, {}, { timeout: 30_000 })).toBe(2);
   });
 
   test("a queue of its own is counted with its consumer; one that nobody has is an error and no eternal PENDING", async () => {

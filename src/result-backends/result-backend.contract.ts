@@ -74,7 +74,7 @@ export interface ContractOptions {
 }
 
 /** Resolves as soon as `check` holds. Fails after `deadlineMs`. */
-export async function until(check: () => boolean, deadlineMs = 5_000): Promise<void> {
+export async function until(check: () => boolean, deadlineMs = 30_000): Promise<void> {
   const end = performance.now() + deadlineMs;
   while (!check()) {
     if (performance.now() > end) expect.fail(`not within ${deadlineMs} ms: ${check}`);

@@ -79,7 +79,7 @@ describe.skipIf(!hasServer)("with a server", () => {
 
   async function again(client: Redis): Promise<void> {
     if (client.status === "ready") await new Promise((resolve) => client.once("close", resolve));
-    await whenReady(client, AbortSignal.timeout(5_000));
+    await whenReady(client, AbortSignal.timeout(20_000));
   }
 
   test("a command whose answer was lost is rejected, and not sent again", async () => {
@@ -107,18 +107,18 @@ describe.skipIf(!hasServer)("with a server", () => {
   });
 
   test("silence is noticed, also by a client that asks nothing", async () => {
-    const { proxy, client, seen } = await setUp({ answerTimeoutMs: 300, pingIntervalMs: 100 });
+    const { proxy, client, seen } = await setUp({ answerTimeoutMs: 2_000, pingIntervalMs: 200 });
     proxy.stall();
     await new Promise((resolve) => client.once("close", resolve));
     proxy.resume();
-    await whenReady(client, AbortSignal.timeout(5_000));
+    await whenReady(client, AbortSignal.timeout(20_000));
     expect(seen).toEqual(["up", "lost", "up"]);
   });
 
   test("a subscription's connection is pinged too", async () => {
-    const { proxy, client } = await setUp({ answerTimeoutMs: 300, pingIntervalMs: 100 });
+    const { proxy, client } = await setUp({ answerTimeoutMs: 2_000, pingIntervalMs: 200 });
     await client.psubscribe("x*");
-    await new Promise((resolve) => setTimeout(resolve, 350));
+    await new Promise((resolve) => setTimeout(resolve, 2_200));
     expect(client.status).toBe("ready");
     proxy.stall();
     await new Promise((resolve) => client.once("close", resolve));

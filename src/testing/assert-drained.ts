@@ -10,7 +10,7 @@ export type DrainTarget = Transport | { api: RabbitmqApi | string; vhost?: strin
 
 /** For `assertDrained()`. */
 export interface DrainOptions {
-  /** Milliseconds that the queues may take. @default 10_000 */
+  /** Milliseconds that the queues may take. @default 30_000 */
   timeout?: number;
   /** Redis only: the prefix of Kombu's `global_keyprefix`. @default "" */
   keyPrefix?: string;

@@ -15,7 +15,7 @@ export interface Captured {
 export interface QueueCapture extends AsyncDisposable {
   /** All messages so far. */
   readonly messages: readonly Captured[];
-  /** The next message not yet taken. `timeout` in milliseconds. @default 10_000 */
+  /** The next message not yet taken. `timeout` in milliseconds. @default 30_000 */
   next(timeout?: number): Promise<Captured>;
   take(count: number, timeout?: number): Promise<Captured[]>;
 }

@@ -23,7 +23,7 @@ export interface NodeWorkerOptions {
   /** What it logs when it is ready. @default the word `ready` */
   ready?: RegExp | string;
   logFile?: string;
-  /** Milliseconds until it must be ready. @default 20_000 */
+  /** Milliseconds until it must be ready. @default 60_000 */
   timeout?: number;
 }
 
@@ -51,7 +51,7 @@ export async function startNodeWorker(options: NodeWorkerOptions): Promise<PeerP
     ...(options.logFile === undefined ? {} : { logFile: options.logFile }),
   });
   try {
-    await worker.waitForLog(options.ready ?? /\bready\b/, { timeout: options.timeout ?? 20_000 });
+    await worker.waitForLog(options.ready ?? /\bready\b/, { timeout: options.timeout ?? 60_000 });
   } catch (error) {
     await worker.stop({ signal: "SIGKILL" });
     throw error;

@@ -9,7 +9,7 @@ const keptCharacters = 8 * 1024 * 1024;
 
 /** For waits on a peer's log. */
 export interface LogWaitOptions {
-  /** Milliseconds. @default 10_000 */
+  /** Milliseconds. @default 30_000 */
   timeout?: number;
   /** Look only at what came after this `mark()`. @default 0, everything */
   after?: number;

@@ -101,13 +101,14 @@ export class PeerProcess implements AsyncDisposable {
         // Children that outlived it are ours too, and now is the moment when its group surely is still its own.
         this.killGroup();
         guard.dismiss();
-        // Children of the process may hold its output open for ever; what it wrote itself is there in a moment.
+        // Children of the process may hold its output open for ever; what it wrote itself lies in the pipe, and is read before
+        // `setImmediate` has its turn, however late this process is.
         const finish = () => {
           clearTimeout(timer);
           this.#log.end();
           resolve({ code, signal });
         };
-        const timer = setTimeout(finish, 200);
+        const timer = setTimeout(() => setImmediate(finish), 200);
         child.once("close", finish);
       });
     });

@@ -132,9 +132,9 @@ export class PythonCelery {
     return this.#ask("signature", { tree });
   }
 
-  /** `result.get()`: never rejects because the task failed; `raised` tells. `timeout` in milliseconds. @default 10_000 */
+  /** `result.get()`: never rejects because the task failed; `raised` tells. `timeout` in milliseconds. @default 30_000 */
   get(result: string | { tuple: PythonResultTuple }, options: { timeout?: number } = {}): Promise<PythonResult> {
-    const { timeout = 10_000 } = options;
+    const { timeout = 30_000 } = options;
     const which = typeof result === "string" ? { task_id: result } : { tuple: result.tuple };
     return this.#ask("get", { ...which, timeout: timeout / 1000 }, timeout + 10_000);
   }

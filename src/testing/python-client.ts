@@ -19,7 +19,7 @@ export interface PythonClientOptions {
   /** Celery settings of its first app, with Celery's own names. */
   settings?: Readonly<Record<string, unknown>>;
   env?: Readonly<Record<string, string | undefined>>;
-  /** Milliseconds until it must answer for the first time. @default 30_000 */
+  /** Milliseconds until it must answer for the first time. @default 60_000 */
   timeout?: number;
 }
 
@@ -45,7 +45,7 @@ export class PythonClient extends PythonCelery implements AsyncDisposable {
       args: [join(folder, "client.py")],
       cwd: folder,
       env: pythonEnvironment(options, folder),
-      timeout: options.timeout ?? 30_000,
+      timeout: options.timeout ?? 60_000,
     });
     return new PythonClient(driven);
   }

@@ -88,7 +88,7 @@ export class PythonMognetClient implements AsyncDisposable {
       args: [join(fixturesFolder(), "mognet_client.py"), options.app ?? fixtureApp],
       cwd,
       env: mognetEnvironment({ ...options, node }, cwd),
-      timeout: options.timeout ?? 30_000,
+      timeout: options.timeout ?? 60_000,
     });
     return new PythonMognetClient(driven);
   }
@@ -116,9 +116,9 @@ export class PythonMognetClient implements AsyncDisposable {
     return this.#ask("submit", { request: { ...request, name, args, kwargs } });
   }
 
-  /** Awaits the result: never rejects because the task failed; `raised` tells. `timeout` in milliseconds. @default 10_000 */
+  /** Awaits the result: never rejects because the task failed; `raised` tells. `timeout` in milliseconds. @default 30_000 */
   get(id: string, options: { timeout?: number } = {}): Promise<PythonMognetOutcome> {
-    const { timeout = 10_000 } = options;
+    const { timeout = 30_000 } = options;
     return this.#ask("get", { result_id: id, timeout: timeout / 1000 }, timeout + 10_000);
   }
 

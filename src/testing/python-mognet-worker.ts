@@ -23,7 +23,7 @@ export interface PythonMognetOptions {
   /** More of the fixture app's configuration, with the keys of Mognet's AppConfig. */
   config?: Readonly<Record<string, unknown>>;
   env?: Readonly<Record<string, string | undefined>>;
-  /** Milliseconds until it must be ready. @default 30_000 */
+  /** Milliseconds until it must be ready. @default 60_000 */
   timeout?: number;
 }
 
@@ -72,7 +72,7 @@ export async function startPythonMognetWorker(options: PythonMognetWorkerOptions
     ...(options.logFile === undefined ? {} : { logFile: options.logFile }),
   });
   try {
-    await worker.waitForLog(/lovage: consuming/, { timeout: options.timeout ?? 30_000 });
+    await worker.waitForLog(/lovage: consuming/, { timeout: options.timeout ?? 60_000 });
   } catch (error) {
     await worker.stop({ signal: "SIGKILL" });
     throw error;

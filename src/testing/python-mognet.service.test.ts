@@ -92,7 +92,7 @@ describe.skipIf(!python || !redis || !amqp || !api)("Mognet peers", () => {
   test("a running request shows in the status of its node and can be revoked", async () => {
     const id = await client.submit("fixture.slow", [60]);
     await waitFor(async () => (await client.result(id))?.state === "RUNNING", { describe: "it to run" });
-    const [reply] = await client.status({ nodes: 1 });
+    const [reply] = await client.status({ nodes: 1, timeout: 20_000 });
     expect(reply).toMatchObject({ node_id: worker.node, payload: { running_request_ids: [id] } });
     expect(await client.revoke(id)).toMatchObject({ state: "REVOKED" });
     expect(await client.get(id)).toMatchObject({ state: "REVOKED", raised: { type: "Revoked" } });

@@ -37,7 +37,7 @@ export interface PythonWorkerOptions {
   /** More arguments of `celery worker`. */
   args?: readonly string[];
   env?: Readonly<Record<string, string | undefined>>;
-  /** Milliseconds until it must be ready. @default 30_000 */
+  /** Milliseconds until it must be ready. @default 60_000 */
   timeout?: number;
 }
 
@@ -88,7 +88,7 @@ export async function startPythonWorker(options: PythonWorkerOptions = {}): Prom
     ...(options.logFile === undefined ? {} : { logFile: options.logFile }),
   });
   try {
-    await worker.waitForLog(/ ready\.$/, { timeout: options.timeout ?? 30_000 });
+    await worker.waitForLog(/ ready\.$/, { timeout: options.timeout ?? 60_000 });
   } catch (error) {
     await worker.stop({ signal: "SIGKILL" });
     throw error;

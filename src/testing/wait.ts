@@ -4,7 +4,7 @@ import { knownOptions, type NamesOf } from "./known-options.ts";
 
 /** For `waitFor()`. */
 export interface WaitOptions {
-  /** Milliseconds. @default 10_000 */
+  /** Milliseconds. @default 30_000 */
   timeout?: number;
   /** Milliseconds between two looks. @default 20 */
   interval?: number;
@@ -20,7 +20,7 @@ const waitOptions: NamesOf<WaitOptions> = {
   signal: true,
 };
 
-export const defaultWaitMs = 10_000;
+export const defaultWaitMs = 30_000;
 
 /** Resolves after that many milliseconds, or rejects with the reason when `signal` aborts. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
@@ -100,7 +100,7 @@ export async function endsWithin(promise: Promise<unknown>, timeout: number): Pr
 export interface TestSignal<T> {
   /** Tells of one occurrence. */
   emit(value: T): void;
-  /** Takes the oldest occurrence not yet taken, waiting for it if need be. `timeout` in milliseconds. @default 10_000 */
+  /** Takes the oldest occurrence not yet taken, waiting for it if need be. `timeout` in milliseconds. @default 30_000 */
   next(timeout?: number): Promise<T>;
   /** Takes that many occurrences, in order. */
   take(count: number, timeout?: number): Promise<T[]>;

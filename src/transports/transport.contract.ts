@@ -41,7 +41,7 @@ export interface TransportSpec {
   };
 }
 
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 30_000;
 
 export function testTransport(spec: TransportSpec): void {
   describe(`${spec.name} keeps the transport contract`, () => {
