@@ -11,7 +11,7 @@ import { ImproperlyConfigured } from "../protocol/errors.ts";
 import { LamportClock } from "../protocol/kombu/lamport-clock.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Queue } from "../protocol/routing.ts";
-import type { Applied, BoundTask, CallArguments, CeleryOptions } from "./app/celery-types.ts";
+import type { Applied, BoundTask, CeleryOptions } from "./app/celery-types.ts";
 import { Connections } from "./app/connections.ts";
 import { Control } from "./app/control.ts";
 import { Events } from "./app/events.ts";
@@ -44,13 +44,13 @@ import { inPoolChild } from "./runtime/pool-child.ts";
 import { parseSettings, type Settings, type SettingsInput } from "./settings/settings.ts";
 import { type Zone, zoneOf } from "./settings/timezone.ts";
 import { callArguments } from "./tasks/call-arguments.ts";
-import { type AnyTask, task as defineTask, type TaskType } from "./tasks/definition.ts";
+import { type AnyTask, type CallArguments, task as defineTask, type TaskType } from "./tasks/definition.ts";
 import { Signature, wireOf } from "./tasks/signature.ts";
 import { callOptionsOf, wireOptionsOf } from "./tasks/signature-options.ts";
 import type { AnySignature, MustBeComplete } from "./tasks/signature-types.ts";
 import type { Transport, TransportEvents } from "./transports/transport.ts";
 
-export type { Applied, BoundTask, CallArguments, CeleryOptions };
+export type { Applied, BoundTask, CeleryOptions };
 
 /** A Celery app, as `Celery("name", broker=…, backend=…)` in Python. */
 export class Celery {

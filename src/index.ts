@@ -32,7 +32,7 @@ export {
 export type { AddConsumerOptions, BroadcastOptions, Control, ControlOptions, RevokeOptions } from "./app/control.ts";
 export type { Events, ListenOptions, ReceiveOptions } from "./app/events.ts";
 export type { Answers, Inspect, TaskDescription } from "./app/inspect.ts";
-export { type Applied, type BoundTask, type CallArguments, Celery, type CeleryOptions } from "./app.ts";
+export { type Applied, type BoundTask, Celery, type CeleryOptions } from "./app.ts";
 export { chain } from "./canvas/chain.ts";
 export { chord, type Header as ChordHeader } from "./canvas/chord.ts";
 export { Graph, type NodeKind } from "./canvas/graph.ts";
@@ -98,6 +98,7 @@ export {
 } from "./tasks/context.ts";
 export {
   type AnyTask,
+  type CallArguments,
   type CallOf,
   type HandlerStyle,
   type ParamSchemas,

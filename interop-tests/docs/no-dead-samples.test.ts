@@ -27,6 +27,14 @@ test.each(documents)("%s: shell that is not run names only this package's own sc
   }
 });
 
+test.each(documents)("%s: links lead to what the package holds too", (doc) => {
+  const packed = new Set(["README.md", "LICENSE", ...manifest.files.map((entry) => entry.split("/")[0])]);
+  for (const [, target = ""] of textOf(doc).matchAll(/\]\(([^)\s]+)\)/g)) {
+    if (/^https?:|^#/.test(target)) continue;
+    expect(packed, `${doc}: ${target}`).toContain(join(dirname(doc), target.split("#")[0] ?? "").split("/")[0]);
+  }
+});
+
 test.each(documents)("%s: every output follows a step that is run in its group", (doc) => {
   const ran = new Set<string>();
   for (const { group, run, output, line } of extractSamples(doc, textOf(doc))) {

@@ -5,8 +5,7 @@ import type { MappedErrorClass } from "../client/remote-errors.ts";
 import type { Command } from "../control/command.ts";
 import type { Log } from "../runtime/log.ts";
 import type { SettingsInput } from "../settings/settings.ts";
-import type { ApplyAsyncOptions } from "../tasks/call-options.ts";
-import type { AnyTask } from "../tasks/definition.ts";
+import type { AnyTask, CallArguments } from "../tasks/definition.ts";
 import type { ShapeOf, SignatureResult } from "../tasks/signature-types.ts";
 
 /** What an app is made of; all of it may be left out. A mistake in it is an `ImproperlyConfigured`. */
@@ -30,15 +29,6 @@ export interface CeleryOptions {
   /** @default process.env */
   env?: NodeJS.ProcessEnv;
 }
-
-/** The call's own part of `send`: nothing to pass when the task needs nothing. */
-export type CallArguments<Call> = Call extends readonly unknown[]
-  ? Call extends readonly []
-    ? [args?: Call, options?: ApplyAsyncOptions]
-    : [args: Call, options?: ApplyAsyncOptions]
-  : Record<never, never> extends Call
-    ? [args?: Call | readonly unknown[], options?: ApplyAsyncOptions]
-    : [args: Call | readonly unknown[], options?: ApplyAsyncOptions];
 
 /** The result of a signature: that of a task, or of a group where it ends in one. */
 export type Applied<S> =

@@ -22,4 +22,15 @@ export async function calls(app: Celery): Promise<number> {
   return sum + (await (await app.send(score, { text: "a" })).get());
 }
 
+export const parent = task("parent", { params: {} }, async (_params, ctx): Promise<number> => {
+  await ctx.send(score, ["by", 2]);
+  // @ts-expect-error another type
+  await ctx.send(score, { text: 5 });
+  // @ts-expect-error an argument is missing
+  await ctx.send(add, [1]);
+  // @ts-expect-error not an option
+  await ctx.send(add, [1, 2], { contdown: 1 });
+  return (await (await ctx.send(add, [1, 2], { countdown: 1 })).get()) + 1;
+});
+
 export const app = new Celery("types", { tasks: [score, add] });

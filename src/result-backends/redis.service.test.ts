@@ -254,7 +254,7 @@ describe.skipIf(url === undefined)("redis", () => {
     const backend = open(newPrefix());
     const waiting = backend.watch("t", {});
     await until(() => backend.subscribed === 1);
-    await new Promise((resolve) => setTimeout(resolve, 6_000)); // longer than the ping interval
+    await until(async () => /^.* p?sub=[1-9].* cmd=ping.*$/m.test(String(await admin.client("LIST"))), 15_000);
     await backend.store("t", { status: "SUCCESS", value: 1 });
     expect((await waiting).value).toBe(1);
   }, 20_000);

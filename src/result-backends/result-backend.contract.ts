@@ -74,9 +74,9 @@ export interface ContractOptions {
 }
 
 /** Resolves as soon as `check` holds. Fails after `deadlineMs`. */
-export async function until(check: () => boolean, deadlineMs = 30_000): Promise<void> {
+export async function until(check: () => boolean | Promise<boolean>, deadlineMs = 30_000): Promise<void> {
   const end = performance.now() + deadlineMs;
-  while (!check()) {
+  while (!(await check())) {
     if (performance.now() > end) expect.fail(`not within ${deadlineMs} ms: ${check}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }

@@ -116,9 +116,14 @@ describe.skipIf(!hasServer)("with a server", () => {
   });
 
   test("a subscription's connection is pinged too", async () => {
-    const { proxy, client } = await setUp({ answerTimeoutMs: 2_000, pingIntervalMs: 200 });
+    const { server, proxy, client } = await setUp({ answerTimeoutMs: 2_000, pingIntervalMs: 200 });
     await client.psubscribe("x*");
-    await new Promise((resolve) => setTimeout(resolve, 2_200));
+    const witness = connectRedis(parseRedisUrl(server.url), { purpose: "witness" });
+    cleanUps.push(() => witness.disconnect());
+    await whenReady(witness);
+    await expect
+      .poll(async () => String(await witness.client("LIST")), { timeout: 20_000 })
+      .toMatch(/psub=1 .*cmd=ping/);
     expect(client.status).toBe("ready");
     proxy.stall();
     await new Promise((resolve) => client.once("close", resolve));

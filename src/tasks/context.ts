@@ -3,6 +3,9 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { ResultTuple } from "../../protocol/celery/result-tuple.ts";
 import type { WireSignature } from "../../protocol/celery/signature.ts";
 import type { Log } from "../runtime/log.ts";
+import type { ApplyAsyncOptions } from "./call-options.ts";
+import type { CallArguments, TaskType } from "./definition.ts";
+import type { RequestOptions } from "./mognet-request.ts";
 import type { RetryOverrides } from "./signals.ts";
 
 /** How a message reached the worker. */
@@ -28,9 +31,10 @@ export interface RetryOptions extends RetryOverrides {
 }
 
 /** A handle on what was sent: enough to wait for it or to name it. */
-export interface SentTask {
+export interface SentTask<Result = unknown> {
   readonly id: string;
-  get(options?: { timeout?: number; signal?: AbortSignal; propagate?: boolean }): Promise<unknown>;
+  /** Resolves with the value when it has ended well, else rejects with its error. Milliseconds. @default for ever */
+  get(options?: { timeout?: number; signal?: AbortSignal; propagate?: boolean }): Promise<Result>;
 }
 
 /** A signature as `src/canvas` builds it, or as it travels. */
@@ -101,19 +105,22 @@ export interface TaskContext {
    * task events are off. Throws `InvalidEvent`.
    */
   sendEvent(type: string, fields?: Readonly<Record<string, unknown>>): Promise<void>;
-  /** Sends a task by definition or by name as a child of this one: it gets this task as parent and the same root. */
+  /** Sends a task by its definition as a child of this one: it gets this task as parent and the same root. */
   send: ContextSend;
+  /** As `send`, by name. */
   sendTask: ContextSendTask;
   /** @internal */
   [childSent](child: string | ResultTuple): void;
 }
 
-/** Sends a task from within a task, by its definition: as `app.send()`, and with this task as parent. */
-export type ContextSend = (
-  task: { readonly name: string },
-  args?: unknown,
-  options?: Record<string, unknown>,
-) => Promise<SentTask>;
+/**
+ * Sends a task from within a task, by its definition: as `app.send()`, and with this task as parent. In a Mognet task the options are
+ * those of a request.
+ */
+export type ContextSend = <Call, Result>(
+  task: TaskType<Call, Result>,
+  ...call: CallArguments<NoInfer<Call>, ApplyAsyncOptions | RequestOptions>
+) => Promise<SentTask<Result>>;
 
 /** Sends a task from within a task, by its name: as `app.sendTask()`, and with this task as parent. */
 export type ContextSendTask = (

@@ -9,6 +9,7 @@ import { mismatch } from "../settings/kinds.ts";
 import { checkOptionObject } from "../settings/option-object.ts";
 import { checkBehaviour, type TaskBehaviour } from "./behaviour.ts";
 import { splitCall } from "./call-arguments.ts";
+import type { ApplyAsyncOptions } from "./call-options.ts";
 import type { TaskContext } from "./context.ts";
 import { TaskArgumentError } from "./errors.ts";
 import { ownItems, SIGNATURE_PARTS, Signature, type SignatureOptions, taskSignature } from "./signature.ts";
@@ -116,6 +117,15 @@ export type AnyTask = TaskType<never, unknown>;
 export type CallOf<D> = D extends TaskType<infer Call, unknown> ? Call : never;
 /** What the task of the definition `D` gives. */
 export type ResultOf<D> = D extends TaskType<never, infer Result> ? Result : never;
+
+/** The call's own part of `send`: nothing to pass when the task needs nothing. */
+export type CallArguments<Call, Options = ApplyAsyncOptions> = Call extends readonly unknown[]
+  ? Call extends readonly []
+    ? [args?: Call, options?: Options]
+    : [args: Call, options?: Options]
+  : Record<never, never> extends Call
+    ? [args?: Call | readonly unknown[], options?: Options]
+    : [args: Call | readonly unknown[], options?: Options];
 
 /** A handler with its types forgotten; the executor passes what `style` says. */
 export type TaskHandler = (...args: never[]) => unknown;

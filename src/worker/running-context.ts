@@ -21,7 +21,7 @@ import {
   type TaskContext,
   type TaskDeliveryInfo,
 } from "../tasks/context.ts";
-import type { AnyTask } from "../tasks/definition.ts";
+import type { AnyTask, TaskType } from "../tasks/definition.ts";
 import { SoftTimeLimitExceeded, TaskError } from "../tasks/errors.ts";
 import { retryOutcome } from "../tasks/retry-policy.ts";
 import { Replace } from "../tasks/signals.ts";
@@ -267,9 +267,11 @@ export class RunningContext implements TaskContext {
     this.#request.children.push(child);
   }
 
-  readonly send: ContextSend = async (task, args, options = {}) => {
+  readonly send: ContextSend = async <Result>(task: TaskType<never, Result>, args?: unknown, options: object = {}) => {
     this.#throwSoftLimit();
-    return this.#remember(await this.#host.outbox.send(task, args, this.#inherit(options)));
+    const sent = this.#remember(await this.#host.outbox.send(task, args, this.#inherit({ ...options })));
+    // What the definition says of its result; without a schema nobody checks it.
+    return sent as SentTask<Result>;
   };
 
   readonly sendTask: ContextSendTask = async (name, args = [], kwargs = {}, options = {}) => {

@@ -6,6 +6,7 @@ import type { MognetStore } from "../../result-backends/mognet/mognet-store.ts";
 import type { Log } from "../../runtime/log.ts";
 import { isPlainObject, mismatch } from "../../settings/kinds.ts";
 import { childSent, runInTask, type SentTask, type TaskDeliveryInfo } from "../../tasks/context.ts";
+import type { TaskType } from "../../tasks/definition.ts";
 import {
   type MognetContext,
   type MognetSubmitted,
@@ -252,8 +253,8 @@ export class RunningMognetContext implements MognetContext {
 
   /** Celery's members that have a meaning here. */
 
-  readonly send = (task: { readonly name: string }, args?: unknown, options?: object): Promise<SentTask> =>
-    this.submit(task, args, options);
+  readonly send = <Result>(task: TaskType<never, Result>, args?: unknown, options?: object) =>
+    this.submit<Result>(task, args, options);
 
   readonly sendTask = (
     name: string,
