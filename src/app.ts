@@ -184,6 +184,10 @@ export class Celery {
     });
     if (result === null) throw new ImproperlyConfigured("an empty chain has nothing to send and no result");
     if (options.addToParent !== false) for (const child of children) context?.[childSent](child);
+    const isOneTask = canvasType(wire) === "task" && result[1] === null;
+    if (isOneTask && (given.ignore_result ?? wire.options.ignore_result) === true) {
+      return client.result(result[0][0], { ignored: true });
+    }
     return resultFromTuple(
       result,
       client.results,

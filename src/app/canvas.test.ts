@@ -17,7 +17,7 @@ import { ChordsNotSupported } from "../result-backends/chord-counter.ts";
 import { silentLog } from "../runtime/log.ts";
 import { currentTask } from "../tasks/context.ts";
 import { type AnyTask, task } from "../tasks/definition.ts";
-import { TaskArgumentError, TaskValidationError } from "../tasks/errors.ts";
+import { TaskArgumentError, TaskValidationError, TimeoutError } from "../tasks/errors.ts";
 import type { Delivery } from "../transports/transport.ts";
 import { Worker } from "./worker.ts";
 
@@ -86,6 +86,16 @@ describe("apply", () => {
     expect(result.id).toBe("one");
     const [sent] = await taken(app, 1);
     expect(sent).toMatchObject({ task: "add", args: [1, 2], headers: { id: "one", root_id: "one", parent_id: null } });
+  });
+
+  test("gives null at once for one task whose result nobody keeps, a map too, as Celery does", async () => {
+    const app = appWith();
+    const unkept = { ignoreResult: true };
+    expect(await (await app.apply(add.s(1, 2), unkept)).get({ timeout: 0 })).toBeNull();
+    expect(await (await app.apply(add.map([1]).set(unkept))).get({ timeout: 0 })).toBeNull();
+    expect(await (await app.apply(add.starmap([[1, 2]]), unkept)).get({ timeout: 0 })).toBeNull();
+    const kept = await app.apply(add.map([1]).set(unkept), { ignoreResult: false });
+    await expect(kept.get({ timeout: 0 })).rejects.toThrow(TimeoutError);
   });
 
   test("sends the first step of a chain with the rest, and gives the last one's result with the others as parents", async () => {

@@ -34,24 +34,40 @@ export function link(draft: Draft, callback: unknown): void {
 }
 
 /** A group's errback goes to each of its tasks; a chord's to its body and to the chords in its header. */
-export function linkError(draft: Draft, errback: unknown, context: Pick<PlanContext, "errbacksOnChordHeader">): void {
+export function linkError(
+  draft: Draft,
+  errback: unknown,
+  context: Pick<PlanContext, "errbacksOnChordHeader">,
+  told: Told = new Map(),
+): void {
   if (draft.kind === "group") {
     const signature = required(errback);
-    for (const task of draft.members.tasks) linkError(task, clone(signature), context);
-  } else if (draft.kind === "chord") linkErrorToChord(draft, required(errback), context);
+    for (const task of draft.members.tasks) linkError(task, clone(signature), context, told);
+  } else if (draft.kind === "chord") linkErrorToChord(draft, required(errback), context, told);
   else appendOnce(draft, "link_error", errback);
 }
 
-function linkErrorToChord(chord: Draft, errback: Draft, context: Pick<PlanContext, "errbacksOnChordHeader">): void {
+/** What chords have been given already: a chord in a header is reached twice, one in its header four times, and so on. */
+type Told = Map<Draft, Draft[]>;
+
+function linkErrorToChord(
+  chord: Draft,
+  errback: Draft,
+  context: Pick<PlanContext, "errbacksOnChordHeader">,
+  told: Told,
+): void {
+  const before = told.get(chord) ?? [];
+  if (before.some((one) => sameSignature(one, errback))) return;
+  told.set(chord, [...before, errback]);
   const header = chord.members.header;
   const direct = Array.isArray(header) ? header : [header];
   if (context.errbacksOnChordHeader) {
-    for (const task of direct) linkError(task, clone(errback, { options: { immutable: true } }), context);
+    for (const task of direct) linkError(task, clone(errback, { options: { immutable: true } }), context, told);
   }
   for (const task of direct) {
-    if (task.kind === "chord") linkError(task, errback, context);
+    if (task.kind === "chord") linkError(task, errback, context, told);
   }
-  linkError(requiredBody(chord), errback, context);
+  linkError(requiredBody(chord), errback, context, told);
 }
 
 /** Of a group its tasks, of a chord its header: neither is called with anything itself. */

@@ -1,23 +1,44 @@
 /** What would have run after a task, and what now never will. wire: celery/backends/base.py `_fail_chain`. */
 import { headerOf, membersOf } from "../../../protocol/celery/canvas/parts.ts";
 import { readSignature, readSignatureList, type WireSignature } from "../../../protocol/celery/signature.ts";
+import { InvalidTaskError } from "../../../protocol/errors.ts";
 import { isRecord } from "../../../protocol/records.ts";
 
 /**
  * The links of a chain, and the bodies of those that are chords, which is where Celery stops; `deep` finds the members of chains
- * and groups among them too, and those of headers, which are parts of no chord that has begun.
+ * and groups among them too, and those of headers, which are parts of no chord that has begun. Each is found once; inside a link, what
+ * is no signature is left out, for it must not keep the others waiting.
  */
 export function linksOf(chain: readonly WireSignature[], deep: boolean): WireSignature[] {
   const found = [...chain];
+  const ofHeaders = new Set<WireSignature>();
+  const add = (signature: WireSignature, ofHeader: boolean) => {
+    const one = ofHeader ? withoutChord(signature) : signature;
+    if (ofHeader) ofHeaders.add(one);
+    found.push(one);
+  };
   for (let at = 0; at < found.length; at++) {
     const link = found[at]!;
     const { subtask_type: kind, kwargs } = link;
+    const ofHeader = ofHeaders.has(link);
     if (kind === "chord") {
-      if (isRecord(kwargs.body)) found.push(readSignature(kwargs.body));
-      if (deep) for (const member of linksOf(headerOf(link), true)) found.push(withoutChord(member));
-    } else if (deep && (kind === "chain" || kind === "group")) for (const member of membersOf(link)) found.push(member);
+      for (const body of readable(() => (isRecord(kwargs.body) ? [readSignature(kwargs.body)] : [])))
+        add(body, ofHeader);
+      if (deep) for (const member of readable(() => headerOf(link))) add(member, true);
+    } else if (deep && (kind === "chain" || kind === "group")) {
+      for (const member of readable(() => membersOf(link))) add(member, ofHeader);
+    }
   }
   return found;
+}
+
+function readable(read: () => WireSignature[]): WireSignature[] {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof InvalidTaskError) return [];
+    throw error;
+  }
 }
 
 function withoutChord(signature: WireSignature): WireSignature {
