@@ -160,6 +160,27 @@ test("multi expand replaces what Celery's replaces", async () => {
   );
 });
 
+// wire: `celery multi names` of 5.7.0 gives these names.
+test.each([
+  [["2", "-n", "foo"], "celery1@foo\ncelery2@foo\n"],
+  [["2", "--suffix=xx", "--hostname=h"], "celery1@xx\ncelery2@xx\n"],
+  [["a", "b@c", "--prefix=p-", "--hostname=h"], "p-a@h\nb@c\n"],
+  [["1", "--range-prefix=w", "--prefix=p-", "-n", "h"], "w1@h\n"],
+])("multi names its nodes as Celery does: %j", async (words, names) => {
+  expect(await runCommandLine(["multi", "names", ...words])).toBe(0);
+  expect(stdout).toBe(names);
+  stdout = "";
+  expect(await runCommandLine(["multi", "show", ...words])).toBe(0);
+  expect(stdout).toBe(names.replaceAll(/^/gm, "lovage worker -n ").replace(/lovage worker -n $/, ""));
+});
+
+test.each(["-9", "-QUIT", "-SIGINT"])("multi stop takes the signal %s, and start does not", async (sig) => {
+  const at = ["--pidfile=/nowhere/%n.pid", "--hostname=h"];
+  expect(await runCommandLine(["multi", "stop_verify", "1", sig, ...at])).toBe(0);
+  expect(stdout).toContain("celery1@h: not running");
+  expect(await runCommandLine(["multi", "start", "1", sig, ...at])).toBe(2);
+});
+
 test("multi's options for some nodes reach those, by number, range and name", async () => {
   expect(await runCommandLine(["multi", "show", "3", "-c:1-2", "10", "-Q:celery3", "q", "--hostname=h"])).toBe(0);
   expect(stdout).toBe(

@@ -1,6 +1,7 @@
 /** `lovage multi`: several workers in the background, by their pid files. wire: celery/bin/multi.py; behaviour 6.2. */
 import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { constants } from "node:os";
 import { dirname, resolve } from "node:path";
 import { pause } from "../runtime/backoff.ts";
 import { type Command, EXIT, UsageError } from "./command.ts";
@@ -8,7 +9,7 @@ import { expand, type Node, readNodes } from "./multi/nodes.ts";
 import { print } from "./output.ts";
 import { worker } from "./worker.ts";
 
-const ACTS = ["start", "stop", "stopwait", "restart", "kill", "show", "names", "get", "expand"] as const;
+const ACTS = ["start", "stop", "stopwait", "stop_verify", "restart", "kill", "show", "names", "get", "expand"] as const;
 type Act = (typeof ACTS)[number];
 
 /** Milliseconds in which a worker that cannot run usually says so. */
@@ -30,7 +31,8 @@ export const multi: Command = {
   about: [
     `ACT is one of ${ACTS.join(", ")}.`,
     "NODES are names, or a number: 3 is celery1, celery2 and celery3. Options are those of lovage worker, for all or for some:",
-    "-c 3 -c:1-2 10 -Q:images images. show prints what would be run; stop sends TERM, stopwait waits for the end, kill does not.",
+    "-c 3 -c:1-2 10 -Q:images images. show prints what would be run; stop sends TERM (or -QUIT, -9), stopwait waits for the end,",
+    "kill does not.",
     "Where systemd or a container supervises processes, leave this to them.",
   ].join("\n"),
   examples: [
@@ -42,12 +44,20 @@ export const multi: Command = {
     pidfile: { type: "string", value: "FILE", help: "%n is the node's name (default %n.pid)" },
     logfile: { type: "string", value: "FILE", help: "where its log goes (default %n.log)" },
     "range-prefix": { type: "string", value: "NAME", help: "names of numbered nodes begin so (default celery)" },
-    hostname: { type: "string", short: "H", value: "HOST", help: "what stands behind the @ (default this host)" },
+    prefix: { type: "string", value: "TEXT", help: "names that are given begin so" },
+    hostname: {
+      type: "string",
+      short: "H",
+      value: "HOST",
+      help: "what stands behind the @ (default this host), -n too",
+    },
+    suffix: { type: "string", value: "HOST", help: "the same, and before it" },
     json: { type: "boolean", short: "j", help: "one JSON document" },
   },
   async raw(args) {
     const [act, ...rest] = args;
     if (!isAct(act)) throw new UsageError(`multi what: ${ACTS.join(", ")}`);
+    const sig = takesSignal(act) ? signalAmong(rest) : undefined;
     const template = act === "get" || act === "expand" ? rest.shift() : undefined;
     const { nodes, json } = readNodes(rest, worker.flags);
     if (act === "show" || act === "names" || act === "get" || act === "expand") {
@@ -58,7 +68,7 @@ export const multi: Command = {
     }
     const outcomes: Outcome[] = [];
     for (const node of nodes) {
-      const outcome = await ACT[act](node);
+      const outcome = await ACT[act](node, sig);
       outcomes.push(outcome);
       if (!json) print(`  > ${outcome.name}: ${outcome.state}${outcome.pid === null ? "" : ` (pid ${outcome.pid})`}`);
     }
@@ -74,12 +84,32 @@ function isAct(value: string | undefined): value is Act {
   return ACTS.some((act) => act === value);
 }
 
-const ACT: Readonly<Record<Exclude<Act, "show" | "names" | "get" | "expand">, (node: Node) => Promise<Outcome>>> = {
+type Doing = (node: Node, sig?: NodeJS.Signals) => Promise<Outcome>;
+
+function takesSignal(act: Act): boolean {
+  return act === "stop" || act === "stopwait" || act === "stop_verify" || act === "restart";
+}
+
+/** Takes `-9`, `-QUIT` or `-SIGQUIT` out of the words. wire: celery/apps/multi.py `_find_sig_argument`. */
+function signalAmong(words: string[]): NodeJS.Signals | undefined {
+  for (const [index, word] of words.entries()) {
+    const named = word.slice(1).toUpperCase();
+    for (const [name, number] of Object.entries(constants.signals)) {
+      if (!word.startsWith("-") || ![name, name.slice(3), String(number)].includes(named)) continue;
+      words.splice(index, 1);
+      return name as NodeJS.Signals;
+    }
+  }
+  return undefined;
+}
+
+const ACT: Readonly<Record<Exclude<Act, "show" | "names" | "get" | "expand">, Doing>> = {
   start,
-  stop: async (node) => signal(node, "SIGTERM", "stopping"),
+  stop: async (node, sig) => signal(node, sig ?? "SIGTERM", "stopping"),
   stopwait: stopAndWait,
-  async restart(node) {
-    await stopAndWait(node);
+  stop_verify: stopAndWait,
+  async restart(node, sig) {
+    await stopAndWait(node, sig);
     return start(node);
   },
   kill: async (node) => {
@@ -144,8 +174,8 @@ function signal(node: Node, name: NodeJS.Signals, state: string): Outcome {
   return { name: node.name, pid, state };
 }
 
-async function stopAndWait(node: Node): Promise<Outcome> {
-  const { pid } = signal(node, "SIGTERM", "stopping");
+async function stopAndWait(node: Node, sig: NodeJS.Signals = "SIGTERM"): Promise<Outcome> {
+  const { pid } = signal(node, sig, "stopping");
   if (pid === null) return { name: node.name, pid: null, state: "not running" };
   const end = performance.now() + STOP_MS;
   while (isAlive(pid)) {

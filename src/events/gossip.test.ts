@@ -82,3 +82,20 @@ test("candidates without an end, elections without an end and names without an e
   await it.tell({ type: "worker-heartbeat", hostname: "friend@h", freq: 2, clock: 1, timestamp: 1 });
   await expect.poll(() => it.gossip.alive).toEqual(["friend@h"]);
 });
+
+test("is decided by as many acknowledgements as there are others, as in Celery: who stands for it later is too late", async () => {
+  await using it = await open();
+  const others = ["a@h", "b@h", "c@h"];
+  const now = Date.now() / 1000;
+  for (const hostname of others)
+    await it.tell({ type: "worker-heartbeat", hostname, freq: 60, clock: 1, timestamp: now });
+  await expect.poll(() => it.gossip.alive).toEqual(others);
+  const own = { task: "own" };
+  it.gossip.election("e", "task", own);
+  await it.elect("e", "a@h", { clock: 1_000, action: {} });
+  await it.elect("e", "b@h", { clock: 1_001, action: {} });
+  for (const _ of others)
+    await it.tell({ type: "worker-elect-ack", hostname: "a@h", clock: 1_002, timestamp: now, id: "e" });
+  await it.elect("e", "c@h", { clock: 0, action: {} });
+  await expect.poll(() => it.called, { timeout: 5_000 }).toEqual([own]);
+});

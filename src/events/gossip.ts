@@ -30,7 +30,7 @@ export interface GossipOptions {
 const LOOK_EVERY = 5;
 /** Elections that are under way at a time; the oldest is given up. */
 const MOST_ELECTIONS = 1_000;
-/** Who may stand for one of them, or acknowledge it; a fleet of more elects among those that came first. */
+/** Who may stand for one of them; a fleet of more elects among those that came first. */
 const MOST_CANDIDATES = 1_000;
 /** Silent nodes that are named when they are forgotten; of more their number is told. */
 const MOST_NAMED = 10;
@@ -43,8 +43,8 @@ interface Candidate extends ClockEntry {
 
 interface Election {
   readonly candidates: Candidate[];
-  /** Nodes that acknowledged. */
-  readonly replies: Set<string>;
+  /** Acknowledgements heard since this node stands for it. */
+  replies: number;
   /** Whether this node stands for election too; else it only acknowledges. */
   takesPart: boolean;
   /** When it is decided at the latest. */
@@ -148,13 +148,17 @@ export class Gossip {
     return count > 0 && this.#state.countAlive(count) < count;
   }
 
-  #onElectAck({ fields, hostname }: ReceivedEvent): void {
+  /**
+   * Decided as Celery decides, or two nodes would carry it out or none: with as many acknowledgements as there are other nodes, whoever
+   * they are from, among those who stood for it by then. Where Celery knows one candidate only, and fails, ours wait for more.
+   */
+  #onElectAck({ fields }: ReceivedEvent): void {
     const { id } = fields;
     const election = typeof id === "string" ? this.#elections.get(id) : undefined;
-    if (typeof id !== "string" || election === undefined) return;
-    if (election.replies.size < MOST_CANDIDATES) election.replies.add(hostname);
-    // Celery decides with the first acknowledgement and fails when it knows one candidate only; we wait for those who are there.
-    if (this.#all(Math.min(election.replies.size, election.candidates.length))) this.#decide(id);
+    if (typeof id !== "string" || election?.takesPart !== true) return;
+    election.replies++;
+    if (!this.#all(election.replies + 1)) return;
+    if (election.candidates.length > 1 || this.#all(1)) this.#decide(id);
   }
 
   #decide(id: string): void {
@@ -174,7 +178,7 @@ export class Gossip {
   #election(id: string): Election {
     let election = this.#elections.get(id);
     if (election !== undefined) return election;
-    election = { candidates: [], replies: new Set(), takesPart: false, timer: null, owedAcks: 0, acks: null };
+    election = { candidates: [], replies: 0, takesPart: false, timer: null, owedAcks: 0, acks: null };
     this.#elections.set(id, election);
     for (const [oldest, { timer, acks }] of this.#elections) {
       if (this.#elections.size <= MOST_ELECTIONS) break;

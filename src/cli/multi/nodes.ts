@@ -51,6 +51,9 @@ const OWN: Readonly<Record<string, boolean>> = {
   "--range-prefix": true,
   "--hostname": true,
   "-H": true,
+  "-n": true,
+  "--prefix": true,
+  "--suffix": true,
   "--json": false,
   "-j": false,
 };
@@ -68,23 +71,25 @@ export function readNodes(args: readonly string[], workerFlags: Flags): Told {
     }
     return found;
   };
-  const prefix = own(["--range-prefix"]) ?? "celery";
-  const host = own(["--hostname", "-H"]) ?? hostname();
+  const range = own(["--range-prefix"]) ?? "celery";
+  // wire: celery/apps/multi.py `MultiParser.parse`: -n is no node's name there.
+  const host = own(["--suffix"]) ?? own(["--hostname", "-H", "-n"]) ?? hostname();
   const [first = ""] = words;
   const isCount = words.length === 1 && /^\d+$/.test(first);
+  const prefix = isCount ? "" : (own(["--prefix"]) ?? "");
   // Celery says nothing, and starts none.
   if (words.length === 0)
     throw new UsageError("which nodes? Their names, or a number: 3 is celery1, celery2 and celery3");
   if (isCount && Number(first) === 0) throw new UsageError("0 is no number of nodes");
   if (isCount && Number(first) > MOST_NODES) throw new UsageError(`more than ${MOST_NODES} nodes`);
-  const names = isCount ? Array.from({ length: Number(first) }, (_, index) => `${prefix}${index + 1}`) : words;
+  const names = isCount ? Array.from({ length: Number(first) }, (_, index) => `${range}${index + 1}`) : words;
   for (const { flag, only } of options) {
     for (const part of only?.split(",") ?? []) {
       if (!isThere(part, names)) throw new UsageError(`${flag}:${only}: there is no node ${part}; ${there(names)}`);
     }
   }
   const nodes = names.map((given, index): Node => {
-    const name = nodeName(given.includes("@") ? given : `${given}@${host}`);
+    const name = nodeName(given.includes("@") ? given : `${prefix}${given}@${host}`);
     const short = name.split("@", 1)[0] ?? name;
     const self = { short: given, index: index + 1 };
     // A worker here is one process: Celery's process index is empty.
