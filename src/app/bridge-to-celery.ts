@@ -10,6 +10,7 @@ import { type AnyTask, task as defineTask, isTaskDefinition, type TaskType } fro
 import { TaskRevokedError } from "../tasks/errors.ts";
 import { type MognetContext, mognetContext } from "../tasks/mognet-context.ts";
 import { Revoked } from "../tasks/mognet-errors.ts";
+import { onlyWaiting } from "../tasks/only-waits.ts";
 import { ConnectionLost } from "../transports/errors.ts";
 import { DeadlineExceeded } from "../worker/mognet/reasons.ts";
 import { celeryPriority } from "./bridge-priority.ts";
@@ -45,7 +46,9 @@ export function viaCelery(app: Celery, task: AnyTask | string, options: ViaCeler
   checkOptionObject(options, OPTIONS, "viaCelery()");
   const name = typeof task === "string" ? task : task.name;
   checkOptions(options.options ?? {}, { task: name });
-  const made = defineTask(options.name ?? name, {}, () => carryOut(mognetContext(), app, name, options.options ?? {}));
+  const made = onlyWaiting(
+    defineTask(options.name ?? name, {}, () => carryOut(mognetContext(), app, name, options.options ?? {})),
+  );
   // Calls of it are checked like calls of the task itself; the worker hands on what came as it came.
   return typeof task === "string" ? made : { ...made, parameters: task.parameters, params: task.params };
 }

@@ -12,6 +12,7 @@ import { type AnyTask, task as defineTask, isTaskDefinition, type TaskType } fro
 import { SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded, TimeoutError } from "../tasks/errors.ts";
 import { CouldNotSubmit, Revoked } from "../tasks/mognet-errors.ts";
 import { REQUEST_OPTIONS, Request, type RequestOptions } from "../tasks/mognet-request.ts";
+import { onlyWaiting } from "../tasks/only-waits.ts";
 import { mognetPriority, type Urgent } from "./bridge-priority.ts";
 import type { Mognet } from "./mognet.ts";
 
@@ -59,8 +60,10 @@ export function viaMognet(app: Mognet, task: AnyTask | string, options: ViaMogne
   checkOptionObject(options, OPTIONS, "viaMognet()");
   checkOptionObject(options.options ?? {}, REQUEST_OPTIONS, "viaMognet(): options");
   const name = typeof task === "string" ? task : task.name;
-  const made = defineTask(options.name ?? name, { acksLate: true, rejectOnWorkerLost: true }, () =>
-    carryOut(context(), app, name, options),
+  const made = onlyWaiting(
+    defineTask(options.name ?? name, { acksLate: true, rejectOnWorkerLost: true }, () =>
+      carryOut(context(), app, name, options),
+    ),
   );
   // Calls of it are checked like calls of the task itself; the worker hands on what came as it came.
   return typeof task === "string" ? made : { ...made, parameters: task.parameters, params: task.params };

@@ -84,6 +84,33 @@ describe("a bridge", () => {
     await Promise.all([celery.close(), mognet.close()]);
   });
 
+  test.each(["viaCelery", "viaMognet"])(
+    "of %s leaves room for what it waits for in a worker that serves both",
+    async (way) => {
+      const { celery, mognet } = apps();
+      const [asked, there] = way === "viaCelery" ? [mognet, celery] : [celery, mognet];
+      there.register(scores);
+      if (way === "viaCelery") mognet.register(viaCelery(celery, score));
+      else celery.register(viaMognet(mognet, score));
+      await using worker = await new Worker([celery, mognet], { concurrency: 2 }).start();
+      const texts = ["one", "three", "", "seven"];
+      const sent = await Promise.all(
+        texts.map((text) => (asked === mognet ? mognet.submit(score, { text }) : celery.send(score, { text }))),
+      );
+      const ends = await Promise.allSettled(sent.map((result) => result.get({ timeout: 5_000 })));
+      expect(ends.map((end) => (end.status === "fulfilled" ? end.value : end.reason.type))).toEqual([
+        3,
+        5,
+        "ValueError",
+        5,
+      ]);
+      // Their slots are given once: two at a time work afterwards as before.
+      expect(worker.active).toBe(0);
+      await worker.stop();
+      await Promise.all([celery.close(), mognet.close()]);
+    },
+  );
+
   test("checks calls like the task itself, and says what it is given wrongly", async () => {
     const { celery, mognet } = apps();
     const bridged = viaCelery(celery, score, { name: "other" });

@@ -7,6 +7,7 @@ import { type RequestEvent, step } from "../../protocol/celery/request-machine.t
 import type { Log } from "../runtime/log.ts";
 import type { TimerHeap } from "../runtime/timer-heap.ts";
 import { SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded } from "../tasks/errors.ts";
+import { onlyWaits } from "../tasks/only-waits.ts";
 import { Retry } from "../tasks/signals.ts";
 import { Acts } from "./acts.ts";
 import { Begun } from "./begun.ts";
@@ -284,6 +285,7 @@ export class Runner implements SlotUser {
     request.state = state;
     this.#acts.announce(request, effects);
     if (request.timeLimit !== null || request.softTimeLimit !== null) this.#startLimits(request);
+    if (onlyWaits(request.plan.task)) this.#parts.slots.give();
     pool.run(request, context);
   }
 
@@ -314,7 +316,7 @@ export class Runner implements SlotUser {
     else report(request, event, this.#parts.stats, this.#log);
     this.enter(request, event);
     // What comes of the body is on its way before another one takes the event loop.
-    this.#parts.slots.give();
+    if (!onlyWaits(request.plan.task)) this.#parts.slots.give();
     this.#pump();
   }
 

@@ -3,6 +3,7 @@
 import { loadMognetApp } from "../../app/load-app.ts";
 import { Mognet } from "../../app/mognet.ts";
 import { consoleLog, LOG_LEVELS, type LogLevel } from "../../runtime/console-log.ts";
+import { logFormatProblem } from "../../runtime/log-format.ts";
 import { type Flags, type Given, UsageError } from "../command.ts";
 
 export const MOGNET_APP_FLAGS: Flags = {
@@ -19,7 +20,11 @@ export const MOGNET_APP_FLAGS: Flags = {
   workdir: { type: "string", value: "DIR", help: "change to this folder first" },
   "log-level": { type: "string", value: "LEVEL", help: "DEBUG, INFO, WARNING or ERROR" },
   loglevel: { type: "string", short: "l", value: "LEVEL", help: null },
-  "log-format": { type: "string", help: null },
+  "log-format": {
+    type: "string",
+    value: "FORMAT",
+    help: "of Python's logging, such as %(asctime)s:%(levelname)s:%(message)s",
+  },
   "no-color": { type: "boolean", short: "C", help: "no colours" },
   quiet: { type: "boolean", short: "q", help: "no banner" },
   help: { type: "boolean", short: "h", help: "this text" },
@@ -36,11 +41,10 @@ const LEVELS: Readonly<Record<string, LogLevel>> = {
 
 /** Flags become variables before the app is loaded: the environment wins over what its code says. */
 export function applyMognetFlags(given: Given, fallback: LogLevel): LogLevel {
-  if (given.text("log-format") !== undefined) {
-    throw new UsageError(
-      "--log-format is Python's; here the log is readable on a terminal and one JSON object a line elsewhere",
-    );
-  }
+  const format = given.text("log-format");
+  const problem = format === undefined ? null : logFormatProblem(format);
+  if (problem !== null) throw new UsageError(`--log-format: ${problem}`);
+  if (format !== undefined) process.env.LOVAGE_LOG_FORMAT = format;
   const level = levelOf(given, fallback);
   process.env.LOVAGE_LOG_LEVEL = level;
   const workdir = given.text("workdir");

@@ -7,6 +7,7 @@ import type { MognetResult } from "../../../protocol/mognet/result.ts";
 import type { Log } from "../../runtime/log.ts";
 import { TimerHeap } from "../../runtime/timer-heap.ts";
 import { Revoked } from "../../tasks/mognet-errors.ts";
+import { onlyWaits } from "../../tasks/only-waits.ts";
 import type { SlotUser } from "../slots.ts";
 import { Acts } from "./acts.ts";
 import { Bodies } from "./bodies.ts";
@@ -162,7 +163,10 @@ export class Runner implements SlotUser {
   async #run(run: Run): Promise<void> {
     const starts = await this.#starting.start(run);
     if (run.goesBack) return this.handBack(run);
-    if (starts) await this.#bodies.run(run);
+    if (!starts) return;
+    const task = this.#parts.task(run.request.name);
+    if (task !== null && onlyWaits(task)) this.#suspensions.giveSlot(run);
+    await this.#bodies.run(run);
   }
 
   /** An error of ours, such as a store that refuses: the request goes back to its queue, and counts as one more crash if it began. */
