@@ -236,20 +236,19 @@ describe.skipIf(url === undefined)("Mognet's results in Redis", () => {
     expect(store.waiting.ids).toBe(0);
   });
 
-  test.each([
-    "-client|tracking",
-    "-client|caching",
-    "-exists",
-  ])("where the server refuses to track (%s), all waits are read together and end all the same", async (rule) => {
-    const store = storeOf({ urls: await withoutRights(rule), pollMs: 20 });
-    const writer = storeOf();
-    const results = Array.from({ length: 20 }, pending);
-    await Promise.all(results.map((result) => writer.create({ result })));
-    const waits = results.map(({ id }) => store.waitFor(id));
-    await expect.poll(() => store.waiting.mode).toBe("polling");
-    for (const result of results) void writer.put({ result: finishedResult(result, "SUCCESS", NOW) });
-    expect((await Promise.all(waits)).every(({ result }) => result.state === "SUCCESS")).toBe(true);
-  });
+  test.each(["-client|tracking", "-client|caching", "-exists"])(
+    "where the server refuses to track (%s), all waits are read together and end all the same",
+    async (rule) => {
+      const store = storeOf({ urls: await withoutRights(rule), pollMs: 20 });
+      const writer = storeOf();
+      const results = Array.from({ length: 20 }, pending);
+      await Promise.all(results.map((result) => writer.create({ result })));
+      const waits = results.map(({ id }) => store.waitFor(id));
+      await expect.poll(() => store.waiting.mode).toBe("polling");
+      for (const result of results) void writer.put({ result: finishedResult(result, "SUCCESS", NOW) });
+      expect((await Promise.all(waits)).every(({ result }) => result.state === "SUCCESS")).toBe(true);
+    },
+  );
 
   test("where the server refuses scripts, conditions are looked at before the write", async () => {
     const store = storeOf({ urls: await withoutRights("-eval", "-evalsha") });
