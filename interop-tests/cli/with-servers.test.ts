@@ -48,16 +48,26 @@ describe.skipIf(missing)("beside Celery", () => {
       queues: ["py"],
       pool: "solo",
     });
-    const sum = await lovage("call", "fixture.add", "-a", "[2, 3]", "--queue", "py", "--wait", "--timeout", "20");
+    const sum = await lovage("call", "fixture.add", "-a", "[2, 3]", "--queue", "py", "--wait", "--timeout", "40");
     expect(sum).toMatchObject({ code: 0, stdout: "5\n" });
-    const big = await lovage("call", "fixture.identity", "-a", "[9007199254740993]", "--queue", "py", "--wait");
+    const big = await lovage(
+      "call",
+      "fixture.identity",
+      "-a",
+      "[9007199254740993]",
+      "--queue",
+      "py",
+      "--wait",
+      "--timeout",
+      "40",
+    );
     expect(big.stdout).toBe("9007199254740993\n");
 
     const failed = await lovage("call", "fixture.fail", "-a", '["KeyError", "k"]', "--queue", "py");
     expect(failed).toMatchObject({ code: 0, stderr: "" });
     const id = failed.stdout.trim();
     expect(id).toMatch(/^[0-9a-f-]{36}$/);
-    const result = await lovage("result", id, "--timeout", "20");
+    const result = await lovage("result", id, "--timeout", "40");
     expect(result).toMatchObject({ code: 1, stdout: "" });
     expect(result.stderr).toMatch(/^Traceback \(most recent call last\):\n(?:.*\n)*KeyError: 'k'\n$/);
     expect(await lovage("result", id, "--traceback")).toMatchObject({
@@ -67,7 +77,7 @@ describe.skipIf(missing)("beside Celery", () => {
     expect(await lovage("result", id, "--state")).toMatchObject({ code: 0, stdout: "FAILURE\n" });
 
     const sent = await client.send("fixture.add", [20, 22], {}, { queue: "py" });
-    expect(await lovage("result", sent, "--timeout", "20")).toMatchObject({ code: 0, stdout: "42\n" });
+    expect(await lovage("result", sent, "--timeout", "40")).toMatchObject({ code: 0, stdout: "42\n" });
   });
 
   test("`celery call` reaches `lovage worker`, `celery result` reads what it left", async () => {
@@ -163,7 +173,7 @@ describe.skipIf(missing)("beside Celery", () => {
 
 describe.skipIf(missing)("doctor", () => {
   const doctor = async (...args: string[]) => {
-    const { code, stdout, stderr } = await project.lovage(["doctor", "--json", "--timeout", "5", ...args]);
+    const { code, stdout, stderr } = await project.lovage(["doctor", "--json", "--timeout", "20", ...args]);
     expect(stderr).toBe("");
     const findings = JSON.parse(stdout) as { check: string; verdict: string; detail: string }[];
     const find = (check: string) => findings.filter((finding) => finding.check === check);

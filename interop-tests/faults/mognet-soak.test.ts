@@ -4,7 +4,7 @@ import { openSite, startWorker } from "../mognet/fleet.ts";
 import { openTypescriptClient } from "../mognet/typescript-client.ts";
 import { counters, expectValues, ready, submitMany, tally } from "./mognet-support.ts";
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 240_000 });
 
 describe.skipIf(!ready)("a Mognet worker", () => {
   test("pauses and resumes one task 500 times", async () => {

@@ -43,7 +43,10 @@ export interface RedisBackendOptions<R> {
   connectTimeoutMs?: number;
   /** How long Redis may be silent while an answer is due: Celery's `redis_socket_timeout`. @default 15_000 */
   answerTimeoutMs?: number;
-  /** How long `get` waits for a connection that is being made or has just gone. @default 1_000 */
+  /**
+   * How long `get` waits for a connection that has just gone, or could not be made. For the first attempt to make one it waits longer:
+   * up to five seconds. @default 1_000
+   */
   graceMs?: number;
   /** How long `close` waits for stores on their way. @default 5_000 */
   drainMs?: number;
@@ -56,7 +59,7 @@ export interface RedisBackend<R> extends ResultBackend<R> {
   /** Task ids that are waited for, and channels that the server sends to us. */
   readonly waiting: number;
   readonly subscribed: number;
-  /** Runs a script on the command connection, for what else lives beside the records (chords). Waits at most `graceMs` for it. */
+  /** Runs a script on the command connection, for what else lives beside the records (chords). Waits for it as `get` does. */
   evaluate(script: RedisScript, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown>;
   /** The command connection; rejects with `BackendError` as `get` does. */
   connection(): Promise<Redis>;

@@ -446,6 +446,20 @@ describe.skipIf(url === "")("with a Redis server", () => {
       expect(await admin.exists(`${prefix}unacked_mutex`)).toBe(0);
     });
 
+    test("what a process holds itself it does not give back, however late it comes to renew it", async () => {
+      const { transport, prefix } = await start({ transportOptions: { visibility_timeout: 60 } });
+      await transport.publish(text("held"), { exchange: "", routingKey: "q" });
+      const inbox = await consuming(transport, ["q"]);
+      const [held] = await inbox.waitFor(1);
+      const [tag = ""] = await admin.zrange(`${prefix}unacked_index`, "0", "-1");
+      await admin.zadd(`${prefix}unacked_index`, 1, tag);
+      expect(await transport.restoreOverdue()).toBe(0);
+      expect(held?.lost).toBe(false);
+      held?.ack();
+      await transport.flush();
+      expect(await admin.exists(`${prefix}unacked`, `${prefix}unacked_index`, `${prefix}q`)).toBe(0);
+    });
+
     test("what a dead consumer held comes back next, marked, oldest first; only one process restores", async () => {
       const { transport, another, prefix } = await start({ transportOptions: { visibility_timeout: 0.5 } });
       const other = await another();

@@ -20,7 +20,7 @@ export interface ConnectionsOptions {
   tls?: boolean | Readonly<Record<string, unknown>>;
   connectTimeoutMs?: number;
   answerTimeoutMs?: number;
-  /** How long `up` waits. @default 1_000 */
+  /** How long `up` waits where an attempt to connect has failed, or the connection has gone. @default 1_000 */
   graceMs?: number;
   log: Log;
   /** A pushed record. */
@@ -39,6 +39,9 @@ export interface ConnectionsOptions {
   onRefused(error: RedisConnectionError): void;
 }
 
+/** How long `up` waits at first. Only when an attempt has failed is the store known to be away; a busy machine is slow to make any. */
+const FIRST_ATTEMPT_MS = 5_000;
+
 export class Connections {
   readonly #options: ConnectionsOptions;
   #commands: Redis | null = null;
@@ -47,6 +50,8 @@ export class Connections {
   /** Resolvers of those who wait for the command connection. */
   #whenUp: (() => void)[] = [];
   #refusal: RedisConnectionError | null = null;
+  /** An attempt to make the command connection has ended, well or not. */
+  #attempted = false;
   #closed = false;
 
   constructor(options: ConnectionsOptions) {
@@ -80,18 +85,15 @@ export class Connections {
     this.#listener.on("messageBuffer", (channel: Buffer, message: Buffer) => this.#options.onMessage(channel, message));
   }
 
-  /** The command connection, or `BackendGetMetaError` when it does not come up within the grace time. */
+  /** The command connection, or `BackendGetMetaError` when it does not come up in time. */
   async up(id: string): Promise<Redis> {
     if (this.#closed) throw new BackendGetMetaError(id, "the result backend is closed", { retryable: false });
     this.connectCommands();
-    if (this.commands === null) {
-      const late = new AbortController();
-      await Promise.race([
-        new Promise<void>((resolve) => this.#whenUp.push(resolve)),
-        pause(this.#options.graceMs ?? 1_000, late.signal),
-      ]);
-      late.abort();
-    }
+    const { graceMs = 1_000 } = this.#options;
+    const isFirst = !this.#attempted;
+    if (this.commands === null && isFirst) await this.#news(Math.max(graceMs, FIRST_ATTEMPT_MS));
+    const isDecided = isFirst && (!this.#attempted || this.#refusal !== null || this.#closed);
+    if (this.commands === null && !isDecided) await this.#news(graceMs);
     const client = this.commands;
     if (client !== null) return client;
     const refusal = this.#refusal;
@@ -99,6 +101,13 @@ export class Connections {
       cause: refusal ?? undefined,
       retryable: refusal === null,
     });
+  }
+
+  /** Resolves when the command connection is up, refused or given up, its first attempt has failed, or so much time has gone by. */
+  async #news(waitMs: number): Promise<void> {
+    const late = new AbortController();
+    await Promise.race([new Promise<void>((resolve) => this.#whenUp.push(resolve)), pause(waitMs, late.signal)]);
+    late.abort();
   }
 
   /** From now on `up` rejects; the connections stay until `end`. */
@@ -137,6 +146,7 @@ export class Connections {
       ...(tls === undefined ? {} : { tls }),
       onConnected: () => {
         this.#refusal = null;
+        if (purpose === "results") this.#attempted = true;
         onConnected();
         if (this.commands !== null && (this.#listener === null || this.listener !== null)) this.#options.onBack();
       },
@@ -150,12 +160,16 @@ export class Connections {
         log.warn({ err: error, purpose, delayMs }, "the result store cannot be reached; trying again");
         this.#options.onAway(error);
         if (error.refused) this.#onRefused(error);
+        if (this.#attempted || purpose !== "results") return;
+        this.#attempted = true;
+        this.#wake();
       },
     });
   }
 
   #onRefused(error: RedisConnectionError): void {
     this.#refusal = error;
+    this.#attempted = true;
     this.#options.onRefused(error);
     this.#wake();
   }
