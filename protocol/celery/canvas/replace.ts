@@ -41,7 +41,7 @@ export function planReplace(signature: WireSignature, request: Replaced, context
   const nesting = { replaced_task_nesting: request.replacedTaskNesting + 1 };
   Object.assign(draft.options, placeOf(request), nesting);
   if (draft.kind === "chain") for (const task of draft.members.tasks) Object.assign(task.options, nesting);
-  const whole = withRest(toWire(draft), chain ?? [], nesting);
+  const whole = withRest(toWire(draft, new Map()), chain ?? [], nesting);
   const parent = { id: request.id, rootId: request.rootId };
   return { signature: whole, plan: planPlaced(whole, { ...context, parent: context.parent ?? parent }) };
 }
@@ -127,7 +127,7 @@ export function planAddToChord(signature: WireSignature, request: Replaced, cont
   const draft = readDraft(signature, true);
   Object.assign(draft.options, placeOf(request));
   const added = freeze(draft, {}, context).id;
-  const frozen = toWire(draft);
+  const frozen = toWire(draft, new Map());
   const parent = { id: request.id, rootId: request.rootId };
   const plan = planPlaced(frozen, { ...context, parent: context.parent ?? parent });
   return { groupId: group, added, signature: frozen, plan };

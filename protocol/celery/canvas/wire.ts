@@ -15,8 +15,8 @@ export function toWire(draft: Draft, written?: Written): WireSignature {
   const signature: WireSignature = {
     task: draft.task,
     args: plainValues(draft.args),
-    kwargs: wireKwargs(draft),
-    options: wireOptions(draft.options),
+    kwargs: wireKwargs(draft, written),
+    options: wireOptions(draft.options, written),
     subtask_type: draft.kind === "task" ? null : draft.kind,
     immutable: draft.immutable,
   };
@@ -24,19 +24,21 @@ export function toWire(draft: Draft, written?: Written): WireSignature {
   return signature;
 }
 
-function wireKwargs(draft: Draft): Record<string, unknown> {
+function wireKwargs(draft: Draft, written?: Written): Record<string, unknown> {
   const members = draft.members;
   switch (draft.kind) {
     case "task":
       return draft.kwargs;
     case "chain":
     case "group":
-      return { tasks: members.tasks.map((task) => toWire(task)) };
+      return { tasks: members.tasks.map((task) => toWire(task, written)) };
     case "chord":
       return {
         ...members.rest,
-        header: Array.isArray(members.header) ? members.header.map((task) => toWire(task)) : toWire(members.header),
-        body: members.body === null ? null : toWire(members.body),
+        header: Array.isArray(members.header)
+          ? members.header.map((task) => toWire(task, written))
+          : toWire(members.header, written),
+        body: members.body === null ? null : toWire(members.body, written),
       };
   }
 }
@@ -52,9 +54,9 @@ function plainValues(values: readonly unknown[]): readonly unknown[] {
 }
 
 /** Options as data, in an object of their own. */
-function wireOptions(options: Readonly<Options>): Options {
+function wireOptions(options: Readonly<Options>, written?: Written): Options {
   const plain = { ...options };
-  intoWire(plain);
+  intoWire(plain, written);
   return plain;
 }
 
