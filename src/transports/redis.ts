@@ -231,7 +231,7 @@ export class RedisTransport implements Transport {
 
   /** Looks for messages that outlived their visibility timeout, now. Answers how many went back to their queues. */
   restoreOverdue(): Promise<number> {
-    return this.#restore();
+    return this.#restorer.restore();
   }
 
   async #close(): Promise<void> {
@@ -262,7 +262,7 @@ export class RedisTransport implements Transport {
 
   async #consumersUp(): Promise<void> {
     for (const consumer of [...this.#consumers]) await consumer.whenUp();
-    if (this.#consumers.size > 0) this.#background(this.#restore());
+    if (this.#consumers.size > 0) this.#background(this.#restorer.restore());
   }
 
   /** Once there are consumers: renewal, restoring and housekeeping run on their own. */
@@ -277,20 +277,14 @@ export class RedisTransport implements Transport {
       this.#timers.push(timer);
     };
     every(Math.min(visibilityTimeoutMs / 3, 2 ** 31 - 1), () => this.#unacked.renew());
-    every(unackedRestoreIntervalMs, () => this.#restore());
+    every(unackedRestoreIntervalMs, () => this.#restorer.restore());
     every(HOUSEKEEPING_MS, () => {
       this.#unacked.retryRefused();
       // Waiting never depends on this; it is for notes that a proxy or a server swallowed.
       for (const consumer of this.#consumers) consumer.wake();
       return this.#maintainBindings();
     });
-    if (this.#link.up) this.#background(this.#restore());
-  }
-
-  /** What we hold ourselves is not overdue, however long this process stood still: it is renewed first. */
-  async #restore(): Promise<number> {
-    await this.#unacked.renew();
-    return this.#restorer.restore();
+    if (this.#link.up) this.#background(this.#restorer.restore());
   }
 
   #maintainBindings(): Promise<void> {

@@ -61,6 +61,8 @@ export class Restorer {
     try {
       // Most of the time there is nothing, and then the lock is not worth taking.
       if ((await this.#overdue(1)).length === 0) return 0;
+      // What we hold ourselves is not overdue, however long this process stood still.
+      await this.#unacked.renew();
       const token = randomUUID().replaceAll("-", "");
       const mutex = this.#keys.unackedMutex;
       const lock = () => this.#link.call("SET", [mutex, token, "NX", "PX", this.#options.mutexExpireMs]);

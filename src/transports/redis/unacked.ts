@@ -46,7 +46,7 @@ export class Unacked implements LinkMember {
   /** What the server refused; the housekeeping tries it again. */
   #refused: { settled: string[]; requeued: string[]; returned: string[] } = { settled: [], requeued: [], returned: [] };
   readonly #inFlight = new Set<Promise<void>>();
-  #renewing = false;
+  #renewal: Promise<void> | null = null;
 
   constructor(link: RedisLink, keys: RedisKeys, log: Log) {
     this.#link = link;
@@ -135,16 +135,17 @@ export class Unacked implements LinkMember {
   }
 
   /** Restarts the visibility timeout of all that is held, and marks as lost what peers have given to others. */
-  async renew(): Promise<void> {
-    if (this.#renewing || this.#held.size === 0) return;
-    this.#renewing = true;
-    try {
-      const tags = [...this.#held.keys()];
-      for (let from = 0; from < tags.length; from += RENEW_CHUNK) {
-        await this.#renewChunk(tags.slice(from, from + RENEW_CHUNK));
-      }
-    } finally {
-      this.#renewing = false;
+  renew(): Promise<void> {
+    this.#renewal ??= this.#renewAll().finally(() => {
+      this.#renewal = null;
+    });
+    return this.#renewal;
+  }
+
+  async #renewAll(): Promise<void> {
+    const tags = [...this.#held.keys()];
+    for (let from = 0; from < tags.length; from += RENEW_CHUNK) {
+      await this.#renewChunk(tags.slice(from, from + RENEW_CHUNK));
     }
   }
 
