@@ -20,6 +20,8 @@ export interface Exchange {
   /** Delivery mode of messages sent through it when the call names none: 1 or 2. */
   deliveryMode?: number;
   arguments?: Record<string, unknown>;
+  /** Exchanges that pass messages on to this one; they are declared with it. AMQP only. */
+  sources?: readonly { readonly exchange: Exchange; readonly routingKey: string }[];
 }
 
 /** A queue as it is declared, with the exchange that it is bound to. wire: kombu/entity.py `Queue`. */

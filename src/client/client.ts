@@ -31,6 +31,7 @@ import {
   freezeCanvas,
   type PlanHost,
 } from "./carry-out.ts";
+import { Delays } from "./delays.ts";
 import type { BrokerState } from "./outage-watch.ts";
 import { PlanMessages } from "./plan-messages.ts";
 import { Publisher, type PublisherParts, type PublishHow, type PublishTarget } from "./publisher.ts";
@@ -38,7 +39,7 @@ import { Queues } from "./queues.ts";
 import { ErrorRegistry } from "./remote-errors.ts";
 import { Results, type ResultsParts } from "./results.ts";
 import { type Destination, type Routed, Router } from "./router.ts";
-import { type CallBy, routeOptions, taskMessage, withTaskDefaults } from "./task-call.ts";
+import { type CallBy, routeOptions, secondsUntil, taskMessage, withTaskDefaults } from "./task-call.ts";
 
 export interface ClientParts {
   readonly settings: Settings;
@@ -123,6 +124,7 @@ class CeleryClient implements Client, PlanHost {
   readonly results: Results;
   readonly zone: Zone;
   readonly #parts: ClientParts;
+  readonly #delays: Delays;
   readonly #serializers: SerializerRegistry;
   readonly #now: () => number;
   readonly #ids: () => string;
@@ -135,6 +137,7 @@ class CeleryClient implements Client, PlanHost {
     this.#parts = parts;
     this.queues = parts.queues ?? new Queues(settings);
     this.router = new Router(settings, this.queues);
+    this.#delays = new Delays(settings, this.queues, parts.transport.name);
     this.publisher = new Publisher(parts);
     const lostAfter = settings.lovage_result_lost_after;
     const ids = parts.ids ?? newId;
@@ -242,7 +245,7 @@ class CeleryClient implements Client, PlanHost {
       mandatory: options.mandatory,
       signal: options.signal,
     };
-    const destination = this.router.destination(routed);
+    const destination = this.#delays.destination(this.router.destination(routed), secondsUntil(options, this.#now));
     return { name, args, kwargs, options: { ...options, rootId, parentId }, routed, destination, how };
   }
 

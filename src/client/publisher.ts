@@ -13,7 +13,7 @@ import { compress } from "../runtime/compression.ts";
 import type { Log } from "../runtime/log.ts";
 import { type RetryPolicy, retryDelay } from "../settings/retry-policy-setting.ts";
 import type { Settings } from "../settings/settings.ts";
-import { PublishError, TransportClosed, TransportError } from "../transports/errors.ts";
+import { PublishError, QueueClash, TransportClosed, TransportError } from "../transports/errors.ts";
 import type { PublishFailure, Transport } from "../transports/transport.ts";
 import { type BrokerState, OutageWatch } from "./outage-watch.ts";
 
@@ -40,6 +40,8 @@ export interface PublishTarget {
   readonly address: Address;
   /** Made to exist before the first message. Null: nothing is declared. */
   readonly queue: Queue | null;
+  /** What else must stand, such as the queues that delay a message. */
+  readonly also?: readonly Queue[];
   /** A message that was unroutable is sent once more behind a fresh declaration. @default with the empty exchange */
   readonly remake?: boolean;
 }
@@ -164,7 +166,7 @@ export class Publisher {
   }
 
   #attempt(message: Message, target: PublishTarget, how: PublishHow, signal: AbortSignal): Promise<void> {
-    const declaring = target.queue === null ? true : this.#declare(target.queue);
+    const declaring = this.#declareAll(target);
     const options = optionsOf(how, signal);
     const publish = () => this.#transport.publish(message, target.address, options);
     const published = declaring === true ? publish() : before(declaring, signal).then(publish);
@@ -183,7 +185,7 @@ export class Publisher {
     how: PublishHow,
     signal: AbortSignal,
   ): Promise<readonly PublishFailure[]> {
-    const declaring = target.queue === null ? true : this.#declare(target.queue);
+    const declaring = this.#declareAll(target);
     if (declaring !== true) await before(declaring, signal);
     const options = optionsOf(how, signal);
     const failures = await sendAll(this.#transport, messages, target.address, options);
@@ -218,18 +220,38 @@ export class Publisher {
     return before(this.#connecting, signal);
   }
 
+  #declareAll({ queue, also }: PublishTarget): true | Promise<void> {
+    const own = queue === null ? true : this.#declare(queue);
+    if (also === undefined) return own;
+    const declaring = also.map((one) => this.#declareAlso(one)).filter((one) => one !== true);
+    if (own !== true) declaring.unshift(own);
+    return declaring.length === 0 ? true : Promise.all(declaring).then(nothing);
+  }
+
+  /** One that stands with other attributes is somebody else's, and will do. */
+  #declareAlso(queue: Queue): true | Promise<void> {
+    const name = `also ${queue.name}`;
+    const declaring = this.#declare(queue, name);
+    if (declaring === true) return true;
+    return declaring.catch((error: unknown) => {
+      if (!(error instanceof QueueClash)) throw error;
+      if (!this.#declared.has(name)) this.#log.warn({ queue: queue.name, err: error }, "a queue has other attributes");
+      this.#declared.set(name, true);
+    });
+  }
+
   /** The transport replays declarations after a reconnect, so that once is enough. */
-  #declare(queue: Queue): true | Promise<void> {
+  #declare(queue: Queue, name: string = queue.name): true | Promise<void> {
     if (this.#settings.lovage_declare === "never") return true;
-    const known = this.#declared.get(queue.name);
+    const known = this.#declared.get(name);
     if (known !== undefined) return known;
     const declaring = this.#transport.declare([queue]).then(
       () => {
-        if (mayVanish(queue)) this.#declared.delete(queue.name);
-        else this.#declared.set(queue.name, true);
+        if (mayVanish(queue)) this.#declared.delete(name);
+        else this.#declared.set(name, true);
       },
       (error: unknown) => {
-        this.#declared.delete(queue.name);
+        this.#declared.delete(name);
         throw error;
       },
     );
@@ -239,10 +261,12 @@ export class Publisher {
         break;
       }
     }
-    this.#declared.set(queue.name, declaring);
+    this.#declared.set(name, declaring);
     return declaring;
   }
 }
+
+function nothing(): void {}
 
 function isRetryable(error: unknown): boolean {
   return error instanceof TransportError && error.retryable;

@@ -24,6 +24,8 @@ export interface Destination {
   readonly address: Address;
   /** Declared before the first publish. Null: an exchange that is expected to exist. */
   readonly queue: Queue | null;
+  /** What else is declared before it. */
+  readonly also?: readonly Queue[];
   /** 1 or 2. */
   readonly deliveryMode: number;
 }

@@ -156,6 +156,12 @@ function propertiesOf(options: CheckedOptions): MessageProperties | null {
   return found;
 }
 
+/** Until its ETA; 0 without one. */
+export function secondsUntil({ countdown, eta }: CheckedOptions, now: () => number): number {
+  if (countdown) return countdown;
+  return eta === undefined || eta === null ? 0 : (epochOf(eta) - now()) / 1000;
+}
+
 function etaText(task: string, { countdown, eta }: CheckedOptions, { nowMs, zone }: CallSurroundings): string | null {
   // 0 is no countdown, and neither hides an eta (`if countdown:`).
   if (countdown) return instantText(task, nowMs, zone, countdown);

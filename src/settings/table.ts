@@ -147,6 +147,11 @@ export const TABLE = {
     "Attempts to reconnect; null: for ever (Celery: 100).",
   ),
   broker_heartbeat: setting(nullable(seconds()), 120, "Seconds between AMQP heartbeats; null or 0: none."),
+  broker_native_delayed_delivery_queue_type: setting(
+    queueType,
+    "quorum",
+    "RabbitMQ type of the queues in which ETAs wait where quorum queues are in use.",
+  ),
   broker_failover_strategy: setting(failover, null, "Order in which several broker URLs are tried; null: round-robin."),
 
   // results

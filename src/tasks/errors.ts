@@ -4,6 +4,10 @@
  */
 import type { RemoteException } from "../../protocol/celery/exceptions.ts";
 import { LovageError, type LovageErrorOptions } from "../../protocol/errors.ts";
+import { pyRepr } from "../../protocol/saferepr.ts";
+
+/** Bytes of an argument that a message shows. */
+const SHOWN_BYTES = 200;
 
 /** A task did not succeed. */
 export class TaskError extends LovageError {}
@@ -21,7 +25,7 @@ export class RemoteTaskError extends TaskError {
   readonly traceback: string | null;
 
   constructor(taskId: string, exception: RemoteException, traceback: string | null, options?: LovageErrorOptions) {
-    const text = exception.message ?? argumentsText(exception.args);
+    const text = exception.message ?? wrappedText(exception) ?? argumentsText(exception.args);
     super("TASK_FAILED", `${exception.type}${text === "" ? "" : `: ${text}`}`, options);
     this.taskId = taskId;
     this.type = exception.type;
@@ -31,20 +35,40 @@ export class RemoteTaskError extends TaskError {
   }
 }
 
+/** Celery's stand-in for an exception that Python cannot make again says the repr of that one. wire: celery/utils/serialization.py */
+function wrappedText({ type, args }: RemoteException): string | null {
+  const text = type === "UnpickleableExceptionWrapper" && args.length === 4 ? args[3] : null;
+  return typeof text === "string" ? text : null;
+}
+
 function argumentsText(args: readonly unknown[]): string {
   const first = args.length === 1 ? args[0] : undefined;
   return typeof first === "string" ? first : args.map((arg) => printable(arg)).join(", ");
 }
 
 function printable(value: unknown): string {
-  if (typeof value === "string") return value;
+  if (typeof value === "string" || typeof value === "bigint") return String(value);
+  if (value instanceof Uint8Array || (typeof value === "number" && !Number.isFinite(value))) return inPython(value);
   try {
-    return (
-      JSON.stringify(value, (_key, inner: unknown) => (typeof inner === "bigint" ? inner.toString() : inner)) ?? ""
-    );
+    return JSON.stringify(value, showing) ?? "";
   } catch {
     return String(value);
   }
+}
+
+/** What JSON has no form for. Seen before `toJSON`, which makes an object of each byte of a Buffer. */
+function showing(this: Readonly<Record<string, unknown>>, key: string, given: unknown): unknown {
+  const value = this[key];
+  if (typeof value === "bigint") return value.toString();
+  if (value instanceof Uint8Array || (typeof value === "number" && !Number.isFinite(value))) return inPython(value);
+  return given;
+}
+
+/** Bytes are cut: those that a decoder refused may be a whole file, and they are in `args`. */
+function inPython(value: Uint8Array | number): string {
+  if (typeof value === "number") return pyRepr(value);
+  const spare = value.length - SHOWN_BYTES;
+  return spare > 0 ? `${pyRepr(value.subarray(0, SHOWN_BYTES))}… ${spare} bytes more` : pyRepr(value);
 }
 
 /** The task was revoked, or found past its `expires`, before or while it ran. `reason` is `revoked`, `expired` or `terminated`. */

@@ -1,7 +1,7 @@
 /** A TypeScript worker, or any other Node program, in a process of its own: to be killed, restarted and watched. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { HarnessError } from "./errors.ts";
+import { HarnessError, WaitTimeout } from "./errors.ts";
 import { packageRoot } from "./fixture-files.ts";
 import { knownOptions, type NamesOf } from "./known-options.ts";
 import { PeerProcess } from "./peer-process.ts";
@@ -19,6 +19,7 @@ export interface NodeWorkerOptions {
   /** @default the Node that runs the test */
   node?: string;
   cwd?: string;
+  /** A `LOVAGE_LOG_LEVEL` of this process does not reach it: it must say that it is ready. One that is given here does. */
   env?: Readonly<Record<string, string | undefined>>;
   /** What it logs when it is ready. @default the word `ready` */
   ready?: RegExp | string;
@@ -40,6 +41,9 @@ const nodeWorkerOptions: NamesOf<NodeWorkerOptions> = {
   timeout: true,
 };
 
+const NO_READY =
+  "\n(that line is of level info: a LOVAGE_LOG_LEVEL or --loglevel above it, or a log of the app's own, hides it; `ready` may name another)";
+
 /** Starts a worker process and resolves when it says that it is ready. Disposal stops it warm, then for good. */
 export async function startNodeWorker(options: NodeWorkerOptions): Promise<PeerProcess> {
   knownOptions(options, nodeWorkerOptions, "startNodeWorker()");
@@ -47,13 +51,15 @@ export async function startNodeWorker(options: NodeWorkerOptions): Promise<PeerP
     name: options.module ?? options.script ?? "node-worker",
     args: [...(options.execArgv ?? []), ...program(options), ...(options.args ?? [])],
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    ...(options.env === undefined ? {} : { env: options.env }),
+    env: { LOVAGE_LOG_LEVEL: undefined, ...options.env },
     ...(options.logFile === undefined ? {} : { logFile: options.logFile }),
   });
   try {
     await worker.waitForLog(options.ready ?? /\bready\b/, { timeout: options.timeout ?? 60_000 });
   } catch (error) {
     await worker.stop({ signal: "SIGKILL" });
+    if (error instanceof WaitTimeout && options.ready === undefined)
+      throw new WaitTimeout(`${error.message}${NO_READY}`);
     throw error;
   }
   return worker;

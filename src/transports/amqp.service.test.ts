@@ -1,5 +1,5 @@
 /** The AMQP transport against RabbitMQ: the contract, and what only AMQP can do or suffer. */
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { PyDateTime, PyDecimal } from "../../protocol/values.ts";
 import type { Log } from "../runtime/log.ts";
 import { silentLog } from "../runtime/log.ts";
@@ -430,6 +430,22 @@ describe.runIf(haveRabbit())("RabbitMQ", () => {
       await within(transport.flush(), "flush", 5_000);
       await within(inbox.consumer.cancel(), "cancel", 5_000);
       await within(transport.close(), "close", 5_000);
+    });
+
+    test("a connection that was silent to the last leaves no timer behind that keeps the process alive", async () => {
+      const { proxy } = await proxied();
+      const begin = vi.spyOn(globalThis, "setInterval");
+      const end = vi.spyOn(globalThis, "clearInterval");
+      try {
+        const transport = await open(proxy.url, { heartbeatS: 60, closeTimeoutMs: 100 });
+        const beats = begin.mock.results.map(({ value }) => value);
+        expect(beats.length).toBeGreaterThan(0);
+        proxy.silent = true;
+        await within(transport.close(), "close", 5_000);
+        await until(() => beats.every((beat) => end.mock.calls.some(([timer]) => timer === beat)), "the timers to end");
+      } finally {
+        vi.restoreAllMocks();
+      }
     });
 
     test("a silent connection that owes nothing is found by its heartbeat", async () => {

@@ -10,6 +10,7 @@
 import type { Queue } from "../../protocol/routing.ts";
 import type { WorkerView } from "../control/worker-view.ts";
 import type { Consumer } from "../transports/transport.ts";
+import { declareDelayed } from "./delayed-queues.ts";
 import type { WorkerStats } from "./report.ts";
 import type { Revocations } from "./revoked/revocations.ts";
 import { viewOf } from "./view.ts";
@@ -115,6 +116,7 @@ export class WorkerCore {
     await this.prepare();
     await transport.connect(signal);
     await transport.declare(this.queues);
+    await declareDelayed(this.#parts, this.queues);
     const names = this.queues.map((queue) => queue.name);
     this.#consumer = await transport.consume(names, { prefetch: prefetch.value }, admission.take);
     prefetch.attach(this.#consumer);
@@ -131,6 +133,7 @@ export class WorkerCore {
 
   async #addQueue(queue: Queue): Promise<void> {
     await this.#parts.transport.declare([queue]);
+    await declareDelayed(this.#parts, [queue]);
     await this.#consumer?.addQueue(queue.name);
     this.#queues.set(queue.name, queue);
   }

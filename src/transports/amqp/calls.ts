@@ -61,6 +61,11 @@ export async function bindQueue(channel: AnyChannel, queue: string, exchange: st
   await call(channel, (done) => channel.bindQueue(queue, exchange, key, {}, done));
 }
 
+/** What `source` gets with this key goes on to the exchange. */
+export async function bindExchange(channel: AnyChannel, exchange: string, source: string, key: string): Promise<void> {
+  await call(channel, (done) => channel.bindExchange(exchange, source, key, {}, done));
+}
+
 export async function purgeQueue(channel: AnyChannel, queue: string): Promise<number> {
   return (await call<Replies.PurgeQueue>(channel, (done) => channel.purgeQueue(queue, done)))?.messageCount ?? 0;
 }

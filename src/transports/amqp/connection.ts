@@ -227,7 +227,9 @@ export class AmqpConnection {
       await Promise.race([bye, late, this.ended]);
       clearTimeout(timer);
     }
-    this.#inner.stream.destroy();
+    // Without an error amqplib would not notice, and its heartbeats would keep the process alive for as long as they are patient.
+    if (this.#over) this.#inner.stream.destroy();
+    else this.#inner.stream.destroy(new TransportClosed());
     this.#onEnd(new TransportClosed());
   }
 

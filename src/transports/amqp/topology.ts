@@ -12,6 +12,7 @@ import { ConnectionLost, QueueClash, QueueNotFound, TransportError } from "../er
 import type { DeclareMode } from "../transport.ts";
 import { REPLY, replyCode, replyText } from "./broker-errors.ts";
 import {
+  bindExchange,
   bindQueue,
   checkQueue,
   declareExchange,
@@ -179,13 +180,17 @@ export class Topology {
     // kombu/entity.py: the anonymous exchange and the broker's own are never declared.
     if (exchange.name === "" || exchange.name.startsWith("amq.")) return;
     const mark = `exchange ${exchange.name}`;
-    const print = JSON.stringify(exchangeAttributes(exchange));
+    const print = exchangePrint(exchange);
     if (this.#standing.get(mark) === print) return;
     await declareExchange(channel, exchange.name, exchange.type, {
       durable: exchange.durable ?? true,
       autoDelete: exchange.autoDelete ?? false,
       arguments: callArguments(exchange.arguments),
     });
+    for (const source of exchange.sources ?? []) {
+      await this.#createExchange(channel, source.exchange);
+      await bindExchange(channel, exchange.name, source.exchange.name, source.routingKey);
+    }
     if (!exchange.autoDelete) this.#standing.set(mark, print);
   }
 
@@ -235,12 +240,20 @@ function exchangeAttributes(exchange: Exchange) {
   };
 }
 
+/** The exchange and what it is bound to. */
+function exchangePrint(exchange: Exchange): string {
+  const sources = exchange.sources?.map((source) => [source.exchange.name, source.routingKey]) ?? [];
+  return JSON.stringify([exchangeAttributes(exchange), sources], bigintAsText);
+}
+
 function fingerprint(queue: Queue): string {
   const bindings = [queue, ...(queue.bindings ?? [])];
-  const bound = bindings.map(({ exchange, routingKey }) => [exchangeAttributes(exchange), routingKey]);
-  return JSON.stringify([queueAttributes(queue), bound], (_, value: unknown) =>
-    typeof value === "bigint" ? `${value}` : value,
-  );
+  const bound = bindings.map(({ exchange, routingKey }) => [exchangePrint(exchange), routingKey]);
+  return JSON.stringify([queueAttributes(queue), bound], bigintAsText);
+}
+
+function bigintAsText(_: string, value: unknown): unknown {
+  return typeof value === "bigint" ? `${value}` : value;
 }
 
 /** Arguments with their numbers as Kombu writes them: 32 or 64 bits, where amqplib would choose the shortest. */
