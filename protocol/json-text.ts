@@ -92,6 +92,16 @@ type Members = Record<string, unknown>;
 /** More of the shortest items would make a text of 100 MB. A sparse array may be far longer than what it holds. */
 const MOST_ITEMS = 2 ** 25;
 
+/**
+ * A frozen chord in a chord's body repeats what it holds, as on Celery's wire, so a small signature may stand for gigabytes. 128 MiB
+ * were RabbitMQ's limit before 4.0, and by default our consumers read less.
+ */
+const MOST_TEXT = 2 ** 27;
+
+function checkLength(text: string): void {
+  if (text.length > MOST_TEXT) throw new Unencodable(`a text of more than ${MOST_TEXT} characters`);
+}
+
 function arrayText(items: readonly unknown[], depth: number, style: JsonStyle): string {
   const { length } = items;
   if (length === 0) return "[]";
@@ -105,6 +115,7 @@ function arrayText(items: readonly unknown[], depth: number, style: JsonStyle): 
       if (at > 0) text += style.comma;
       // Numbers, of which there are most in long arrays, need no call.
       text += typeof item === "number" && (item | 0) === item ? item : valueText(item, depth - 1, style);
+      checkLength(text);
     }
   } catch (error) {
     throw located(error, items, at);
@@ -122,6 +133,7 @@ function membersText(members: Members, depth: number, style: JsonStyle): string 
       if (value === undefined) continue;
       if (typeof value === "function" && name === "toJSON") return valueText(value.call(members, ""), depth - 1, style);
       text += (text === "" ? "{" : style.comma) + style.text(name) + style.colon + valueText(value, depth - 1, style);
+      checkLength(text);
     }
   } catch (error) {
     throw located(error, members, name);
@@ -170,6 +182,7 @@ function mapText(map: ReadonlyMap<unknown, unknown>, depth: number, style: JsonS
         style.text(keyText(key, style)) +
         style.colon +
         valueText(value, depth - 1, style);
+      checkLength(text);
     } catch (error) {
       throw located(error, map, String(key));
     }

@@ -134,6 +134,26 @@ describe("decoding", () => {
 });
 
 describe("encoding", () => {
+  test.each<[string, (value: unknown) => unknown]>([
+    ["arrays", (value) => [value, value]],
+    ["members", (value) => ({ a: value, b: value })],
+    [
+      "a map",
+      (value) =>
+        new Map([
+          [1, value],
+          [2, value],
+        ]),
+    ],
+  ])(
+    "a text of more than 128 MiB is refused before it is written, however little stands for it: %s",
+    (_what, twice) => {
+      let value: unknown = "x".repeat(2 ** 22);
+      for (let level = 0; level < 100; level++) value = twice(value);
+      expect(() => encodeJson(value)).toThrow(/more than 134217728 characters/);
+    },
+  );
+
   test("writes what Python's json.dumps writes", () => {
     const body = [[2, 3], {}, { callbacks: null, errbacks: null, chain: null, chord: null }];
     expect(encodeJson(body)).toBe('[[2, 3], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]');

@@ -27,6 +27,8 @@ export async function types(app: Celery, loose: LooseSignature): Promise<void> {
   yes<Equal<typeof values, [number, string]>>();
   const settled = await both.get({ propagate: false });
   yes<Equal<typeof settled, [number | Error, string | Error]>>();
+  const joined = await both.join({ propagate: false });
+  yes<Equal<typeof joined, [number | Error, string | Error]>>();
   const ends = await app.apply(chain(add.s(1, 2), group([1, 2].map((n) => add.s(n)))));
   yes<Equal<typeof ends, GroupResult<number[]>>>();
   const summed = await app.apply(chord([add.s(1, 2), add.s(3, 4)], total.s()));

@@ -362,6 +362,10 @@ describe("with a worker", () => {
       ),
     );
     expect(await chunked.get(timeout)).toEqual([[3, 7], [11]]);
+    const json: unknown = JSON.parse(JSON.stringify(add.chunks([[1, 2]], 1)));
+    const fromJson = await app.apply(signatureFrom(json));
+    expect(fromJson).toBeInstanceOf(GroupResult);
+    expect(await fromJson.get(timeout)).toEqual([[3]]);
   });
 
   test("chunks that are frozen are a group, whose results have the ids that were promised", async () => {

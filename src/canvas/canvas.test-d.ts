@@ -48,6 +48,11 @@ chord(tuple, mixed.s());
 chord(tuple, total.s());
 // @ts-expect-error the body gets an array
 chord([add.s(1, 2)], add.s(3));
+chord(new Set([add.s(1, 2)]), total.s());
+// @ts-expect-error nor from an iterable that is no array
+chord(new Set([shout.s("a")]), total.s());
+const iterated = chord(new Set([add.s(1)]), total.s());
+yes<Equal<typeof iterated, Signature<[number], number, "task">>>();
 const upgraded = chain(group(add.s(1, 2), add.s(3, 4)), total.s(), add.s(1));
 yes<Equal<typeof upgraded, Signature<[], number, "task">>>();
 const one = chain(group(add.s(1, 2)), add.s(1));

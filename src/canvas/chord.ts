@@ -14,12 +14,14 @@ import type { AllTake, Results } from "./group.ts";
 
 /** The parts of a chord: signatures, or one signature (a group, a chain, …). */
 export type Header = AnySignature | Iterable<AnySignature>;
-type HeaderResults<H> = H extends readonly AnySignature[]
-  ? Results<H>
-  : ShapeOf<H> extends "group"
+type HeaderResults<H> = H extends AnySignature
+  ? ShapeOf<H> extends "group"
     ? SignatureResult<H>
-    : [PartResult<H>];
-type HeaderTakes<H> = H extends readonly AnySignature[] ? AllTake<H> : TakesOf<H>;
+    : [PartResult<H>]
+  : Results<Members<H>>;
+type HeaderTakes<H> = H extends AnySignature ? TakesOf<H> : AllTake<Members<H>>;
+/** Of an iterable that is no array, as of an array, the kind of member is all that is known. */
+type Members<H> = H extends readonly AnySignature[] ? H : H extends Iterable<infer Member> ? Member[] : never;
 
 export type Chorded<H, Body> = Signature<HeaderTakes<H>, PartResult<Body>, EndShape<Body>>;
 

@@ -17,6 +17,7 @@ import {
 import { AsyncResult, resultFromTuple } from "./async-result.ts";
 import { GroupResult } from "./group-result.ts";
 import { ErrorRegistry } from "./remote-errors.ts";
+import { resultGraph } from "./result-tree.ts";
 import { Results } from "./results.ts";
 
 class PaymentFailed extends Error {
@@ -288,6 +289,16 @@ describe("what is known of a task", () => {
         [["d", null], null],
       ],
     ]);
+  });
+
+  test("the graph of a task that retries, which names itself as its child, is that task alone", async () => {
+    await backend.store("a", meta("a", "RETRY", { children: [[["a", null], null]] }));
+    const read = backend.get.bind(backend);
+    const reads = vi.spyOn(backend, "get").mockImplementation((id) => {
+      if (reads.mock.calls.length > 10) throw new RangeError("reads without end");
+      return read(id);
+    });
+    expect((await resultGraph(new AsyncResult("a", results))).toText()).toBe("a");
   });
 
   test("forgetting deletes the record and those of the steps before", async () => {

@@ -65,7 +65,9 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
   }
 
   /** The same as `get`, under Celery's other name. */
-  join(options: GetOptions = {}): Promise<{ -readonly [I in keyof T]: T[I] }> {
+  join(options: GetOptions & { propagate: false }): Promise<{ -readonly [I in keyof T]: T[I] | Error }>;
+  join(options?: GetOptions): Promise<{ -readonly [I in keyof T]: T[I] }>;
+  join(options: GetOptions = {}): Promise<unknown> {
     return this.get(options);
   }
 

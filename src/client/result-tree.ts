@@ -17,33 +17,41 @@ export async function* collect(root: AnyResult, options: GetOptions): AsyncGener
   }
 }
 
-/** The tree as far as it is known now: nothing is awaited. Steps before the root, in a chain, stand above it. */
+/**
+ * The tree as far as it is known now: nothing is awaited, and what a task has sent is known when it has ended. Steps before the
+ * root, in a chain, stand above it.
+ */
 export async function resultGraph(root: AnyResult): Promise<Graph> {
   const graph = new Graph();
+  const seen = new Set<string>();
   let top = root;
   while (top.parent !== null) top = top.parent;
-  await Promise.all([addBelow(graph, top), addLine(graph, root)]);
+  await Promise.all([addBelow(graph, top, seen), addLine(graph, root, seen)]);
   return graph;
 }
 
-async function addLine(graph: Graph, root: AnyResult): Promise<void> {
+async function addLine(graph: Graph, root: AnyResult, seen: Set<string>): Promise<void> {
   for (let node = root; node.parent !== null; node = node.parent) {
     addNode(graph, node.parent);
     addNode(graph, node);
     graph.edge(node.parent.id, node.id);
-    if (isGroup(node)) await addBelow(graph, node);
-    if (isGroup(node.parent)) await addBelow(graph, node.parent);
+    if (isGroup(node)) await addBelow(graph, node, seen);
+    if (isGroup(node.parent)) await addBelow(graph, node.parent, seen);
   }
 }
 
-async function addBelow(graph: Graph, node: AnyResult): Promise<void> {
+async function addBelow(graph: Graph, node: AnyResult, seen: Set<string>): Promise<void> {
   addNode(graph, node);
+  if (seen.has(node.id)) return;
+  seen.add(node.id);
+  // A task that retries names itself as its child.
+  if (!isGroup(node) && !(await node.ready())) return;
   const children = await node.children();
   for (const child of children) {
     addNode(graph, child);
     graph.edge(node.id, child.id);
   }
-  await Promise.all(children.map((child) => addBelow(graph, child)));
+  await Promise.all(children.map((child) => addBelow(graph, child, seen)));
 }
 
 function addNode(graph: Graph, node: AnyResult): void {
