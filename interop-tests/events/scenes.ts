@@ -116,12 +116,14 @@ scene(
     const [ours = [], theirs = []] = lifes.map((events) => comparable(events).map(({ args, ...event }) => event));
     expect(ours).toEqual(theirs);
     expect(ours.at(-1)).toMatchObject({ type: "task-revoked", terminated: true, signum: 15, expired: false });
-    const later = await client.send("fleet.add", [1, 2], {}, { queue: TS_QUEUE, countdown: 600 });
-    await lifeOf(fleet, later, ts, "task-received");
-    await client.revoke(later);
-    const [received, revoked] = await lifeOf(fleet, later, ts, "task-revoked");
-    expect(received?.value.eta).toBeTypeOf("string");
-    expect(revoked?.value).toMatchObject({ expired: false });
+    for (const how of [{}, { terminate: true, signal: "SIGTERM" }]) {
+      const later = await client.send("fleet.add", [1, 2], {}, { queue: TS_QUEUE, countdown: 600 });
+      await lifeOf(fleet, later, ts, "task-received");
+      await client.revoke(later, how);
+      const [received, revoked] = await lifeOf(fleet, later, ts, "task-revoked");
+      expect(received?.value.eta).toBeTypeOf("string");
+      expect(revoked?.value).toMatchObject({ terminated: false, signum: null, expired: false });
+    }
   },
 );
 

@@ -8,6 +8,7 @@ import { type Command, EXIT, type Given, UsageError } from "./command.ts";
 import { liveView } from "./live/live-view.ts";
 import { onBrokenOutput, print } from "./output.ts";
 import { stopSignals } from "./stop-signals.ts";
+import { cleanLines } from "./terminal-text.ts";
 
 export const events: Command = {
   name: "events",
@@ -104,7 +105,7 @@ async function dump(app: Celery, { json, filter, limit, signal, begun }: DumpOpt
   await begun();
   if (!json) print("-> evdump: starting capture...");
   for await (const event of stream) {
-    const line = json ? jsonLine(event) : dumpLine(event, names);
+    const line = json ? jsonLine(event) : cleanLines(dumpLine(event, names));
     if (!event.type.startsWith(filter)) continue;
     print(line);
     if (++seen >= limit) return;

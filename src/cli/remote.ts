@@ -14,6 +14,7 @@ import { APP_FLAGS, applyAppFlags, openApp } from "./app-flags.ts";
 import { type Command, EXIT, type Given, UsageError } from "./command.ts";
 import { complain, print } from "./output.ts";
 import { paint } from "./paint.ts";
+import { clean, cleanLines } from "./terminal-text.ts";
 
 /** sysexits' EX_UNAVAILABLE, with which Celery ends when no worker answers. */
 const UNAVAILABLE = 69;
@@ -206,8 +207,10 @@ function listing(known: readonly ControlCommand[]): string[] {
 function say(reply: Reply, showsReply: boolean): void {
   for (const [node, answer] of Object.entries(reply)) {
     const [state, body] = pretty(answer);
-    print(`${paint("bold", "->")}  ${paint("cyan", `${node}: `)}${paint(state === "OK" ? "green" : "red", state)}`);
-    if (showsReply) print(indented(body, 4));
+    print(
+      `${paint("bold", "->")}  ${paint("cyan", `${clean(node)}: `)}${paint(state === "OK" ? "green" : "red", state)}`,
+    );
+    if (showsReply) print(indented(cleanLines(body), 4));
   }
 }
 

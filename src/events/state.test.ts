@@ -50,6 +50,22 @@ describe("tasks", () => {
     expect(state.tasks.get("a")).toMatchObject({ state: "PROGRESS", extra: { done: 5 } });
   });
 
+  test("have no ETA and no parent any more when a later event says that there is none", () => {
+    const state = new State();
+    const first = {
+      eta: "2030-01-01T00:00:00+00:00",
+      expires: "2030-01-02T00:00:00+00:00",
+      parent_id: "p",
+      root_id: "r",
+    };
+    state.event(event("task-received", { uuid: "a", name: "add", ...first }));
+    state.event(event("task-retried", { uuid: "a", exception: "E()" }));
+    expect(state.tasks.get("a")).toMatchObject({ eta: first.eta, parentId: "p" });
+    state.event(event("task-received", { uuid: "a", eta: null, expires: null, parent_id: null, root_id: null }));
+    const none = { eta: null, expires: null, parentId: null, rootId: null };
+    expect(state.tasks.get("a")).toMatchObject({ name: "add", ...none });
+  });
+
   test("and workers are bounded in number; the least recently changed go first", () => {
     const state = new State({ maxTasks: 2, maxWorkers: 2 });
     for (const uuid of ["a", "b", "a", "c"]) state.event(event("task-started", { uuid }));

@@ -126,11 +126,11 @@ function fieldsOf(
     name: textOr(fields.name, before.name),
     args: shownOr(fields.args, before.args),
     kwargs: shownOr(fields.kwargs, before.kwargs),
-    eta: textOr(fields.eta, before.eta),
-    expires: textOr(fields.expires, before.expires),
+    eta: toldOr(fields.eta, before.eta),
+    expires: toldOr(fields.expires, before.expires),
     retries: numberOr(fields.retries, before.retries),
-    rootId: textOr(fields.root_id, before.rootId),
-    parentId: textOr(fields.parent_id, before.parentId),
+    rootId: toldOr(fields.root_id, before.rootId),
+    parentId: toldOr(fields.parent_id, before.parentId),
     result: shownOr(fields.result, before.result),
     exception: textOr(fields.exception, before.exception),
     traceback: textOr(fields.traceback, before.traceback),
@@ -140,6 +140,11 @@ function fieldsOf(
     routingKey: textOr(fields.routing_key, before.routingKey),
     extra,
   };
+}
+
+/** Null is told too: a retry without an ETA has none, whatever the attempt before it had. */
+function toldOr(value: unknown, fallback: string | null): string | null {
+  return value === null ? null : textOr(value, fallback);
 }
 
 /** Senders before Celery 4 sent values instead of their texts. */

@@ -136,7 +136,7 @@ export class Runner implements SlotUser {
   /** Discards a request that has not started. */
   revoke(request: Request, revocation: Revocation): void {
     request.revocation = revocation;
-    const reason = revocation.expired ? "expired" : revocation.terminated ? "terminated" : "revoked";
+    const reason = revocation.expired ? "expired" : "revoked";
     request.error = new TaskRevokedError(request.id, reason);
     this.#parts.stats.revoked++;
     this.#log.info({ task: request.message.task, id: request.id, reason }, "discarding revoked task");

@@ -193,16 +193,16 @@ function revokesView(parts: ViewParts): RevokesView {
   const { ids, stamps } = revocations;
   /** A flood of revokes is not one of lines. */
   const told = limitedLog(log);
-  /** Discards what has not started: it would be, when its turn came. */
-  const discard = (request: Request, terminated: number | null): void => {
+  /** Discards what has not started: it would be, when its turn came. No signal ends that, so it is told as revoked, not terminated. */
+  const discard = (request: Request): void => {
     if (held.has(request)) held.drop(request);
     limits.waiting.delete(request);
-    runner.revoke(request, { terminated: terminated !== null, signum: terminated, expired: false });
+    runner.revoke(request, { terminated: false, signum: null, expired: false });
   };
   const terminate = (request: Request, name: string): void => {
     const { signal, signum } = signalOf(name);
     log.info({ id: request.id, task: request.message.task, signal }, "terminating");
-    if (request.state !== "running") discard(request, signum);
+    if (request.state !== "running") discard(request);
     else if (signal === "SIGUSR1") runner.softLimit(request, null);
     else runner.terminate(request, signal, signum);
   };
@@ -215,7 +215,7 @@ function revokesView(parts: ViewParts): RevokesView {
       for (const id of given) {
         ids.add(id);
         const found = limits.waiting.find(id) ?? held.find(id) ?? waiting.get(id) ?? null;
-        if (found !== null) discard(found, null);
+        if (found !== null) discard(found);
         // What has begun here tells its end itself.
         else if (!runner.hasBegun(id)) unknown.push(id);
       }

@@ -5,8 +5,9 @@ import { State } from "../../events/state.ts";
 import { holdOutput } from "./held-output.ts";
 import { HELP, type Place, screenLines, shownTasks } from "./screen.ts";
 
-const ENTER = "\u001b[?1049h\u001b[?25l";
-const LEAVE = "\u001b[?25h\u001b[?1049l";
+/** A screen of its own, without the cursor, where what is too wide is cut and not wrapped. */
+const ENTER = "\u001b[?1049h\u001b[?25l\u001b[?7l";
+const LEAVE = "\u001b[?7h\u001b[?25h\u001b[?1049l";
 const HOME = "\u001b[H";
 const TO_END_OF_LINE = "\u001b[K";
 /** Milliseconds between drawings; heartbeats age also where nothing comes in. */
@@ -148,7 +149,7 @@ export class LiveView {
       this.place.prompt = null;
       this.#answer?.(prompt.text);
     } else if (key.name === "escape") this.place.prompt = null;
-    else if (key.name === "backspace") prompt.text = prompt.text.slice(0, -1);
+    else if (key.name === "backspace") prompt.text = [...prompt.text].slice(0, -1).join("");
     else if (key.ctrl !== true && /^[\x20-\x7e]$/.test(text)) prompt.text += text;
   }
 

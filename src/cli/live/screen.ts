@@ -3,6 +3,7 @@ import type { State } from "../../events/state.ts";
 import type { TaskInfo } from "../../events/task-info.ts";
 import type { WorkerInfo } from "../../events/worker-info.ts";
 import { type Paint, paint } from "../paint.ts";
+import { clean, cut, fill } from "../terminal-text.ts";
 
 export interface Size {
   readonly columns: number;
@@ -196,16 +197,7 @@ function infoLines(task: TaskInfo, width: number): string[] {
 
 function columns(cells: readonly (readonly [text: string, width: number])[]): string {
   return cells
-    .map(([text, width]) => cut(clean(text), width).padEnd(width))
+    .map(([text, width]) => fill(clean(text), width))
     .join(" ")
     .trimEnd();
-}
-
-function cut(text: string, width: number): string {
-  return text.length <= width ? text : text.slice(0, Math.max(0, width));
-}
-
-/** What a task returned must not steer the terminal. */
-function clean(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cn}]/gu, " ");
 }

@@ -114,3 +114,9 @@ test("two workers that were given one file lose nothing of each other's", () => 
   third.db.load();
   expect(third.ids.ids()).toEqual(["a", "b", "c"]);
 });
+
+test.each(["no/such/folder/state", "", "/dev/full"])("what can hold no state is refused at the start: %j", (name) => {
+  path = join(folder, name);
+  if (name.startsWith("/")) path = name;
+  expect(() => open().db.load()).toThrow(ImproperlyConfigured);
+});

@@ -3,7 +3,8 @@
  * shelve, which only Python reads; this is one JSON file, written anew beside the old one and put in its place.
  * wire: celery/worker/state.py `Persistent`.
  */
-import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { accessSync, constants, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { ImproperlyConfigured } from "../../../protocol/errors.ts";
 import { isRecord } from "../../../protocol/records.ts";
 import type { Log } from "../../runtime/log.ts";
@@ -44,15 +45,24 @@ export class StateDb {
   /** Merges what the file says, if there is one. Throws `ImproperlyConfigured` for a file of something else. */
   load(): void {
     const { path } = this.#parts;
-    let text: string;
+    let text: string | null;
     try {
-      text = readFileSync(path, "utf8");
+      const found = statSync(path, { throwIfNoEntry: false });
+      // What is written later is put there as a new file.
+      accessSync(dirname(path), constants.W_OK);
+      if (found !== undefined && !found.isFile()) throw new ImproperlyConfigured(`${path} is no file`);
+      text = found === undefined ? null : readFileSync(path, "utf8");
     } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "ENOENT") {
-        this.#loaded = true;
-        return;
+      const code = error instanceof Error && "code" in error ? error.code : null;
+      if (code === "ENOENT" || code === "EACCES" || code === "EROFS") {
+        const words = `the state of the worker cannot be kept in ${path} (${code}): name a file in a folder that can be written to`;
+        throw new ImproperlyConfigured(words, { cause: error });
       }
       throw new ImproperlyConfigured(`the state of the worker cannot be read from ${path}`, { cause: error });
+    }
+    if (text === null) {
+      this.#loaded = true;
+      return;
     }
     const saved = parsed(text);
     if (saved === null) {
