@@ -23,10 +23,10 @@ const commands = {
 
 /** Sizes such that each takes about as long. A Python client waits by looking every 0.1 s, so its calls are few. */
 const pairs = [
-  { name: "Lovage to Lovage", client: "lovage", worker: "lovage", tasks: 20_000, warmUp: 2_000, calls: 500 },
+  { name: "Lovage to Lovage", client: "lovage", worker: "lovage", tasks: 30_000, warmUp: 8_000, calls: 500 },
   { name: "Mognet to Mognet", client: "mognet", worker: "mognet", tasks: 1_500, warmUp: 200, calls: 40 },
-  { name: "Lovage to Mognet", client: "lovage", worker: "mognet", tasks: 1_500, warmUp: 400, calls: 200 },
-  { name: "Mognet to Lovage", client: "mognet", worker: "lovage", tasks: 1_500, warmUp: 200, calls: 40 },
+  { name: "Lovage to Mognet", client: "lovage", worker: "mognet", tasks: 1_500, warmUp: 1_500, calls: 200 },
+  { name: "Mognet to Lovage", client: "mognet", worker: "lovage", tasks: 1_500, warmUp: 1_000, calls: 40 },
 ];
 
 /** What the project promises, beside Mognet to Mognet. */
