@@ -88,8 +88,8 @@ describe.each(kinds)("on %s", (kind) => {
     await expectResults(app, [...soon, ...now]);
     expect((await ask(worker)).scheduled).toBe(tasks);
 
-    expect(await worker.stop({ grace: 50_000 })).toEqual({ code: 0, signal: null });
+    expect(await worker.stop({ grace: 100_000 })).toEqual({ code: 0, signal: null });
     await site.reach("later", tasks, 0);
     expect(site.ledger.keys("start").sort()).toEqual([...soon, ...now].sort());
-  }, 180_000);
+  }, 240_000);
 });
