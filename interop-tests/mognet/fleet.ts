@@ -137,6 +137,7 @@ export function startWorker(site: Site, language: Language, choice: WorkerChoice
       config,
       concurrency,
       keepPaused: true,
+      keepConnections: true,
       ...(queues === undefined ? {} : { includeQueues: queues }),
       env: { FIXTURE_RECORD: site.notesUrl },
     });

@@ -32,16 +32,7 @@ interface Ran {
 
 export async function runFleet(fleet: Fleet, cases: readonly Case[]): Promise<FleetReport> {
   const all = clientNames.flatMap((client) => cases.map((what) => ({ client, what })));
-  // What cancels Python's tasks comes last: it can spoil what runs beside it.
-  const forms = new Map<string, Form>();
-  for (const part of [all.filter((one) => !cancels(one.what)), all.filter((one) => cancels(one.what))]) {
-    let left = part;
-    for (let attempt = 0; attempt < 3 && left.length > 0; attempt++) {
-      const ran = await runAll(fleet, left);
-      for (const [key, form] of ran) forms.set(key, form);
-      left = left.filter(({ client, what }) => isPythonsFault(forms.get(reportKey(client, what.name))));
-    }
-  }
+  const forms = await runAll(fleet, all);
   const drained = await fleet.site.drained(queues, 30_000).then(
     () => ({ outcome: "drained" }),
     (error: unknown) => ({ outcome: { broke: String(error) } }),
@@ -65,18 +56,6 @@ async function runAll(fleet: Fleet, all: readonly Planned[]): Promise<(readonly 
   await fleet.site.drained(queues, 10_000).catch(() => undefined);
   fleet.assertAlive();
   return inLanes(ran, 20, async (one) => [reportKey(one.client, one.what.name), await formOf(fleet, one)] as const);
-}
-
-const cancels = ({ name, chance }: Case) => chance !== undefined || /^revoke\/|^deadline\/.*missed/.test(name);
-
-/**
- * When a task of Python's is cancelled while Mognet 2.0.0 awaits a shielded pipeline, redis-py 4.6 gives its connection to the next
- * one while an answer is still being read from it: whoever gets it fails with one of these, and sometimes the process ends.
- */
-const faults = /another coroutine is already waiting|Connection closed by server|Buffer is closed|Protocol Error/;
-
-export function isPythonsFault(seen: unknown): boolean {
-  return faults.test(seen instanceof Error ? seen.message : (JSON.stringify(seen) ?? ""));
 }
 
 /** So many at a time: a client that sends a hundred requests at once is not what is tested here. */

@@ -4,7 +4,7 @@ import asyncio
 
 from mognet import Context, Request, task
 
-from .record import note
+from .record import note, running
 from .tasks import slow
 
 
@@ -34,14 +34,11 @@ async def one_by_one(context: Context, count: int):
 @task(name="fixture.zigzag")
 async def zigzag(context: Context, queues: list, seconds=0):
     """Runs itself on the first of the queues, and so on; the last one waits. Returns the depth."""
-    await note(context.request, "run")
     if not queues:
-        try:
+        async with running(context.request):
             await asyncio.sleep(seconds)
-        except asyncio.CancelledError:
-            await asyncio.shield(note(context.request, "cancelled"))
-            raise
         return 1
+    await note(context.request, "run")
     return 1 + await context.run(Request(name="fixture.zigzag", args=(queues[1:], seconds), queue_name=queues[0]))
 
 

@@ -6,6 +6,7 @@
 import asyncio
 import json
 import os
+from contextlib import asynccontextmanager
 
 from mognet.middleware.middleware import Middleware
 from pydantic_core import to_jsonable_python
@@ -30,6 +31,17 @@ async def note(request, event, **facts):
         pipe.rpush(f"{prefix}.note.{request.id}", json.dumps(line))
         pipe.rpush(f"{prefix}.notes", f"{request.id} {event} python {os.getpid()}")
         await pipe.execute()
+
+
+@asynccontextmanager
+async def running(request):
+    """Notes that it runs, and that it was cancelled: from the moment on that a test can see the first, the second is sure to follow."""
+    try:
+        await asyncio.shield(note(request, "run"))
+        yield
+    except asyncio.CancelledError:
+        await asyncio.shield(note(request, "cancelled"))
+        raise
 
 
 async def gate(name):

@@ -6,7 +6,7 @@ import socket
 
 from mognet import Context, task
 
-from .record import gate, note
+from .record import gate, note, running
 
 
 @task(name="fixture.add")
@@ -35,12 +35,8 @@ async def keywords(context: Context, first, *rest, flag=False, **others):
 
 @task(name="fixture.slow")
 async def slow(context: Context, seconds: float, value=None):
-    await note(context.request, "run")
-    try:
+    async with running(context.request):
         await asyncio.sleep(seconds)
-    except asyncio.CancelledError:
-        await asyncio.shield(note(context.request, "cancelled"))
-        raise
     return value
 
 

@@ -40,6 +40,11 @@ export interface PythonMognetWorkerOptions extends PythonMognetOptions {
    * of four pauses). @default false
    */
   keepPaused?: boolean;
+  /**
+   * Repairs another one, in which a revoke makes the worker use a connection to Redis twice at a time: what else it does then fails
+   * at random, the revoke itself or the whole process at worst. @default false
+   */
+  keepConnections?: boolean;
   logLevel?: "DEBUG" | "INFO" | "WARNING" | "ERROR";
   logFile?: string;
 }
@@ -68,6 +73,7 @@ export async function startPythonMognetWorker(options: PythonMognetWorkerOptions
     env: {
       ...mognetEnvironment({ ...options, node }, cwd, options.concurrency),
       LOVAGE_KEEP_PAUSED: options.keepPaused ? "1" : undefined,
+      LOVAGE_KEEP_CONNECTIONS: options.keepConnections ? "1" : undefined,
     },
     ...(options.logFile === undefined ? {} : { logFile: options.logFile }),
   });
