@@ -268,7 +268,8 @@ def op_events_start(app, limit=10_000):
 
     thread = threading.Thread(target=collect, daemon=True)
     thread.start()
-    ready.wait(30)
+    if not ready.wait(25):
+        raise TimeoutError("nothing is heard yet")
     if failed:
         raise failed[0]
     receivers[key] = (thread, stop, seen)

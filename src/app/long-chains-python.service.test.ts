@@ -27,7 +27,7 @@ const add = task("fixture.add", (x: number, y: number) => x + y);
 describe.skipIf(redis === undefined || python === undefined).each([
   ["Redis", redis],
   ["RabbitMQ", amqp],
-])("long chains across languages on %s", { timeout: 90_000 }, (_name, url) => {
+])("long chains across languages on %s", { timeout: 180_000 }, (_name, url) => {
   const broker = url ?? redis ?? "";
   let app: Celery;
   let worker: Worker;
@@ -53,7 +53,7 @@ describe.skipIf(redis === undefined || python === undefined).each([
     worker = new Worker(app, { queues: [queue, here], concurrency: 2 });
     [theirs, client] = await Promise.all([startPythonWorker(options), startPythonClient(options)]);
     await worker.start();
-  }, 60_000);
+  }, 120_000);
   afterAll(async () => {
     await client?.[Symbol.asyncDispose]();
     await theirs?.[Symbol.asyncDispose]();

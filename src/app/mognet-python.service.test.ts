@@ -63,10 +63,12 @@ describe.skipIf(!ready)("a TypeScript client and a Python worker", () => {
       name,
       node: "py-1",
       concurrency: 4,
+      keepPaused: true,
+      keepConnections: true,
       env: { FIXTURE_RECORD: redis },
     });
     app = new Mognet(name, { config, tasks: [add, slow, echo], errors: [ShopError], log: silentLog, env: {} });
-  }, 60_000);
+  }, 120_000);
 
   afterAll(async () => {
     await app?.close();

@@ -163,14 +163,14 @@ describe.skipIf(url === undefined)("chords on Redis", () => {
       codec: countingCodec(prefix),
       urls: redisUrl,
       log,
-      chords: { sizeSeconds: 0.2 },
+      chords: { sizeSeconds: 1.5 },
     });
     open.push(backend);
     await backend.chords?.returned("late", part(0));
     await backend.chords?.start("late", { size: 2, header: null });
     await backend.chords?.returned(group, part(0));
     await backend.chords?.returned(group, part(1));
-    await expect.poll(() => warned).toEqual([{ chord: group, seconds: 0.2 }]);
+    await expect.poll(() => warned).toEqual([{ chord: group, seconds: 1.5 }]);
   });
 
   test("in list mode the parts are in the order of their return", async () => {

@@ -273,10 +273,10 @@ describe.skipIf(url === undefined)("redis", () => {
     const backend = open(newPrefix());
     const waiting = backend.watch("t", {});
     await until(() => backend.subscribed === 1);
-    await until(async () => /^.* p?sub=[1-9].* cmd=ping.*$/m.test(String(await admin.client("LIST"))), 15_000);
+    await until(async () => /^.* p?sub=[1-9].* cmd=ping.*$/m.test(String(await admin.client("LIST"))), 60_000);
     await backend.store("t", { status: "SUCCESS", value: 1 });
     expect((await waiting).value).toBe(1);
-  }, 20_000);
+  }, 90_000);
 });
 
 const python = process.env.LOVAGE_TEST_PYTHON;

@@ -26,7 +26,7 @@ describe.skipIf(!python || !redis || !amqp || !api)("Mognet peers", () => {
   beforeAll(async () => {
     vhost = await tempVhost(api as string, amqp as string);
     [worker, client] = await Promise.all([
-      startPythonMognetWorker({ ...common(), node: `${name}-worker`, keepPaused: true }),
+      startPythonMognetWorker({ ...common(), node: `${name}-worker`, keepPaused: true, keepConnections: true }),
       startPythonMognetClient(common()),
     ]);
   });

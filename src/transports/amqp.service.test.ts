@@ -411,7 +411,7 @@ describe.runIf(haveRabbit())("RabbitMQ", () => {
       const queue = await declared(transport);
       proxy.silent = true;
       const publishing = transport.publish(text("x"), toQueue(queue));
-      await until(() => lost.length === 1, "the loss to be noticed");
+      await until(() => lost.length >= 1, "the loss to be noticed");
       expect(lost[0]).toContain("silent for 300 ms");
       proxy.silent = false;
       await within(publishing, "the publish");
@@ -427,9 +427,9 @@ describe.runIf(haveRabbit())("RabbitMQ", () => {
       const [got] = await inbox.waitFor(1);
       proxy.silent = true;
       got?.ack();
-      await within(transport.flush(), "flush", 5_000);
-      await within(inbox.consumer.cancel(), "cancel", 5_000);
-      await within(transport.close(), "close", 5_000);
+      await within(transport.flush(), "flush", 15_000);
+      await within(inbox.consumer.cancel(), "cancel", 15_000);
+      await within(transport.close(), "close", 15_000);
     });
 
     test("a connection that was silent to the last leaves no timer behind that keeps the process alive", async () => {
@@ -441,7 +441,7 @@ describe.runIf(haveRabbit())("RabbitMQ", () => {
         const beats = begin.mock.results.map(({ value }) => value);
         expect(beats.length).toBeGreaterThan(0);
         proxy.silent = true;
-        await within(transport.close(), "close", 5_000);
+        await within(transport.close(), "close", 15_000);
         await until(() => beats.every((beat) => end.mock.calls.some(([timer]) => timer === beat)), "the timers to end");
       } finally {
         vi.restoreAllMocks();
@@ -459,7 +459,7 @@ describe.runIf(haveRabbit())("RabbitMQ", () => {
       const queue = await declared(transport);
       const inbox = await consuming(transport, [queue.name], 10, (d) => d.ack());
       proxy.silent = true;
-      await until(() => lost.length === 1, "the loss to be noticed");
+      await until(() => lost.length >= 1, "the loss to be noticed");
       expect(lost[0]).toContain("Heartbeat");
       proxy.silent = false;
       const other = await open(home.url);
@@ -485,12 +485,12 @@ describe.runIf(haveRabbit())("RabbitMQ", () => {
       proxy.silent = true;
       const errors: string[] = [];
       const transport = make(proxy.url, {
-        connectionTimeoutMs: 200,
+        connectionTimeoutMs: 1_000,
         events: { onRetry: (error) => errors.push(error.message) },
       });
       const connecting = transport.connect();
       await until(() => errors.length >= 1, "a retry");
-      expect(errors[0]).toContain("did not answer within 200 ms");
+      expect(errors[0]).toContain("did not answer within 1000 ms");
       proxy.silent = false;
       await within(connecting, "connect");
     });
@@ -503,8 +503,8 @@ describe.runIf(haveRabbit())("RabbitMQ", () => {
         const retried = new Promise<void>((resolve) => setImmediate(resolve));
         const connecting = transport.connect().catch((error: unknown) => error);
         await retried;
-        await within(transport.close(), "close", 1_000);
-        expect(await within(connecting, "connect", 1_000)).toMatchObject({ code: "TRANSPORT_CLOSED" });
+        await within(transport.close(), "close", 10_000);
+        expect(await within(connecting, "connect", 10_000)).toMatchObject({ code: "TRANSPORT_CLOSED" });
       }
     });
 
@@ -552,7 +552,7 @@ describe.runIf(haveRabbit())("RabbitMQ", () => {
       const { vhost: home, proxy } = await proxied();
       const told: string[] = [];
       const log: Log = { ...silentLog, warn: (_, message) => told.push(message ?? "") };
-      const transport = await open(proxy.url, { log, stallTimeoutMs: 200 });
+      const transport = await open(proxy.url, { log, stallTimeoutMs: 2_000 });
       const other = await open(home.url);
       const queue = await declared(transport);
       const inbox = await consuming(transport, [queue.name], 10, (d) => d.ack());

@@ -25,7 +25,7 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
   const cleanUps: (() => Promise<unknown> | unknown)[] = [];
   afterEach(async () => {
     for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-  }, 30_000);
+  }, 90_000);
 
   async function server(options: RedisServerOptions = {}): Promise<RedisServer> {
     const redis = await startRedis(options);
@@ -72,7 +72,7 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
     expect((await inbox.waitFor(3)).map(bodyText)).toEqual(["held", "waiting", "meanwhile"]);
     await transport.flush();
     expect(await adminOf(redis.url).exists("unacked", "unacked_index", "q")).toBe(0);
-  }, 30_000);
+  }, 90_000);
 
   test("a server that forgot everything: held deliveries are lost, the rest goes on", async () => {
     const redis = await server();
@@ -86,7 +86,7 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
     held?.ack();
     await transport.publish(text("new"), toQ);
     expect(bodyText((await inbox.waitFor(2))[1])).toBe("new");
-  }, 30_000);
+  }, 90_000);
 
   test("a connection that dies without a word is noticed by publisher and by idle consumer", async () => {
     const redis = await server();
@@ -104,7 +104,7 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
     await within(sent, "the publish");
     await direct.publish(text("hello"), toQ);
     expect(bodyText((await inbox.waitFor(1))[0])).toBe("hello");
-  }, 30_000);
+  }, 90_000);
 
   test("a take whose answer was lost on the way is read again", async () => {
     const redis = await server();
@@ -134,7 +134,7 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
     expect(inbox.got).toHaveLength(1_002);
     await transport.flush();
     expect(await admin.exists("unacked", "q")).toBe(0);
-  }, 30_000);
+  }, 90_000);
 
   test("a process killed with messages in hand loses none", async () => {
     const redis = await server();
@@ -174,7 +174,7 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
     });
     const inbox = await consuming(transport, ["q"]);
     inbox.onEach = (delivery) => delivery.ack();
-    await until(async () => (await remaining()) === 0, "all settled", 15_000);
+    await until(async () => (await remaining()) === 0, "all settled", 40_000);
     expect(new Set(inbox.got.map(bodyText)).size).toBe(count - settledBefore);
     expect(inbox.got.filter((delivery) => delivery.info.redelivered).length).toBeGreaterThanOrEqual(40);
 
@@ -184,7 +184,7 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
       admin.disconnect();
       return (lengths ?? []).reduce((sum, [, length]) => sum + Number(length), 0);
     }
-  }, 60_000);
+  }, 120_000);
 
   test("a process ends by itself after close", async () => {
     const redis = await server();
@@ -203,7 +203,7 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
     execFileSync(process.execPath, [script], { timeout: 40_000 });
     // Nothing of ours waits for so long.
     expect(performance.now() - begun).toBeLessThan(20_000);
-  }, 60_000);
+  }, 120_000);
 
   test("an idle consumer is silent and wakes at once, a full one asks for nothing", async () => {
     const redis = await server();
@@ -290,7 +290,7 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
       const calls = Number(/cmdstat_blmove:calls=(\d+)/.exec(String(await admin.info("commandstats")))?.[1] ?? 0);
       expect(calls).toBeLessThan(30);
       expect(await admin.exists("unacked", "q", "r", "s")).toBe(0);
-    }, 30_000);
+    }, 90_000);
   });
 
   test("a unix socket serves", async () => {
@@ -353,7 +353,7 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
     await expect(transportOf({ urls: `${base}?ssl_cert_reqs=maybe` }).connect()).rejects.toBeInstanceOf(
       ImproperlyConfigured,
     );
-  }, 30_000);
+  }, 90_000);
 
   test("the next URL serves when the first does not", async () => {
     const redis = await server();
@@ -412,13 +412,13 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
       async () =>
         String(await watch.call("SENTINEL", "REPLICAS", "main").catch(() => "")).includes(String(second.port)),
       "the replica",
-      15_000,
+      40_000,
     );
     const replica = adminOf(second.url);
     await until(
       async () => String(await replica.info("replication")).includes("master_link_status:up"),
       "replication",
-      15_000,
+      40_000,
     );
 
     const transport = await connected({
@@ -432,13 +432,13 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
     await until(async () => (await replica.hlen("unacked")) === 1, "the copied record");
     await first.stop("SIGKILL");
     const after = transport.publish(text("after"), toQ);
-    await within(after, "the publish to the new master", 20_000);
+    await within(after, "the publish to the new master", 60_000);
     expect(held?.lost).toBe(false);
     held?.ack();
     expect((await inbox.waitFor(2)).map(bodyText)).toEqual(["before", "after"]);
     await transport.flush();
     expect(await replica.hlen("unacked")).toBe(1);
-  }, 60_000);
+  }, 120_000);
 
   /** The transport as plain JavaScript, for processes of their own. */
   async function compiled(): Promise<TempFolder> {

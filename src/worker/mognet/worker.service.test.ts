@@ -15,7 +15,7 @@ import { haveRabbit, makeVhost, Proxy, type Vhost } from "../../transports/amqp-
 import { until } from "../../transports/transport.contract.ts";
 
 const redis = process.env.LOVAGE_TEST_REDIS_URL;
-const TIMEOUT = { timeout: 20_000 };
+const TIMEOUT = { timeout: 60_000 };
 
 describe.runIf(haveRabbit() && redis !== undefined)("a Mognet worker", () => {
   const ends: (() => Promise<void>)[] = [];
@@ -161,7 +161,7 @@ describe.runIf(haveRabbit() && redis !== undefined)("a Mognet worker", () => {
     held.open();
     expect(await result.get(TIMEOUT)).toBe(1);
     await stopped;
-    expect((await client.queueStats("tasks")).messageCount).toBe(1);
+    await until(async () => (await client.queueStats("tasks")).messageCount === 1, "what had not begun to be back");
     expect((await waiting.refresh()).record).toMatchObject({ state: "PENDING", numberOfStarts: 0 });
   });
 
@@ -232,12 +232,12 @@ describe.runIf(haveRabbit() && redis !== undefined)("a Mognet worker", () => {
     const worker = await serve(app("worker", [add], { max_tasks: 3, minimum_concurrency: 4 }));
     await worker.finished;
     expect(worker.stats.succeeded).toBe(3);
-    expect((await client.queueStats("tasks")).messageCount).toBe(2);
+    await until(async () => (await client.queueStats("tasks")).messageCount === 2, "the rest to be back");
     await serve(app("other", [add]));
     for (const result of results) expect(await result.get(TIMEOUT)).toBe(3);
   });
 
-  test("never loses a paused task, nor one of a deep tree", { timeout: 60_000 }, async () => {
+  test("never loses a paused task, nor one of a deep tree", { timeout: 120_000 }, async () => {
     const { app, serve } = await rig();
     const pausing = task("pausing", { params: { times: z.number() } }, async ({ times }, ctx) => {
       const { state } = mognetContext(ctx);
