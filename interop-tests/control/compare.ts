@@ -48,7 +48,7 @@ export async function compareCase(fleet: Fleet, one: ControlCase, panel: Panel):
 
   const words = wordsOf(one, panel);
   if (words === null) return;
-  const asked = [...words, "-d", both(fleet).join(","), "-t", "10"];
+  const asked = [...words, "-d", both(fleet).join(","), "-t", "30"];
   const read = { celery: await celery(fleet, ...asked, "--json"), lovage: await lovage(fleet, ...asked, "--json") };
   for (const [program, { code, stdout, stderr }] of Object.entries(read)) {
     expect({ code, stderr }, program).toEqual({ code: 0, stderr: "" });
@@ -59,7 +59,7 @@ export async function compareCase(fleet: Fleet, one: ControlCase, panel: Panel):
   }
   if (alike !== "value" || wears) return;
   for (const node of both(fleet)) {
-    const one = [...words, "-d", node, "-t", "10"];
+    const one = [...words, "-d", node, "-t", "30"];
     expect(await lovage(fleet, ...one), `as text, of ${node}`).toEqual(await celery(fleet, ...one));
   }
 }

@@ -124,7 +124,7 @@ export interface FleetChoice {
 
 export async function openFleet(choice: FleetChoice): Promise<Fleet> {
   const { kind, version, app: options = {}, worker: ours = {}, python: theirs = {} } = choice;
-  const site = await openSite(kind, { persist: false });
+  const site = await openSite(kind, { persist: false, hasty: false });
   const lines = new Lines();
   const shared = { ...site.settings, ...choice.settings };
   const settings = { ...shared, ...options.settings };
@@ -178,7 +178,7 @@ export async function openFleet(choice: FleetChoice): Promise<Fleet> {
 /** Celery on Redis says that it is ready a moment before it subscribes to its mailbox: what is broadcast in between is lost on it. */
 async function untilHeard(app: Celery, destination: readonly string[]): Promise<void> {
   await waitFor(async () => (await app.control.ping({ destination, timeout: 2 })).length === destination.length, {
-    timeout: 60_000,
+    timeout: 90_000,
     describe: `${destination.join(" and ")} to answer`,
   });
 }

@@ -1,5 +1,6 @@
 /** A fleet that Flower looks at: one TypeScript worker in processes, one Python worker, the same tasks, events on. */
 import { execFileSync } from "node:child_process";
+import { delimiter } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fixturesFolder } from "../../src/testing/fixture-files.ts";
 import {
@@ -17,6 +18,7 @@ import { pythonEnvironment } from "../../src/testing/python-worker.ts";
 import { type Kind, openSite, type Site } from "../faults/support.ts";
 
 const python = testService("LOVAGE_TEST_PYTHON") ?? "python3";
+const fixtures = fileURLToPath(new URL("./fixtures", import.meta.url));
 const managementApi = testService("LOVAGE_TEST_RABBITMQ_API");
 
 export function hasFlower(): boolean {
@@ -42,13 +44,14 @@ export async function startFlower(site: Site, ...nodes: string[]): Promise<Flowe
     name: "flower",
     cwd: fixturesFolder(),
     args: [
-      ...["-m", "celery", "-A", "celery_app.app", "flower", `--port=${port}`, "--address=127.0.0.1"],
+      ...["-m", "celery", "-A", "patient_flower", "flower", `--port=${port}`, "--address=127.0.0.1"],
       // What it takes for lost at 1 s, a loaded machine may still answer.
       "--inspect-timeout=10000",
       ...(site.kind === "amqp" ? [`--broker-api=${managementApi}/api/`] : []),
     ],
     env: {
       ...pythonEnvironment({ broker: site.broker, backend: site.backend }, fixturesFolder()),
+      PYTHONPATH: [fixturesFolder(), fixtures].join(delimiter),
       FLOWER_UNAUTHENTICATED_API: "1",
     },
   });
@@ -72,7 +75,7 @@ export async function startFlower(site: Site, ...nodes: string[]): Promise<Flowe
         const known = await started.json("/api/workers?refresh=1");
         return nodes.every((node) => known[node]?.stats !== undefined);
       },
-      { timeout: 60_000, describe: "Flower to know the workers" },
+      { timeout: 120_000, describe: "Flower to know the workers" },
     );
     // It goes by their heartbeats, which come in their own time.
     await waitFor(
@@ -80,7 +83,7 @@ export async function startFlower(site: Site, ...nodes: string[]): Promise<Flowe
         const online: Record<string, unknown> = await started.json("/api/workers?status=1");
         return nodes.every((node) => online[node] === true);
       },
-      { timeout: 60_000, describe: "Flower to see the workers online" },
+      { timeout: 120_000, describe: "Flower to see the workers online" },
     );
   } catch (error) {
     await flower[Symbol.asyncDispose]();

@@ -56,7 +56,7 @@ describe.skipIf(!ready && process.env.CI !== "true").each(
     fleet = await openFlowerFleet(kind, ...flags);
     browser = await Browser.start();
     pages = new FlowerPages(await browser.newPage(), fleet.flower.url, `flower-${kind}`);
-  }, 180_000);
+  }, 300_000);
   afterAll(async () => {
     await browser?.[Symbol.asyncDispose]();
     await fleet?.[Symbol.asyncDispose]();
@@ -230,7 +230,7 @@ describe.skipIf(!ready && process.env.CI !== "true").each(
     await pages.picture("broker");
     expect(pages.page.complaints).toEqual([]);
     expect(flower.process.log()).not.toMatch(/Traceback/);
-  }, 240_000);
+  }, 360_000);
 
   test("steer the worker: revoke, terminate, limits, pool, queues, shutdown", async () => {
     const { ts, py, ask, flower } = fleet;
@@ -276,7 +276,7 @@ describe.skipIf(!ready && process.env.CI !== "true").each(
       // It had waited for the slot, and is discarded in its turn. Python runs it all the same where it scales its pool itself.
       if (peer === ts || !autoscale) await inState(waiting, "REVOKED");
       await waitFor(async () => (await ask<{ id: string }[]>(peer, "active")).map(({ id }) => id).join() === running, {
-        timeout: 30_000,
+        timeout: 60_000,
         interval: 100,
         describe: "one to run on",
       });
@@ -357,7 +357,7 @@ describe.skipIf(!ready && process.env.CI !== "true").each(
       await waitFor(
         async () =>
           (await pages.page.rows("#workers-table")).some(([name, how]) => name === peer.node && how === "Offline"),
-        { timeout: 30_000, interval: 200, describe: `${peer.node} to be shown offline` },
+        { timeout: 60_000, interval: 200, describe: `${peer.node} to be shown offline` },
       );
       await pages.picture("workers-offline");
     }
@@ -369,5 +369,5 @@ describe.skipIf(!ready && process.env.CI !== "true").each(
     // The browser notes refusals as well, and nothing else went wrong.
     expect(pages.page.complaints.filter((line) => !/^403 .*\/pool\//.test(line))).toEqual([]);
     expect(flower.process.log()).not.toMatch(/Traceback/);
-  }, 300_000);
+  }, 420_000);
 });

@@ -48,6 +48,7 @@ test.skipIf(!hasFlower() && process.env.CI !== "true").each(kinds)(
 
     expect(await post(`/api/task/revoke/${running}?terminate=true&signal=SIGTERM`)).toMatchObject({ status: 200 });
     await waitFor(async () => ((await get(`/api/task/info/${running}`)).state as unknown) === "REVOKED", {
+      timeout: 60_000,
       describe: "REVOKED in Flower",
     });
     gate(`flower-${kind}`).open();
@@ -57,7 +58,10 @@ test.skipIf(!hasFlower() && process.env.CI !== "true").each(kinds)(
       status: 200,
       text: expect.stringContaining("add consumer more"),
     });
-    await waitFor(() => fleet.worker.queueNames.includes("more"), { describe: "the new queue to be consumed" });
+    await waitFor(() => fleet.worker.queueNames.includes("more"), {
+      timeout: 60_000,
+      describe: "the new queue to be consumed",
+    });
     expect(await post(`/api/worker/queue/cancel-consumer/${fleet.ts}?queue=more`)).toMatchObject({ status: 200 });
     expect(await post(`/api/worker/pool/autoscale/${fleet.ts}?min=1&max=2`)).toMatchObject({
       status: 403,
@@ -70,5 +74,5 @@ test.skipIf(!hasFlower() && process.env.CI !== "true").each(kinds)(
     expect(flower.process.log()).not.toMatch(/Traceback/);
     fleet.python.assertAlive();
   },
-  120_000,
+  240_000,
 );

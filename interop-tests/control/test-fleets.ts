@@ -16,7 +16,7 @@ export interface Run {
 }
 
 /** No step waits that long for anything but the machine. */
-const stepMs = 60_000;
+const stepMs = 120_000;
 
 /** Declares the tests; gives the fleets, which are there when they run. */
 export function testFleets(runs: readonly Run[]): readonly Fleet[] {
@@ -40,7 +40,7 @@ export function testFleets(runs: readonly Run[]): readonly Fleet[] {
         }
       }),
     );
-  }, 300_000);
+  }, 600_000);
 
   afterAll(async () => {
     await Promise.all(open.map((fleet) => fleet[Symbol.asyncDispose]()));

@@ -48,7 +48,8 @@ async function dump(fleet: Fleet): Promise<void> {
 
 /** What a program has printed of a task; when it heard it is its own affair. */
 function linesOf(program: PeerProcess, id: string): string[] {
-  const lines = program.log().split("\n");
+  // The last one may not be whole yet.
+  const lines = program.log().split("\n").slice(0, -1);
   return lines
     .filter((line) => line.includes(id))
     .map((line) =>
