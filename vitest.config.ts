@@ -10,8 +10,9 @@ const patient = { poll: { timeout: 30_000 } };
 
 const outerRing = {
   expect: patient,
-  testTimeout: 60_000,
-  hookTimeout: 120_000,
+  // Several waits of half a minute, each of which says more than that the test took too long.
+  testTimeout: 120_000,
+  hookTimeout: 180_000,
 };
 
 export default defineConfig({
@@ -40,8 +41,8 @@ export default defineConfig({
         test: {
           name: "services",
           include: ["{src,protocol}/**/*.service.test.ts"],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
           expect: patient,
         },
       },

@@ -91,7 +91,7 @@ describe.each(kinds)("chords of a fleet whose workers are killed, on %s", (kind)
       return late;
     };
     // The claim of a killed worker lapses, and its messages come again before or after that.
-    let late = await without([...results.keys()], 16_000);
+    let late = await without([...results.keys()], 20_000);
     const lost: number[] = [];
     // Seen twice: a message may be on its way between Celery's two steps.
     let suspects: readonly number[] = [];

@@ -27,7 +27,7 @@ import {
   startWorker,
 } from "./support.ts";
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 180_000 });
 
 const patient = { task_publish_retry_policy: { max_retries: null, interval_max: 0.2 } };
 /** Silence is noticed by what each protocol has for it: heartbeats, or answers that do not come. */
@@ -58,7 +58,7 @@ describe.each(kinds)("a proxy that drops all bytes, before %s,", (kind) => {
     const mark = worker.mark();
     proxy.stall();
     const sending = sendAll(app, during, { task: "fault.early", queue: "work" });
-    await worker.waitForLog(/the connection to .* was lost/, { after: mark, timeout: 30_000 });
+    await worker.waitForLog(/the connection to .* was lost/, { after: mark, timeout: 60_000 });
     open(gate);
     await expectResults(app, running);
     expect(await endsWithin(sending, 0)).toBe(false);
@@ -86,7 +86,7 @@ test("results that meet silence on their way to the store arrive in the end", as
   await sendAll(app, keys.slice(20), { task: "fault.late", queue: "work" });
   await site.ledger.reach("end", 24);
   // Its own end of the wait: no byte tells the worker that anything is wrong.
-  await worker.waitForLog(/result store has gone/, { timeout: 30_000 });
+  await worker.waitForLog(/result store has gone/, { timeout: 60_000 });
   proxy.resume();
   await expectResults(app, keys);
   await site.endDrained([worker], "work");
@@ -122,7 +122,7 @@ describe.skipIf(!kinds.includes("amqp"))("RabbitMQ", () => {
       await expectResults(app, part);
       // What had nothing left to send or settle may be late to come back.
       // The client, and the worker to consume and to send its heartbeat.
-      await waitFor(() => there.connections === 3, { describe: "all to be connected there" });
+      await waitFor(() => there.connections === 3, { describe: "all to be connected there", timeout: 60_000 });
     };
     await turn(0, one, two);
     await turn(200, two, one);
@@ -171,6 +171,14 @@ describe.skipIf(!kinds.includes("amqp"))("RabbitMQ", () => {
       await sendAll(app, ["held"], { task: "fault.hold-late", args: (key) => [key, gate], queue: "work" });
       await sendAll(app, before, { task: "fault.late", args: (key) => [key, 10], queue: "work" });
       await rabbitmq.ctl("set_vm_memory_high_watermark", "0");
+      // The alarm reaches the connections after the command has ended.
+      await waitFor(
+        async () => {
+          const connections = (await rabbitmq.api.call("GET", "/api/connections")) as { state: string }[];
+          return connections.length > 0 && connections.every(({ state }) => /^block/.test(state));
+        },
+        { describe: "the connections to be blocked" },
+      );
       const pending = new Set<string>();
       const sending = sendAll(app, during, { task: "fault.late", queue: "work" }, pending);
       await expectResults(app, before);

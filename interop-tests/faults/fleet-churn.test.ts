@@ -21,7 +21,7 @@ const seconds = Number(process.env.LOVAGE_TEST_CHURN_SECONDS ?? 20);
 const leastRestarts = 2;
 /** Tasks under way at a time. */
 const lanes = 24;
-vi.setConfig({ testTimeout: seconds * 1000 + 180_000 });
+vi.setConfig({ testTimeout: seconds * 1000 + 280_000 });
 
 const older = process.env.LOVAGE_TEST_PYTHON_5_4_0;
 
@@ -75,8 +75,8 @@ describe.each(kinds)("a fleet whose workers come and go, on %s", (kind) => {
         while (!over.signal.aborted) {
           const before = new Map(all.filter(({ living }) => living).map((member) => [member, member.process]));
           const destination = [...before.keys()].map((member) => member.node);
-          const ours = app.control.ping({ destination, timeout: 10 });
-          const theirs = client.broadcast("ping", { destination, reply: true, timeout: 10_000 });
+          const ours = app.control.ping({ destination, timeout: 20 });
+          const theirs = client.broadcast("ping", { destination, reply: true, timeout: 20_000 });
           const replies = { ours: await ours, theirs: (await theirs) ?? [] };
           for (const [member, process] of before) {
             if (member.process !== process) continue;
@@ -102,10 +102,9 @@ describe.each(kinds)("a fleet whose workers come and go, on %s", (kind) => {
             // The witness may have been stopped meanwhile; the others heard of it all the same.
             if (witness.living) throw error;
           });
-          await member.start();
-          await member.untilHeard(app);
+          await member.startTold(app, id, ours.length + others.length - 1);
           const refusal = await app.sendTask("fault.late", [id], {}, { queue: member.ownQueue, taskId: id });
-          await expect(refusal.get({ timeout: 30_000 }), `${member.node} refuses`).rejects.toThrow(/revoked/i);
+          await expect(refusal.get({ timeout: 60_000 }), `${member.node} refuses`).rejects.toThrow(/revoked/i);
           refused++;
           const restarts = Math.min(...ours.map(({ lives }) => lives.length - 1));
           if (restarts >= leastRestarts && Date.now() - began > seconds * 1000) return;

@@ -23,6 +23,9 @@ const pythonPath = ["../../python-fixtures", "./fixtures"].map((path) => fileURL
  */
 const pool = process.env.LOVAGE_TEST_CHURN_POOL === "prefork" ? "prefork" : "threads";
 
+/** Seconds. With Celery's two a worker counts as lost that a busy machine has not let run for as long. */
+const heartbeat = ["--heartbeat-interval", "5"];
+
 /** Unix milliseconds between which a worker was there: it said that it was ready, and nobody had asked it to stop. */
 export interface Life {
   readonly from: number;
@@ -70,9 +73,34 @@ export class Member {
     const { node } = this;
     await waitFor(async () => (await app.control.ping({ destination: [node], timeout: 2 })).length > 0, {
       describe: `${node} to answer`,
-      timeout: 60_000,
+      timeout: 90_000,
     });
     this.#heard = true;
+  }
+
+  /**
+   * Starts it so that it knows what has been revoked. A worker that starts listens for one second to what the others tell it, in both
+   * languages: where the machine let none of them answer in time it is started again. Where all of them have, it has to know.
+   */
+  async startTold(app: Celery, id: string, others: number): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      await this.start();
+      await this.untilHeard(app);
+      const { node, running } = this;
+      const told = await waitFor(
+        async () => (await app.control.inspect({ destination: [node], timeout: 10 }).revoked())?.[node],
+        { describe: `${node} to say what is revoked`, timeout: 60_000 },
+      );
+      if (Array.isArray(told) && told.includes(id)) return;
+      const [, python, ours] = await running.waitForLog(
+        /mingle: sync with (\d+) nodes|mingle: all alone|"nodes":(\d+),"msg":"mingle/,
+      );
+      const heard = Number(python ?? ours ?? 0);
+      if (heard >= others || attempt === 5)
+        throw new RangeError(`${node} was told by ${heard} others, and not of ${id}`);
+      const { code } = await this.stop();
+      if (code !== 0) throw new RangeError(`${node} ended with ${code}`);
+    }
   }
 
   get running(): PeerProcess {
@@ -89,10 +117,10 @@ export class Member {
       this.language === "node"
         ? await startNodeWorker({
             module: fixture("app.js"),
-            args: ["-Q", queues.join(","), "-n", this.node, "-c", "4", "-E"],
+            args: ["-Q", queues.join(","), "-n", this.node, "-c", "4", "-E", ...heartbeat],
             env: { FAULT_SETTINGS: JSON.stringify(settings), FAULT_LEDGER: ledger.path, ...env },
             ready: /"ready"/,
-            timeout: 60_000,
+            timeout: 90_000,
           })
         : await startPythonWorker({
             ...(python === undefined ? {} : { python }),
@@ -103,9 +131,10 @@ export class Member {
             mingle: true,
             gossip: true,
             events: true,
+            args: heartbeat,
             name: this.node.slice(0, -HOST.length),
             env: { FIXTURE_RECORD: ledger.path, PYTHONPATH: pythonPath.join(":"), ...env },
-            timeout: 60_000,
+            timeout: 90_000,
           });
     this.lives.push({ from: Date.now(), to: Number.POSITIVE_INFINITY });
     this.process = process;
@@ -137,9 +166,11 @@ function isOurError(line: string): boolean {
   return /^(?:\s+at .*:\d+:\d+|\w*Error\b|\(node:\d+\))/.test(line);
 }
 
-/** Who was seen alive, and when (Unix milliseconds). */
+/** Who was seen alive. Unix milliseconds. */
 export interface Sample {
   readonly at: number;
+  /** When the latest of the events was sent that the watch had read by then: it says how the fleet was then. */
+  readonly read: number;
   readonly alive: readonly string[];
 }
 
@@ -147,9 +178,14 @@ export interface Sample {
 export async function watchWithOurs(app: Celery): Promise<() => Promise<Sample[]>> {
   const state = app.events.state();
   const samples: Sample[] = [];
-  const stop = await app.events.listen((event) => void state.event(event));
+  let read = 0;
+  const stop = await app.events.listen((event) => {
+    read = Math.max(read, event.timestamp * 1000);
+    state.event(event);
+  });
   await app.control.heartbeat();
-  const look = () => samples.push({ at: Date.now(), alive: state.aliveWorkers().map(({ hostname }) => hostname) });
+  const look = () =>
+    samples.push({ at: Date.now(), read, alive: state.aliveWorkers().map(({ hostname }) => hostname) });
   const timer = setInterval(look, 250);
   return async () => {
     clearInterval(timer);
@@ -170,14 +206,14 @@ export async function watchWithPython(client: PythonClient): Promise<() => Promi
   return async () => {
     const seen = (await client.run("import watch_fleet\nanswer = watch_fleet.seen()", {}, { timeout: 20_000 })) as {
       failed: string | null;
-      samples: [number, string[]][];
+      samples: [number, number, string[]][];
     };
     if (seen.failed !== null) throw new RangeError(`the watch failed: ${seen.failed}`);
-    return seen.samples.map(([at, alive]) => ({ at: at * 1000, alive }));
+    return seen.samples.map(([at, read, alive]) => ({ at: at * 1000, read: read * 1000, alive }));
   };
 }
 
-/** A newcomer is seen with its first sign of life, which a monitor may be slow to read. */
+/** A newcomer is seen with its first sign of life, which may come after those that others have sent later. */
 const SEEN_AFTER_MS = 1_500;
 /** A watch that itself did not run for so long says nothing about what it saw then. */
 const ASLEEP_MS = 1_500;
@@ -187,12 +223,12 @@ export function absences(samples: readonly Sample[], members: readonly Member[])
   const missing: string[] = [];
   let last = Number.NEGATIVE_INFINITY;
   let awakeSince = 0;
-  for (const { at, alive } of samples) {
+  for (const { at, read, alive } of samples) {
     if (at - last > ASLEEP_MS) awakeSince = at;
     last = at;
     if (at - awakeSince < SEEN_AFTER_MS) continue;
     for (const { node, lives } of members) {
-      const lived = lives.some(({ from, to }) => at > from + SEEN_AFTER_MS && at < to);
+      const lived = lives.some(({ from, to }) => read > from + SEEN_AFTER_MS && at < to);
       if (lived && !alive.includes(node)) missing.push(`${node} at ${new Date(at).toISOString()}`);
     }
   }
@@ -201,11 +237,11 @@ export function absences(samples: readonly Sample[], members: readonly Member[])
 
 /** The lives of members, long enough to be noticed, that a watch did not see at all. */
 export function unseenLives(samples: readonly Sample[], members: readonly Member[]): string[] {
-  const end = samples.at(-1)?.at ?? 0;
+  const end = samples.at(-1)?.read ?? 0;
   return members.flatMap(({ node, lives }) =>
     lives
       .filter(({ from, to }) => Math.min(to, end) - from > SEEN_AFTER_MS)
-      .filter(({ from, to }) => !samples.some(({ at, alive }) => at > from && at < to && alive.includes(node)))
+      .filter(({ from, to }) => !samples.some(({ at, read, alive }) => at > from && read < to && alive.includes(node)))
       .map(({ from }) => `${node} from ${new Date(from).toISOString()}`),
   );
 }
@@ -214,10 +250,10 @@ export function unseenLives(samples: readonly Sample[], members: readonly Member
 export async function untilRevoked(app: Celery, node: string, ids: readonly string[]): Promise<void> {
   await waitFor(
     async () => {
-      const told = await app.control.inspect({ destination: [node], timeout: 5 }).revoked();
+      const told = await app.control.inspect({ destination: [node], timeout: 10 }).revoked();
       const known = new Set(told?.[node]);
       return ids.every((id) => known.has(id));
     },
-    { describe: `${ids.length} ids to be revoked on ${node}` },
+    { describe: `${ids.length} ids to be revoked on ${node}`, timeout: 60_000 },
   );
 }

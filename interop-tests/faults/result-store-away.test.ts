@@ -37,7 +37,7 @@ describe.each(kinds)("without its result store, on %s,", (kind) => {
     await results.stop("SIGKILL");
     const keys = keysOf(300, "away");
     await sendAll(app, keys, send);
-    const patient = app.result("away-0").get({ timeout: 30_000 });
+    const patient = app.result("away-0").get({ timeout: 100_000 });
     const told = hasty.result("away-0").get();
     await expect(within(told, 30_000, "the client that waits a second for a lost store")).rejects.toBeInstanceOf(
       BackendGetMetaError,

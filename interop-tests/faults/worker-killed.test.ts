@@ -17,7 +17,7 @@ import {
 } from "./support.ts";
 
 // See `endDrained` on how long Celery may take to stop.
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 240_000 });
 
 describe.each(kinds)("a worker that is killed, on %s", (kind) => {
   test("its 50 late-acked tasks in flight run again, all others once", async () => {
