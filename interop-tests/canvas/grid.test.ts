@@ -53,7 +53,7 @@ function testStores(stores: StoreName, fleets: readonly FleetName[]): void {
         }
       }),
     );
-  }, 300_000);
+  }, 500_000);
 
   afterAll(() => ran.clear());
 

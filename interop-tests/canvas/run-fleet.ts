@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { Redis } from "ioredis";
 import { isRecord } from "../../protocol/records.ts";
-import { HarnessError } from "../../src/testing/index.ts";
+import { HarnessError, pause } from "../../src/testing/index.ts";
 import { service } from "../harness/opening.ts";
 import { type Fleet, isThorough } from "./fleet.ts";
 import { type NormalForm, type Note, normalForm } from "./normal-form.ts";
@@ -35,11 +35,11 @@ export async function runFleet(
       client === "python" ? sendFromPython(fleet, all) : sendFromTypescript(fleet.typescript, all, getMs),
     ),
   );
-  await fleet.drained(30_000).catch((error: unknown) => {
+  await fleet.drained(90_000).catch((error: unknown) => {
     fleet.assertAlive();
     throw error;
   });
-  const store = await readStore(fleet);
+  const store = await settled(fleet);
   const redis = new Redis(service("LOVAGE_TEST_REDIS_URL"));
   const report = new Map<string, NormalForm>();
   const taken = new Set<string>();
@@ -87,9 +87,13 @@ function sendingOf(workflow: Workflow, waitsForAll: boolean): Sending {
 }
 
 async function sendFromPython(fleet: Fleet, sendings: readonly Sending[]): Promise<Map<string, Answer>> {
-  const sent: unknown = await fleet.python.run("import canvas_client\nanswer = canvas_client.send(app, runs)", {
-    runs: sendings,
-  });
+  const sent: unknown = await fleet.python.run(
+    "import canvas_client\nanswer = canvas_client.send(app, runs)",
+    {
+      runs: sendings,
+    },
+    { timeout: 120_000 },
+  );
   const got: unknown = await fleet.python.run(
     "import canvas_client\nanswer = canvas_client.collect(app, seconds)",
     { seconds: getMs / 1000 },
@@ -113,6 +117,26 @@ interface Store {
 
 async function readStore(fleet: Fleet): Promise<Store> {
   return fleet.stores === "filesystem+file" ? readFiles(fleet) : readRedis(fleet);
+}
+
+/**
+ * With files nothing tells that the last task has been done with, as an empty queue does elsewhere, since Kombu's have no message left
+ * while it runs: they are read until they stand still.
+ */
+async function settled(fleet: Fleet): Promise<Store> {
+  const read = async () => {
+    const store = await readStore(fleet);
+    return { store, text: JSON.stringify([[...store.stored].sort(), store.keys]) };
+  };
+  let { store, text } = await read();
+  if (fleet.stores !== "filesystem+file") return store;
+  for (let still = 0; still < 4; ) {
+    await pause(500);
+    const now = await read();
+    still = now.text === text ? still + 1 : 0;
+    ({ store, text } = now);
+  }
+  return store;
 }
 
 async function readRedis(fleet: Fleet): Promise<Store> {

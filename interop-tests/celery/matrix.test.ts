@@ -52,7 +52,7 @@ function testVersion(version: string, cells: readonly Stores[]): void {
         }
       }),
     );
-  }, 300_000);
+  }, 600_000);
 
   for (const cell of cells) {
     describe(cell, () => {

@@ -22,7 +22,7 @@ describe.skipIf(!ready)(`smoke: Celery ${cell.version} on ${cell.stores}`, () =>
     } catch (error) {
       reports = error instanceof Error ? error : new HarnessError("THROWN", String(error));
     }
-  });
+  }, 300_000);
 
   for (const one of cases) {
     for (const direction of directions) {

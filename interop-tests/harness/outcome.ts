@@ -19,7 +19,7 @@ export interface Seen {
   outcome: Outcome;
 }
 
-export const waitMs = 30_000;
+export const waitMs = 60_000;
 
 /** What our client sees of a result. `absent`: one look instead of a wait. */
 export async function seenByTypescript(result: AsyncResult, absent = false): Promise<Outcome> {

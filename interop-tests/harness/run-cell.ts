@@ -4,7 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { AsyncResult } from "../../src/index.ts";
-import { HarnessError } from "../../src/testing/index.ts";
+import { HarnessError, waitFor } from "../../src/testing/index.ts";
 import {
   type CallCase,
   type Case,
@@ -155,7 +155,17 @@ async function runCalls(cell: Cell, instances: readonly Instance<CallCase>[]): P
 }
 
 async function collectRecords(cell: Cell, instances: readonly Instance[]): Promise<void> {
-  const text = await cell.records();
+  // Callbacks and errbacks run after the results that have been awaited.
+  const wanted = instances.flatMap(({ case: one, direction, words }) =>
+    (expectationOf(one, direction).records ?? []).map((line) => fill(line, words)),
+  );
+  let text = "";
+  const all = async () => {
+    text = await cell.records();
+    return wanted.every((line) => text.includes(line));
+  };
+  // What is missing for good is told by its own case.
+  await waitFor(all, { timeout: 30_000, interval: 100 }).catch(() => undefined);
   for (const { case: one, direction, report, words } of instances) {
     report.records = (expectationOf(one, direction).records ?? []).filter((line) => text.includes(fill(line, words)));
   }

@@ -1,5 +1,6 @@
 /** A request of Python's Mognet that Python's Celery carries out, and the reverse; only the bridge in between is ours. */
 import { randomBytes, randomUUID } from "node:crypto";
+import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { viaCelery, viaMognet } from "../../src/app/bridge.ts";
 import { Mognet } from "../../src/app/mognet.ts";
@@ -17,10 +18,14 @@ import {
   startPythonWorker,
   startRedis,
   type TempVhost,
+  tempFolder,
   tempVhost,
   waitFor,
 } from "../../src/testing/index.ts";
 import { service } from "./fleet.ts";
+
+/** Celery's tasks that Mognet's clients can ask for. */
+const carried = ["add", "fail", "slow", "hold", "request_info"];
 
 describe.each(["RabbitMQ", "Redis"])("a bridge between Mognet and Celery on %s", (celeryBroker) => {
   const name = `bridge${randomBytes(4).toString("hex")}`;
@@ -55,20 +60,14 @@ describe.each(["RabbitMQ", "Redis"])("a bridge between Mognet and Celery on %s",
         broker: { amqp: { url: vhost.url } },
         result_backend: { redis: { url: redis } },
         state_backend: { redis: { url: redis } },
-        task_routes: Object.fromEntries(
-          ["add", "fail", "slow", "request_info"].map((task) => [`celery.${task}`, "to-celery"]),
-        ),
+        task_routes: Object.fromEntries(carried.map((task) => [`celery.${task}`, "to-celery"])),
         task_queues: { include: ["to-celery"] },
         minimum_concurrency: 50,
       },
       log: silentLog,
       env: {},
     });
-    mognet.register(
-      ...["add", "fail", "slow", "request_info"].map((task) =>
-        viaCelery(celery, `fixture.${task}`, { name: `celery.${task}` }),
-      ),
-    );
+    mognet.register(...carried.map((task) => viaCelery(celery, `fixture.${task}`, { name: `celery.${task}` })));
     celery.register(
       ...["add", "fail", "slow", "request"].map((task) =>
         viaMognet(mognet, `fixture.${task}`, { name: `mognet.${task}`, celery }),
@@ -76,7 +75,13 @@ describe.each(["RabbitMQ", "Redis"])("a bridge between Mognet and Celery on %s",
     );
     const mognetPython = { python, broker: vhost.url, redis, name };
     [mognetWorker, celeryWorker, mognetClient, celeryClient] = await Promise.all([
-      startPythonMognetWorker({ ...mognetPython, node: "py-1", concurrency: 4 }),
+      startPythonMognetWorker({
+        ...mognetPython,
+        node: "py-1",
+        concurrency: 4,
+        keepPaused: true,
+        keepConnections: true,
+      }),
       startPythonWorker({ broker, backend: redis, settings, queues: ["celery"], concurrency: 3 }),
       PythonMognetClient.start({ ...mognetPython, config: { task_routes: mognet.config.task_routes } }),
       startPythonClient({ broker, backend: redis, settings }),
@@ -154,9 +159,17 @@ describe.each(["RabbitMQ", "Redis"])("a bridge between Mognet and Celery on %s",
     });
 
     test("takes its deadline along: what runs is ended, what waits expires", async () => {
-      const id = await mognetClient.submit("celery.slow", [600], {}, { deadline: "PT1S" });
-      expect(await mognetClient.get(id)).toMatchObject({ state: "REVOKED" });
-      await waitFor(async () => (await celeryState(id)) === "REVOKED");
+      // With more time once more, where the deadline came before Celery had begun.
+      for (let seconds = 1, begun = false; !begun; seconds *= 2) {
+        const id = await mognetClient.submit("celery.slow", [600], {}, { deadline: `PT${seconds}S` });
+        const look = async () => {
+          begun = (await celeryState(id)) === "STARTED";
+          return begun || (await mognetClient.result(id))?.state === "REVOKED";
+        };
+        await waitFor(look, { timeout: 60_000 });
+        expect(await mognetClient.get(id)).toMatchObject({ state: "REVOKED" });
+        if (begun) await waitFor(async () => (await celeryState(id)) === "REVOKED");
+      }
     });
 
     test("is as urgent there as it was here", async () => {
@@ -174,12 +187,15 @@ describe.each(["RabbitMQ", "Redis"])("a bridge between Mognet and Celery on %s",
     });
 
     test("is not sent again when its bridge stops and another takes over", async () => {
-      const id = await mognetClient.submit("celery.slow", [3, "once"]);
+      await using folder = await tempFolder("bridge");
+      const gate = folder.join("gate");
+      const id = await mognetClient.submit("celery.hold", [gate, 90]);
       await waitFor(async () => (await celeryState(id)) === "STARTED");
       await bridge.stop("cold");
       expect((await mognetClient.result(id))?.state).toBe("SUSPENDED");
       bridge = await startBridge();
-      expect(await mognetClient.get(id)).toMatchObject({ state: "SUCCESS", value: "once" });
+      writeFileSync(gate, "");
+      expect(await mognetClient.get(id)).toMatchObject({ state: "SUCCESS", value: gate });
       expect((await celeryClient.queue("celery"))?.messages ?? 0).toBe(0);
       expect((await mognetClient.result(id))?.number_of_starts).toBe(2);
     });

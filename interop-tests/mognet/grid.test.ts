@@ -41,7 +41,7 @@ describe.skipIf(!ready)("Mognet", () => {
       if (folder === undefined || seen instanceof Error) continue;
       await writeFile(join(folder, `${name}.json`), JSON.stringify([...seen], null, 1));
     }
-  }, 240_000);
+  }, 600_000);
 
   afterAll(() => ran.clear());
 

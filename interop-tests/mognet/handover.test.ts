@@ -232,7 +232,7 @@ describe.skipIf(!ready).concurrent.each(["typescript", "python"] as const)(
       await waitFor(async () => (await stage.site.notes.llen(`${stage.site.name}.notes`)) > 0, { describe: "notes" });
       for (const id of ids) await stage.stateOf(id, "SUSPENDED");
       await stage.open("gate");
-      for (const id of ids) expect(await stage.client.get(id, 20_000)).toEqual({ state: "SUCCESS", value: "gate" });
+      for (const id of ids) expect(await stage.client.get(id, 60_000)).toEqual({ state: "SUCCESS", value: "gate" });
       await stage.drained();
     });
 
@@ -240,7 +240,9 @@ describe.skipIf(!ready).concurrent.each(["typescript", "python"] as const)(
       await using stage = await openStage(language);
       await stage.start(language, { concurrency: 1 });
       const deep = await stage.client.submit({ task: "tree", args: [60] }, "");
-      expect(await stage.client.get(deep, 40_000)).toEqual({ state: "SUCCESS", value: 60 });
+      expect(await stage.client.get(deep, 90_000)).toEqual({ state: "SUCCESS", value: 60 });
+      // The value is there before the worker has done with the task.
+      await stage.drained();
       const ids = await Promise.all([1, 2].map(() => stage.client.submit({ task: "hold", args: ["one"] }, "")));
       await waitFor(async () => (await stage.client.status(1))[0]?.[1] === 1, { describe: "one task to run" });
       expect(await stage.client.queue("tasks")).toEqual({ messages: 1, consumers: 1 });
@@ -307,11 +309,11 @@ async function openStage(language: Language): Promise<Stage> {
     },
     async noted(id, event, times) {
       const seen = async () => countEvents(await view(id), event) >= times;
-      await waitFor(seen, { timeout: 30_000, interval: 40, describe: `${times} × ${event} of ${id}` });
+      await waitFor(seen, { timeout: 60_000, interval: 40, describe: `${times} × ${event} of ${id}` });
     },
     async stateOf(id, state) {
       const seen = async () => (await site.redis.hget(`${site.name}.mognet.result.${id}`, "state")) === `"${state}"`;
-      await waitFor(seen, { timeout: 30_000, describe: `${id} to be ${state}` });
+      await waitFor(seen, { timeout: 60_000, describe: `${id} to be ${state}` });
     },
     async drained() {
       await site.drained(["tasks", "left", "right"], 30_000);

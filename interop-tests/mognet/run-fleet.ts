@@ -17,9 +17,9 @@ export const reportKey = (client: Language, name: string) => `${client} | ${name
 export const leftBehind = "leaves nothing in its queues";
 export const alive = "answers both clients at the end";
 
-const endMs = 25_000;
+const endMs = 60_000;
 /** What has ended is there at once, however slow a client is that does many things at a time. */
-const otherMs = 10_000;
+const otherMs = 30_000;
 
 /** A case that has been run, and is not yet read. */
 interface Ran {
