@@ -6,7 +6,7 @@ import { openSite, startWorker } from "../mognet/fleet.ts";
 import { openPythonClient } from "../mognet/python-client.ts";
 import { expectValues, ready, submitMany } from "./mognet-support.ts";
 
-vi.setConfig({ testTimeout: 90_000 });
+vi.setConfig({ testTimeout: 180_000 });
 
 const id = randomUUID();
 const envelope = (payload: unknown, kind: unknown = "Request") =>

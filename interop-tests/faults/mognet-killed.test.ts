@@ -5,7 +5,7 @@ import { openPythonClient } from "../mognet/python-client.ts";
 import { openTypescriptClient } from "../mognet/typescript-client.ts";
 import { counters, expectValues, notedIds, openGate, reach, ready, submitMany, tally } from "./mognet-support.ts";
 
-vi.setConfig({ testTimeout: 90_000 });
+vi.setConfig({ testTimeout: 180_000 });
 
 const ways: readonly (readonly [Language, Language])[] = [
   ["typescript", "typescript"],

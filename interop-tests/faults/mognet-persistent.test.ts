@@ -11,9 +11,9 @@ import { Worker } from "../../src/worker-entry.ts";
 import { fullConfig, makeSite, type Site, service, startWorker } from "../mognet/fleet.ts";
 import { ready } from "./mognet-support.ts";
 
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 180_000 });
 
-const LIMITS = { timeout: 40_000 };
+const LIMITS = { timeout: 60_000 };
 const QUEUED = 20;
 
 let rabbitmq: RabbitmqServer;
@@ -82,13 +82,13 @@ test.skipIf(!ready)("nothing of an app with persistent messages is lost with a b
   for (let index = 0; index < QUEUED; index++) queued.push(await keptApp.submit("child", [index]));
   const forPython = await Promise.all([1, 2, 3].map((index) => keptApp.submit("fixture.echo", [index])));
   const running = () => kept.runs.length === 2 && transient.runs.length === 1;
-  await waitFor(running, { timeout: 20_000, describe: "both tasks of one app and the other's to run" });
+  await waitFor(running, { timeout: 60_000, describe: "both tasks of one app and the other's to run" });
 
   await rabbitmq.stop("SIGKILL");
   await rabbitmq.start();
   for (const { app } of [kept, transient]) {
     const consumed = async () => (await app.queueStats("tasks")).consumerCount === 1;
-    await waitFor(consumed, { timeout: 30_000, describe: "the worker to be back" });
+    await waitFor(consumed, { timeout: 60_000, describe: "the worker to be back" });
   }
   kept.open();
   transient.open();
@@ -106,7 +106,7 @@ test.skipIf(!ready)("nothing of an app with persistent messages is lost with a b
 
   // What cannot be given back is said, with the task's name and what helps.
   const said = () => transient.warnings.find(({ id }) => id === gone.id);
-  await waitFor(() => said() !== undefined, { timeout: 20_000, describe: "a warning" });
+  await waitFor(() => said() !== undefined, { timeout: 60_000, describe: "a warning" });
   expect(said()).toMatchObject({ task: "pausing", words: expect.stringContaining("lovage.persistent_messages") });
   expect((await gone.refresh()).state).toBe("SUSPENDED");
   await site.redis.unlink(...(await site.redis.keys(`${site.name}.transient.*`)));

@@ -5,7 +5,7 @@ import { makeSite, service, startWorker } from "../mognet/fleet.ts";
 import { openTypescriptClient } from "../mognet/typescript-client.ts";
 import { expectValues, notedIds, reach, ready, submitMany, tally } from "./mognet-support.ts";
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 180_000 });
 
 describe.skipIf(!ready)("Redis with the results", () => {
   test.each(["SIGTERM", "SIGKILL"] as const)("ends by %s under load and is started again", async (signal) => {
@@ -25,7 +25,7 @@ describe.skipIf(!ready)("Redis with the results", () => {
     await redis.stop(signal);
     await redis.start();
     const ids = await sending;
-    await expectValues(client, ids, (index) => [index, 2, [0, 1]][index % 3], 60_000);
+    await expectValues(client, ids, (index) => [index, 2, [0, 1]][index % 3], 90_000);
     await site.drained(["tasks"]);
     worker.assertAlive();
     // A run may be told of twice when the answer to what it stored was lost; none may be missing.

@@ -12,7 +12,7 @@ describe.skipIf(!ready)("a Mognet worker", () => {
     await using client = await openTypescriptClient(site);
     await using worker = await startWorker(site, "typescript", { concurrency: 4 });
     const id = await client.submit({ task: "pause", args: [500] }, "");
-    expect(await client.get(id, 60_000)).toEqual({ state: "SUCCESS", value: 500 });
+    expect(await client.get(id, 120_000)).toEqual({ state: "SUCCESS", value: 500 });
     expect(await counters(client, [id])).toEqual(["501/501"]);
     await site.drained(["tasks"]);
     worker.assertAlive();
@@ -24,7 +24,7 @@ describe.skipIf(!ready)("a Mognet worker", () => {
     await using worker = await startWorker(site, "typescript", { concurrency: 8 });
     for (let run = 0; run < 250; run++) {
       const id = await client.submit({ task: "pause", args: [1] }, "");
-      expect(await client.get(id, 20_000), `run ${run}`).toEqual({ state: "SUCCESS", value: 1 });
+      expect(await client.get(id, 60_000), `run ${run}`).toEqual({ state: "SUCCESS", value: 1 });
     }
     const ids = await submitMany(client, 250, () => ({ task: "pause", args: [3] }));
     await expectValues(client, ids, () => 3);
@@ -41,7 +41,7 @@ describe.skipIf(!ready)("a Mognet worker", () => {
     const lane = async () => {
       for (let run = next++; run < 500; run = next++) {
         const id = await client.submit({ task: "tree", args: [10] }, "");
-        expect(await client.get(id, 20_000), `run ${run}`).toEqual({ state: "SUCCESS", value: 10 });
+        expect(await client.get(id, 60_000), `run ${run}`).toEqual({ state: "SUCCESS", value: 10 });
       }
     };
     await Promise.all(Array.from({ length: 5 }, lane));
@@ -55,7 +55,7 @@ describe.skipIf(!ready)("a Mognet worker", () => {
     await using ours = await startWorker(site, "typescript", { concurrency: 4 });
     await using python = await startWorker(site, "python", { concurrency: 4 });
     const ids = await submitMany(client, 5, () => ({ task: "relay", args: [20] }));
-    await expectValues(client, ids, () => 20, 60_000);
+    await expectValues(client, ids, () => 20, 120_000);
     await site.drained(["tasks"]);
     for (const worker of [ours, python]) worker.assertAlive();
   });

@@ -34,7 +34,7 @@ export async function notedIds(site: Site, event: string): Promise<string[]> {
   return lines.map((line) => line.split(" ")).flatMap(([id = "", what]) => (what === event ? [id] : []));
 }
 
-export async function reach(site: Site, event: string, count: number, timeout = 30_000): Promise<string[]> {
+export async function reach(site: Site, event: string, count: number, timeout = 60_000): Promise<string[]> {
   await waitFor(async () => (await notedIds(site, event)).length >= count, {
     timeout,
     interval: 30,
@@ -52,7 +52,7 @@ export async function expectValues(
   client: GridClient,
   ids: readonly string[],
   value: (index: number) => unknown,
-  timeout = 40_000,
+  timeout = 90_000,
 ): Promise<void> {
   const ends = await Promise.all(ids.map((id) => client.get(id, timeout)));
   const wrong = ends.flatMap((end, index) =>

@@ -104,14 +104,17 @@ describe.each(cells)("the pool $pool on $kind", (cell) => {
     const id = await stage.send("pool.progress", [], { gate });
     const seen = `import time
 from celery.result import AsyncResult
-for _ in range(500):
+for _ in range(2000):
     result = AsyncResult(task_id, app=app)
     if result.state == "PROGRESS":
         answer = [result.state, result.info]
         break
     time.sleep(0.02)
 `;
-    expect(await stage.python.run(seen, { task_id: id })).toEqual(["PROGRESS", { done: 1, of: 2 }]);
+    expect(await stage.python.run(seen, { task_id: id }, { timeout: 60_000 })).toEqual([
+      "PROGRESS",
+      { done: 1, of: 2 },
+    ]);
     writeFileSync(gate, "");
     expect(await stage.python.get(id)).toMatchObject({ state: "SUCCESS", value: "done" });
     const parent = await stage.send("pool.parent", [], { name: "pool.add", queue: QUEUE });

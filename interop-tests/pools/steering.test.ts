@@ -127,7 +127,8 @@ describe.each(["async", "threads", "processes"] as const)("a worker with the poo
     });
     await stage.python.revoke(running, { terminate: true });
     for (const id of running) expect(await stage.python.get(id)).toMatchObject(revoked("terminated"));
-    expect([await size(), await prefetch()]).toEqual([1, 4]);
+    // A slot goes when what ran in it is done with, which comes after its result.
+    await expect.poll(async () => [await size(), await prefetch()]).toEqual([1, 4]);
     await stage.endWell();
   });
 });
@@ -194,7 +195,7 @@ test("pool_restart replaces idle processes when new ones have loaded, and busy o
       const now = await processes();
       return now.length === 2 && now.every((pid) => !before.includes(pid));
     },
-    { describe: "two new children" },
+    { describe: "two new children", timeout: 60_000 },
   );
   await stage.endWell();
 });
@@ -215,7 +216,7 @@ test("revoked ids outlive the worker with --statedb", async () => {
       stage.python.broadcast("revoke", { ...told, timeout: 1_000, arguments: { task_id: ["gone-1", "gone-2"] } });
     await waitFor(async () => (await revoke())?.[0], { timeout: 20_000, describe: "a reply" });
     const headers = { batch: ["gone"] };
-    await stage.python.broadcast("revoke_by_stamped_headers", { ...told, timeout: 1_000, arguments: { headers } });
+    await stage.python.broadcast("revoke_by_stamped_headers", { ...told, timeout: 30_000, arguments: { headers } });
     await first.stop();
   }
   await using second = await startNodeWorker(options);

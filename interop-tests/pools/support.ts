@@ -118,10 +118,10 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     python,
     send: (task, given = [], kwargs = {}, more = {}) => python.send(task, given, kwargs, { queue: QUEUE, ...more }),
     async call(task, given = [], kwargs = {}, more = {}) {
-      return python.get(await stage.send(task, given, kwargs, more), { timeout: 30_000 });
+      return python.get(await stage.send(task, given, kwargs, more), { timeout: 60_000 });
     },
     noted: async (line) => {
-      await waitFor(() => notes().includes(line), { timeout: 30_000, describe: `the note ${line}` });
+      await waitFor(() => notes().includes(line), { timeout: 60_000, describe: `the note ${line}` });
     },
     notes,
     async control(command, given = {}) {
