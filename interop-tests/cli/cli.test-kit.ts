@@ -14,7 +14,7 @@ export const apiUrl = testService("LOVAGE_TEST_RABBITMQ_API");
 export const redisUrl = testService("LOVAGE_TEST_REDIS_URL");
 
 /** Ends within this many milliseconds, whatever it does; the machine may be busy. */
-const DEADLINE = 50_000;
+const DEADLINE = 90_000;
 
 export interface Run {
   code: number | null;

@@ -26,7 +26,7 @@ describe.each(kinds)("%s", (kind) => {
   });
 
   async function lovage(...args: string[]): Promise<Ran> {
-    const options = { env: { ...process.env, LOVAGE_BROKER_URL: fleet.site.broker, NO_COLOR: "1" }, timeout: 50_000 };
+    const options = { env: { ...process.env, LOVAGE_BROKER_URL: fleet.site.broker, NO_COLOR: "1" }, timeout: 90_000 };
     try {
       const { stdout, stderr } = await promisify(execFile)(process.execPath, [cli, ...args], options);
       return { code: 0, stdout, stderr };
@@ -44,7 +44,7 @@ describe.each(kinds)("%s", (kind) => {
           const ran = await lovage("status", "-t", "2", ...more);
           return [fleet.ts, fleet.py].every((node) => ran.stdout.includes(node)) && ran;
         },
-        { timeout: 40_000, describe: "both workers to answer in time" },
+        { timeout: 90_000, describe: "both workers to answer in time" },
       );
     const text = await online();
     expect(text.code).toBe(0);
@@ -75,7 +75,7 @@ describe.each(kinds)("%s", (kind) => {
       const graph = JSON.parse((await lovage("graph", "workers", "--json")).stdout);
       expect(graph.edges).toContainEqual({ worker: fleet.ts, queue: TS_QUEUE });
     };
-    await vi.waitFor(drawn, { timeout: 40_000 });
+    await vi.waitFor(drawn, { timeout: 90_000 });
     const listening = lovage("events", "--json", "--filter", "task-succeeded", "--limit", "1");
     const sender = setInterval(() => void fleet.client.send("fleet.add", [1, 2], {}, { queue: TS_QUEUE }), 500);
     try {
@@ -104,7 +104,7 @@ describe.each(kinds)("%s", (kind) => {
       );
       const shows = (words: RegExp) =>
         waitFor(() => words.test(tmux("capture-pane", "-p", "-t", "v")), {
-          timeout: 20_000,
+          timeout: 40_000,
           describe: `${words} on the screen`,
         });
       try {

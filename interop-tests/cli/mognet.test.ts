@@ -61,9 +61,11 @@ describe("lovage mognet", () => {
       name,
       node: "py-1",
       concurrency: 8,
+      keepPaused: true,
+      keepConnections: true,
     });
     ours = (await project.start(["mognet", "./mognet.js", "run", "--include-queues", "ours"], { env })).peer;
-    await ours.waitForLog('"msg":"ready"', { timeout: 30_000 });
+    await ours.waitForLog('"msg":"ready"', { timeout: 90_000 });
   });
 
   afterAll(async () => {
@@ -83,7 +85,7 @@ describe("lovage mognet", () => {
         const ran = await lovage("nodes", ...args, "--timeout", "2");
         return ["py-1", "ts-1"].every((node) => ran.stdout.includes(node)) && ran;
       },
-      { timeout: 30_000, describe: `both nodes to answer ${args.join(" ")}` },
+      { timeout: 60_000, describe: `both nodes to answer ${args.join(" ")}` },
     );
 
   /** Resolves when both nodes say that they run nothing. */
@@ -146,7 +148,7 @@ describe("lovage mognet", () => {
     for (const id of [here.id, there.id])
       expect(await lovage("tasks", "revoke", id)).toMatchObject({ code: 0, stdout: "" });
     await untilIdle();
-    await expect(here.get({ timeout: 20_000 })).rejects.toThrow("revoked");
+    await expect(here.get({ timeout: 40_000 })).rejects.toThrow("revoked");
   });
 
   test("tasks get prints the table that Mognet prints", async () => {
@@ -278,8 +280,8 @@ describe("lovage mognet", () => {
         FIXTURE_CONFIG: JSON.stringify({ ...JSON.parse(env.FIXTURE_CONFIG ?? ""), node_id: `ts-${signal}` }),
       };
       const { peer } = await project.start(["mognet", "./mognet.js", "run"], { env: own });
-      await peer.waitForLog('"msg":"ready"', { timeout: 30_000 });
-      const { code } = await peer.stop({ signal, grace: 15_000 });
+      await peer.waitForLog('"msg":"ready"', { timeout: 60_000 });
+      const { code } = await peer.stop({ signal, grace: 40_000 });
       expect([signal, code]).toEqual([signal, 0]);
     }
   });

@@ -22,7 +22,7 @@ function alive(pid: number): boolean {
   }
 }
 
-const ended = (peer: PeerProcess) => within(peer.ended, 40_000, "the worker to end");
+const ended = (peer: PeerProcess) => within(peer.ended, 80_000, "the worker to end");
 
 describe("app modules", () => {
   const tasks = async (spec: string) => {
@@ -153,7 +153,7 @@ describe("usage", () => {
     await using own = await Project.make();
     await own.worker(["-n", "seen@test", "--heartbeat-interval", "0.2"]);
     const script = `node node_modules/.bin/lovage events --json -A ./app.js | head -n 1; exit "\${PIPESTATUS[0]}"`;
-    const { exitCode, stdout } = await execa("bash", ["-c", script], { cwd: own.folder.path, timeout: 30_000 });
+    const { exitCode, stdout } = await execa("bash", ["-c", script], { cwd: own.folder.path, timeout: 90_000 });
     expect(exitCode).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ type: "worker-heartbeat", hostname: "seen@test" });
   });
@@ -224,7 +224,7 @@ describe("worker", () => {
     await worker.waitForLog("slow begins");
     worker.kill("SIGINT");
     expect(await ended(worker)).toEqual({ code: 1, signal: null });
-    const result = await project.lovage(["result", sent.stdout.trim(), "--timeout", "5"]);
+    const result = await project.lovage(["result", sent.stdout.trim(), "--timeout", "30"]);
     expect(result).toMatchObject({ code: 0, stdout: "1\n" });
   });
 
@@ -347,7 +347,7 @@ describe("doctor", () => {
 
   test.each(["amqp", "redis"])("fails when %s is down, with the reason and without the password", async (scheme) => {
     const url = `${scheme}://someone:hunter2@127.0.0.1:${await freePort()}/`;
-    const { code, stdout, stderr } = await project.lovage(["doctor", "-b", url, "--timeout", "1"]);
+    const { code, stdout, stderr } = await project.lovage(["doctor", "-b", url, "--timeout", "5"]);
     expect(code).toBe(1);
     expect(stdout).toMatch(/^FAIL {2}broker .*ECONNREFUSED/m);
     expect(stdout + stderr).not.toContain("hunter2");
