@@ -14,7 +14,7 @@ import { DocsError } from "./docs-error.ts";
 import type { Sample, SampleGroup } from "./extract.ts";
 import { type Addresses, compile, fileOf, folderOf, root, withAddresses, writeGroup } from "./sample-folder.ts";
 
-const stepMs = 60_000;
+const stepMs = 90_000;
 
 export async function runGroup(group: SampleGroup): Promise<void> {
   const text = group.samples.map((sample) => sample.text).join("\n");
@@ -124,9 +124,16 @@ async function startServers(text: string): Promise<Servers> {
   };
 }
 
+let shimsWritten = false;
+
 /** `lovage` and `npx lovage` are this package, `python` and `celery` those of the private environment. */
 function environment({ python }: Servers): Record<string, string | undefined> {
   const shims = join(root, ".cache", "docs-bin");
+  const folders = [shims, dirname(process.execPath), ...(python ? [dirname(python)] : []), process.env.PATH ?? ""];
+  const env = { PATH: folders.join(delimiter), NODE_ENV: undefined, FORCE_COLOR: undefined, PYTHONUNBUFFERED: "1" };
+  // Once: what runs in the background may be reading them.
+  if (shimsWritten) return env;
+  shimsWritten = true;
   mkdirSync(shims, { recursive: true });
   const write = (name: string, script: string) => {
     writeFileSync(join(shims, name), `#!/bin/sh\n${script}\n`);
@@ -139,8 +146,7 @@ function environment({ python }: Servers): Record<string, string | undefined> {
     write("mognet", `exec "${mognet}" -m mognet "$@"`);
     write("python-mognet", `exec "${mognet}" "$@"`);
   }
-  const folders = [shims, dirname(process.execPath), ...(python ? [dirname(python)] : []), process.env.PATH ?? ""];
-  return { PATH: folders.join(delimiter), NODE_ENV: undefined, FORCE_COLOR: undefined, PYTHONUNBUFFERED: "1" };
+  return env;
 }
 
 class Peers implements AsyncDisposable {
