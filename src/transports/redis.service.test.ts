@@ -547,7 +547,7 @@ describe.skipIf(url === "")("with a Redis server", () => {
       await transport.close();
       expect(await admin.llen(`${prefix}q`)).toBe(count);
       expect(await admin.exists(`${prefix}unacked`)).toBe(0);
-    }, 60_000);
+    }, 240_000);
   });
 
   describe("losing the connection", () => {
