@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
-import { afterEach, describe, expect, test } from "vitest";
+import { EventEmitter, once } from "node:events";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { chainOf } from "../../protocol/celery/canvas/compose.ts";
 import { EncodeError } from "../../protocol/errors.ts";
@@ -383,4 +383,25 @@ describe("with a worker", () => {
     expect(sent.toTuple()).toEqual(frozen.result.toTuple());
     expect(await frozen.result.get(timeout)).toEqual([[3], [7]]);
   });
+});
+
+test("the signal of a chord ends the wait for a result store that is away; then nothing is sent", async () => {
+  const app = appWith();
+  const asked = new EventEmitter();
+  const begun = once(asked, "start");
+  const counter = app.backend?.chords;
+  if (counter === undefined) return expect.fail("the store counts chords");
+  vi.spyOn(counter, "start").mockImplementation(() => {
+    asked.emit("start");
+    return new Promise(() => undefined);
+  });
+  const publish = vi.spyOn(app.transport, "publish");
+  const stop = new AbortController();
+  const applied = app.apply(chord([add.s(1, 2), add.s(3, 4)], total.s()), { signal: stop.signal });
+  const refused = expect(applied).rejects.toThrow("enough");
+  await begun;
+  stop.abort(new Error("enough"));
+  await refused;
+  expect(publish).not.toHaveBeenCalled();
+  await expect(app.apply(chord([add.s(1, 2)], total.s()), { signal: stop.signal })).rejects.toThrow("enough");
 });
