@@ -9,7 +9,7 @@ import { Celery } from "../app.ts";
 import { chain } from "../canvas/chain.ts";
 import { chord } from "../canvas/chord.ts";
 import { group } from "../canvas/group.ts";
-import { signatureFrom } from "../canvas/signature-from.ts";
+import { signature, signatureFrom } from "../canvas/signature-from.ts";
 import { AsyncResult } from "../client/async-result.ts";
 import { GroupResult } from "../client/group-result.ts";
 import { resultGraph } from "../client/result-tree.ts";
@@ -59,6 +59,7 @@ interface Sent {
   args: unknown[];
   kwargs: Record<string, unknown>;
   embed: Record<string, unknown>;
+  priority: unknown;
 }
 
 /** The next messages of the default queue. */
@@ -69,7 +70,8 @@ async function taken(app: Celery, count: number): Promise<Sent[]> {
       .consume(["celery"], { prefetch: 0 }, (delivery: Delivery) => {
         const [args, kwargs, embed] = JSON.parse(new TextDecoder().decode(delivery.message.body));
         const headers = { ...delivery.message.headers };
-        messages.push({ task: String(headers.task), headers, args, kwargs, embed });
+        const { priority } = delivery.message.properties;
+        messages.push({ task: String(headers.task), headers, args, kwargs, embed, priority });
         delivery.ack();
         if (messages.length === count) resolve();
       })
@@ -86,6 +88,15 @@ describe("apply", () => {
     expect(result.id).toBe("one");
     const [sent] = await taken(app, 1);
     expect(sent).toMatchObject({ task: "add", args: [1, 2], headers: { id: "one", root_id: "one", parent_id: null } });
+  });
+
+  test("gives map, starmap and chunks the default priority, which a task known by its name alone has not", async () => {
+    const app = appWith({ task_default_priority: 4 });
+    const high = add.map([2]).set({ priority: 5 });
+    await app.apply(group(add.s(1, 2), add.map([1]), high, signature("python.task")));
+    await app.apply(add.chunks([[1, 2]], 1));
+    const sent = (await taken(app, 5)).map(({ task: name, priority }) => `${name} ${String(priority)}`);
+    expect(sent.sort()).toEqual(["add 4", "celery.map 4", "celery.map 5", "celery.starmap 4", "python.task 0"]);
   });
 
   test("gives null at once for one task whose result nobody keeps, a map too, as Celery does", async () => {
