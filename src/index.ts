@@ -35,7 +35,7 @@ export type { Answers, Inspect, TaskDescription } from "./app/inspect.ts";
 export { type Applied, type BoundTask, Celery, type CeleryOptions } from "./app.ts";
 export { chain } from "./canvas/chain.ts";
 export { chord, type Header as ChordHeader } from "./canvas/chord.ts";
-export { Graph, type NodeKind } from "./canvas/graph.ts";
+export { type EdgeKind, Graph, type NodeKind } from "./canvas/graph.ts";
 export { group } from "./canvas/group.ts";
 export { type LooseSignature, signature, signatureFrom } from "./canvas/signature-from.ts";
 export { workflowGraph } from "./canvas/workflow-graph.ts";

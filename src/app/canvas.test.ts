@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
-import { afterEach, describe, expect, test } from "vitest";
+import { EventEmitter, once } from "node:events";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { chainOf } from "../../protocol/celery/canvas/compose.ts";
 import { EncodeError } from "../../protocol/errors.ts";
@@ -9,7 +9,7 @@ import { Celery } from "../app.ts";
 import { chain } from "../canvas/chain.ts";
 import { chord } from "../canvas/chord.ts";
 import { group } from "../canvas/group.ts";
-import { signatureFrom } from "../canvas/signature-from.ts";
+import { signature, signatureFrom } from "../canvas/signature-from.ts";
 import { AsyncResult } from "../client/async-result.ts";
 import { GroupResult } from "../client/group-result.ts";
 import { resultGraph } from "../client/result-tree.ts";
@@ -59,6 +59,7 @@ interface Sent {
   args: unknown[];
   kwargs: Record<string, unknown>;
   embed: Record<string, unknown>;
+  priority: unknown;
 }
 
 /** The next messages of the default queue. */
@@ -69,7 +70,8 @@ async function taken(app: Celery, count: number): Promise<Sent[]> {
       .consume(["celery"], { prefetch: 0 }, (delivery: Delivery) => {
         const [args, kwargs, embed] = JSON.parse(new TextDecoder().decode(delivery.message.body));
         const headers = { ...delivery.message.headers };
-        messages.push({ task: String(headers.task), headers, args, kwargs, embed });
+        const { priority } = delivery.message.properties;
+        messages.push({ task: String(headers.task), headers, args, kwargs, embed, priority });
         delivery.ack();
         if (messages.length === count) resolve();
       })
@@ -86,6 +88,15 @@ describe("apply", () => {
     expect(result.id).toBe("one");
     const [sent] = await taken(app, 1);
     expect(sent).toMatchObject({ task: "add", args: [1, 2], headers: { id: "one", root_id: "one", parent_id: null } });
+  });
+
+  test("gives map, starmap and chunks the default priority, which a task known by its name alone has not", async () => {
+    const app = appWith({ task_default_priority: 4 });
+    const high = add.map([2]).set({ priority: 5 });
+    await app.apply(group(add.s(1, 2), add.map([1]), high, signature("python.task")));
+    await app.apply(add.chunks([[1, 2]], 1));
+    const sent = (await taken(app, 5)).map(({ task: name, priority }) => `${name} ${String(priority)}`);
+    expect(sent.sort()).toEqual(["add 4", "celery.map 4", "celery.map 5", "celery.starmap 4", "python.task 0"]);
   });
 
   test("gives null at once for one task whose result nobody keeps, a map too, as Celery does", async () => {
@@ -383,4 +394,25 @@ describe("with a worker", () => {
     expect(sent.toTuple()).toEqual(frozen.result.toTuple());
     expect(await frozen.result.get(timeout)).toEqual([[3], [7]]);
   });
+});
+
+test("the signal of a chord ends the wait for a result store that is away; then nothing is sent", async () => {
+  const app = appWith();
+  const asked = new EventEmitter();
+  const begun = once(asked, "start");
+  const counter = app.backend?.chords;
+  if (counter === undefined) return expect.fail("the store counts chords");
+  vi.spyOn(counter, "start").mockImplementation(() => {
+    asked.emit("start");
+    return new Promise(() => undefined);
+  });
+  const publish = vi.spyOn(app.transport, "publish");
+  const stop = new AbortController();
+  const applied = app.apply(chord([add.s(1, 2), add.s(3, 4)], total.s()), { signal: stop.signal });
+  const refused = expect(applied).rejects.toThrow("enough");
+  await begun;
+  stop.abort(new Error("enough"));
+  await refused;
+  expect(publish).not.toHaveBeenCalled();
+  await expect(app.apply(chord([add.s(1, 2)], total.s()), { signal: stop.signal })).rejects.toThrow("enough");
 });

@@ -555,6 +555,26 @@ describe("built-in tasks", () => {
     await expect(unknown.get(timeout)).rejects.toMatchObject({ name: "NotRegistered" });
   });
 
+  test("map, starmap and chunks go through texts and objects as Python does, and maps through maps", async () => {
+    const { app } = await running();
+    const each = async (name: string, args: unknown[]) => (await app.sendTask(name, args)).get(timeout);
+    expect(await each("celery.map", [echo.s().toJSON(), "añ𝄞"])).toEqual(["a", "ñ", "𝄞"]);
+    expect(await each("celery.map", ["echo", { a: 1, b: 2 }])).toEqual(["a", "b"]);
+    expect(await each("celery.starmap", [add.s().toJSON(), ["ab", { c: 1, d: 2 }]])).toEqual(["ab", "cd"]);
+    const chunks = await app.apply(
+      signatureFrom({ task: "celery.chunks", kwargs: { task: echo.s().toJSON(), it: "abc", n: 2 } }),
+    );
+    expect(await chunks.get(timeout)).toEqual([["a", "b"], ["c"]]);
+    const maps = [
+      [echo.s().toJSON(), [1, 2]],
+      [echo.s().toJSON(), [3]],
+    ];
+    expect(await each("celery.starmap", [{ task: "celery.map" }, maps])).toEqual([[1, 2], [3]]);
+    expect(await each("celery.starmap", [{ task: "celery.accumulate" }, [[1, 2], []]])).toEqual([[1, 2], []]);
+    await expect(each("celery.map", [echo.s().toJSON(), 5])).rejects.toMatchObject({ type: "TypeError" });
+    await expect(each("celery.map", [echo.s().toJSON(), [1], 5])).rejects.toMatchObject({ type: "TypeError" });
+  });
+
   test("accumulate gives its arguments, or one of them", async () => {
     const { app } = await running();
     expect(await (await app.sendTask("celery.accumulate", [1, 2])).get(timeout)).toEqual([1, 2]);

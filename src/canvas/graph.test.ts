@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { task } from "../tasks/definition.ts";
 import { chain } from "./chain.ts";
+import { chord } from "./chord.ts";
 import { group } from "./group.ts";
 import { workflowGraph } from "./workflow-graph.ts";
 
@@ -40,9 +41,43 @@ fetch('b')
 `);
   });
 
+  test("shows callbacks, and errbacks of all that may fail", () => {
+    const watched = chain(add.s(1, 2).link(fetchPage.si("c")), add.s(3))
+      .link(total.si([]))
+      .linkError(fetchPage.s());
+    const graph = workflowGraph(group(watched, chord([], total.s().linkError(add.si(6, 7)))));
+    expect(`\n${graph.toText()}`).toBe(`
+add(1, 2)
+  callback: fetch('c')
+  on error: fetch()
+→ add(3)
+  callback: total([])
+  on error: fetch() (above)
+total()
+  on error: add(6, 7)`);
+    expect(
+      graph
+        .toDot()
+        .split("\n")
+        .filter((line) => line.includes("->")),
+    ).toEqual([
+      '  "1" -> "2" [label="callback"];',
+      '  "1" -> "3";',
+      '  "1" -> "5" [label="on error", style=dashed];',
+      '  "3" -> "4" [label="callback"];',
+      '  "3" -> "5" [label="on error", style=dashed];',
+      '  "6" -> "7" [label="on error", style=dashed];',
+    ]);
+  });
+
+  test("an empty header is nothing between a step and the body", () => {
+    expect(workflowGraph(chain(add.s(1, 2), chord([], total.si([])))).toText()).toBe("add(1, 2)\n→ total([])");
+  });
+
   test("draws long chains without running out of stack", () => {
-    const long = chain(Array.from({ length: 20_000 }, () => add.si(1, 2)));
-    expect(workflowGraph(long).nodes.length).toBe(20_000);
-    expect(workflowGraph(long).toText().length).toBeGreaterThan(20_000);
+    const long = chain(Array.from({ length: 20_000 }, () => add.si(1, 2))).linkError(fetchPage.s());
+    const graph = workflowGraph(long);
+    expect(graph.nodes.length).toBe(20_001);
+    expect(graph.toText().length).toBeGreaterThan(20_000);
   });
 });

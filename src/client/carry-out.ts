@@ -14,6 +14,7 @@ import type { ResultMeta, ResultTuple } from "../../protocol/celery/result-meta.
 import type { WireSignature } from "../../protocol/celery/signature.ts";
 import { requireChords } from "../result-backends/chord-counter.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
+import { before } from "../runtime/before.ts";
 import type { AnyTask } from "../tasks/definition.ts";
 
 /** What is given besides the signature: arguments in front of its own, wire-style options over its own. */
@@ -35,7 +36,7 @@ export interface ApplyParts {
   readonly addsTo?: Replaced;
   /** Done when all messages have their form, before the first is sent. */
   readonly beforeSending?: () => Promise<void>;
-  /** Ends the waits for the broker. */
+  /** Ends the waits for the broker and, where there are chords, for the result store. */
   readonly signal?: AbortSignal | null;
 }
 
@@ -127,7 +128,12 @@ async function carryOut(
     }
   }
   if (parts.beforeSending !== undefined) starts.push(parts.beforeSending);
-  if (starts.length > 0) await Promise.all(starts.map((start) => start()));
+  if (starts.length > 0) {
+    const { signal } = parts;
+    signal?.throwIfAborted();
+    const started = Promise.all(starts.map((start) => start()));
+    await (signal ? before(started, signal) : started);
+  }
   await messages.publish();
   return unlocking;
 }

@@ -233,7 +233,7 @@ class CeleryClient implements Client, PlanHost {
     const { name, args = [], kwargs = {}, task = null } = request;
     const given = checkOptions(request.options, { task: name, fromWire: request.fromWire ?? false });
     const by = request.by ?? (task === null ? "name" : "definition");
-    const options = withTaskDefaults(given, task, by, this.#parts.settings);
+    const options = withTaskDefaults(name, given, task, by, this.#parts.settings);
     let routed = this.router.route(routeOptions(options), options.routeName ?? name, args, kwargs, task);
     const { rootId, parentId, ...ancestry } = this.#ancestry(request, options);
     const priority = ancestry.priority ?? inherited;

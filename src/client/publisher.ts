@@ -9,6 +9,7 @@
 import type { Address, Message } from "../../protocol/message.ts";
 import type { Queue } from "../../protocol/routing.ts";
 import { pause } from "../runtime/backoff.ts";
+import { before } from "../runtime/before.ts";
 import { compress } from "../runtime/compression.ts";
 import type { Log } from "../runtime/log.ts";
 import { type RetryPolicy, retryDelay } from "../settings/retry-policy-setting.ts";
@@ -303,17 +304,4 @@ function mayVanish(queue: Queue): boolean {
 function compressed(message: Message, name: string): Message {
   const { mime, bytes } = compress(name, message.body);
   return { ...message, body: bytes, headers: { ...message.headers, compression: mime } };
-}
-
-/** The promise, or the signal's reason when that comes first. */
-function before<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  if (signal.aborted) {
-    promise.then(undefined, () => undefined);
-    return Promise.reject(signal.reason);
-  }
-  return new Promise<T>((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-  });
 }

@@ -411,7 +411,7 @@ function outcome(settings: Settings, tasks: ReadonlyMap<string, AnyTask>, call: 
   try {
     const known = tasks.get(call.name) ?? null;
     const given = checkOptions(camelOptions(call.options ?? {}), { task: call.name });
-    const options = withTaskDefaults(given, known, call.by, settings);
+    const options = withTaskDefaults(call.name, given, known, call.by, settings);
     const queues = new Queues(settings);
     const router = new Router(settings, queues);
     const routed = router.route(routeOptions(options), options.routeName ?? call.name, [], {}, known);

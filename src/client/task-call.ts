@@ -21,14 +21,21 @@ const LONGEST_EXPIRATION_MS = 4_294_967_295;
 /** Whose rules fill in what the call leaves open: `apply_async` of a known task, or `send_task` by name. */
 export type CallBy = "definition" | "name";
 
+/** Tasks that every app of Celery's knows and gives the default priority; one that is known by its name alone has none. */
+const EVERYWHERE = /^celery\.(accumulate|backend_cleanup|chain|chord|chord_unlock|chunks|group|map|starmap)$/;
+
 /** The task's own call options beneath those of the call. wire: celery/app/task.py `extract_exec_options`. */
 export function withTaskDefaults(
+  name: string,
   options: CheckedOptions,
   task: AnyTask | null,
   by: CallBy,
   settings: Settings,
 ): CheckedOptions {
-  if (task === null) return options;
+  if (task === null) {
+    const priority = EVERYWHERE.test(name) ? settings.task_default_priority : null;
+    return priority === null || options.priority !== undefined ? options : { ...options, priority };
+  }
   const { behaviour } = task;
   // A stub's worker has settings of its own: what ours say about running is not sent to it.
   const runsHere = task.handler !== null;

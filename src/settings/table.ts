@@ -196,7 +196,8 @@ export const TABLE = {
   task_allow_error_cb_on_chord_header: setting(
     bool,
     false,
-    "Errbacks of a chord are linked to the tasks of its header too, not only to its body.",
+    "Errbacks that a chord gets when it is sent (of the chain around it, of the task that it replaces) are linked to the tasks of its header " +
+      "too, not only to its body. `linkError()` of a chord does not know the settings: it takes `onHeader`.",
   ),
 
   // tasks: routing

@@ -102,7 +102,7 @@ export interface ApplyAsyncOptions {
   mandatory?: boolean | null;
   /** Remember the new task as a child of the one that sends it. @default true */
   addToParent?: boolean | null;
-  /** Ends the wait for the broker. */
+  /** Ends the wait for the broker and, for a chord, that for the result store. */
   signal?: AbortSignal | null;
 }
 

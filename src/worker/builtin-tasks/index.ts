@@ -7,7 +7,7 @@ import type { ResultBackend } from "../../result-backends/result-backend.ts";
 import type { Log } from "../../runtime/log.ts";
 import type { Settings } from "../../settings/settings.ts";
 import { type AnyTask, task } from "../../tasks/definition.ts";
-import { TaskError } from "../../tasks/errors.ts";
+import { TaskArgumentError, TaskError } from "../../tasks/errors.ts";
 import type { TaskPlan } from "../request.ts";
 import type { Chords } from "../workflow/chords.ts";
 import { workerContext } from "./arguments.ts";
@@ -33,7 +33,7 @@ class NotImplemented extends TaskError {
 
 export function builtinTasks(host: BuiltinHost): AnyTask[] {
   return [
-    task("celery.accumulate", (...args: unknown[]) => accumulate(args)),
+    task(ACCUMULATE, (...args: unknown[]) => accumulate(args)),
     task("celery.backend_cleanup", () => cleanUp(host)),
     task("celery.chain", () => {
       throw new NotImplemented("chain is not a real task");
@@ -47,13 +47,21 @@ export function builtinTasks(host: BuiltinHost): AnyTask[] {
   ];
 }
 
-/** All arguments as a list, or one of them: what a group that replaced a task comes to. */
+const ACCUMULATE = "celery.accumulate";
+
+/** All arguments as a list, or one of them: what a group that replaced a task comes to. A map calls it with items alone. */
 function accumulate(args: readonly unknown[]): unknown {
-  const index = workerContext().kwargs.index;
-  const values = workerContext().exactly().args;
+  const context = workerContext();
+  if (context.name !== ACCUMULATE) return args;
+  const { index } = context.kwargs;
+  const values = context.exactly().args;
   if (index === null || index === undefined) return values;
-  const at = typeof index === "number" && index < 0 ? args.length + index : index;
-  if (typeof at === "number" && Number.isInteger(at) && at >= 0 && at < args.length) return values[at];
+  const at = Number(index);
+  if (!Number.isInteger(index) && typeof index !== "boolean") {
+    throw new TaskArgumentError("tuple indices must be integers or slices");
+  }
+  const place = at < 0 ? args.length + at : at;
+  if (place >= 0 && place < args.length) return values[place];
   throw new IndexMissing("tuple index out of range");
 }
 
