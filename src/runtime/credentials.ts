@@ -14,6 +14,6 @@ export function maskUrl(url: string): string {
  */
 function maskOne(url: string): string {
   return url
-    .replace(/^([a-z][a-z0-9+.-]*:\/\/[^/?#:]*):(?!\d*(?:[/?#]|$))[^]*@/i, "$1:**@")
+    .replace(/^([a-z][a-z0-9+.-]*:\/\/[^/?#:]*):(?!\d*(?:[/?#]|$))[\s\S]*@/i, "$1:**@")
     .replace(/([?&](?:password|passphrase|secret|token)=)[^&#;]*/gi, "$1**");
 }
