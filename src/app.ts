@@ -89,7 +89,7 @@ export class Celery {
       code,
       ...(options.settingsFile === undefined ? {} : { file: options.settingsFile }),
       ...(options.env === undefined ? {} : { env: options.env }),
-      otherEnv: ["LOVAGE_APP", "LOVAGE_LOG_LEVEL"],
+      otherEnv: ["LOVAGE_APP", "LOVAGE_LOG_FORMAT", "LOVAGE_LOG_LEVEL"],
     });
     this.settings = parsed.settings;
     this.log = options.log ?? consoleLog({ level: logLevel(options.env ?? process.env) });
@@ -245,6 +245,11 @@ export class Celery {
       ...(this.settings.task_send_sent_event ? { onSent: (message, target) => this.#tellSent(message, target) } : {}),
     });
     return this.#client;
+  }
+
+  /** @internal Why the broker cannot be reached for publishing; null while it can, and before that is known. */
+  get brokerOutage(): Error | null {
+    return this.#connections.broker.lastError;
   }
 
   /** Looks into the workers of the fleet and steers them, whatever language they are written in. */

@@ -170,6 +170,9 @@ describe.skipIf(missing)("beside Celery", () => {
     const run = await project.lovage(["worker", "-A", "./app.js", "-b", url]);
     expect(run).toMatchObject({ code: 1, stderr: expect.stringMatching(/^lovage: .* refuses the login/m) });
     expect(run.stderr).not.toContain("hunter2");
+    // wire: celery/bin/base.py `handle_remote_command_error`; also where there is no broker at all.
+    const asked = await project.lovage(["status", "-b", url]);
+    expect(asked).toMatchObject({ code: 69, stderr: expect.stringMatching(/^lovage: .* refuses the login[^\n]*\n$/) });
   });
 });
 

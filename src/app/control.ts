@@ -225,7 +225,8 @@ export class Control {
   /** @internal */
   get mailbox(): Mailbox {
     const { settings, transport, clock, log } = this.#app;
-    this.#mailbox ??= new Mailbox({ settings: mailboxSettings(settings), transport, clock, log });
+    const outage = () => this.#app.brokerOutage;
+    this.#mailbox ??= new Mailbox({ settings: mailboxSettings(settings), transport, clock, log, outage });
     return this.#mailbox;
   }
 

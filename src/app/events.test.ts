@@ -92,6 +92,24 @@ test("app.control.purge gives up a broker that stays away", async () => {
   await app.close();
 });
 
+test("a command that no broker took names the last reason", async () => {
+  let refused: () => void = () => undefined;
+  const warned = new Promise<void>((resolve) => {
+    refused = resolve;
+  });
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const app = new Celery("away", { ...away, log: { ...silentLog, warn: () => refused() } });
+  const asked = app.control.ping().catch((error: unknown) => error);
+  await warned;
+  await vi.advanceTimersByTimeAsync(10_001);
+  vi.useRealTimers();
+  expect(await asked).toMatchObject({
+    message: expect.stringMatching(/could not be reached within 10 seconds: .*ECONNREFUSED/),
+    cause: expect.any(Error),
+  });
+  await app.close();
+});
+
 test("handlers that fail later than they return are logged, and end nothing", async () => {
   const log = { ...silentLog, error: vi.fn() };
   const app = new Celery(`events-${++hubs}`, { broker: "memory://", log, env: {} });

@@ -142,6 +142,31 @@ test.each([
   expect(error).toMatchObject({ cause: expect.any(Error) });
 });
 
+test("a wait and a read that end while the result store is away name the store and the last reason", async () => {
+  let refused: () => void = () => undefined;
+  const warned = new Promise<void>((resolve) => {
+    refused = resolve;
+  });
+  const app = appOf(
+    { broker_url: "memory://", result_backend: "redis://:secret@127.0.0.1:1/0" },
+    { ...silentLog, warn: () => refused() },
+  );
+  const reading = app.result("a").state();
+  const read = expect(reading).rejects.toThrow(/^the result store is away: .*ECONNREFUSED.*redis:\/\/127\.0\.0\.1:1/);
+  await warned;
+  const error: unknown = await app
+    .result("a")
+    .get({ timeout: 1 })
+    .catch((thrown: unknown) => thrown);
+  expect(String(error)).toMatch(
+    /^TimeoutError: no result of task a within 1 ms, for the result store is away: .*ECONNREFUSED/,
+  );
+  expect(String(error)).not.toContain("secret");
+  expect(error).toMatchObject({ cause: expect.any(Error) });
+  await read;
+  await app.close();
+});
+
 describe("a broker or store that cannot be reached", () => {
   test.each<[string, SettingsInput]>([
     ["AMQP", { broker_url: "amqp://user:secret@127.0.0.1:1//" }],

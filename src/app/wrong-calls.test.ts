@@ -37,6 +37,13 @@ const make = (options: unknown) => () => new Celery("a", options as Untyped);
 const work = (options: unknown) => () => new Worker(app, options as Untyped);
 const result = () => app.result(newId()) as Untyped;
 
+test("the variables of the process are no settings, and what only looks like one is refused", () => {
+  const { log: _log, ...options } = base;
+  const env = { LOVAGE_APP: "./app.js", LOVAGE_LOG_LEVEL: "silent", LOVAGE_LOG_FORMAT: "%(message)s" };
+  expect(() => new Celery("a", { ...options, env })).not.toThrow();
+  expect(() => new Celery("a", { ...options, env: { ...env, LOVAGE_LOG_FROMAT: "x" } })).toThrow("LOVAGE_LOG_FROMAT");
+});
+
 describe("a wrong call names the option, what it should be, and what was given:", () => {
   test.each<[string, () => unknown, RegExp]>([
     ["send of a name", () => untyped().send("x"), /app\.send\(\).*task definition.*not "x"; .*sendTask/],

@@ -61,6 +61,8 @@ export function applyAppFlags(
   const workdir = given.text("workdir");
   if (workdir !== undefined) changeFolder(workdir);
   if (given.on("no-color")) process.env.NO_COLOR = "1";
+  // What a worker logs is gathered by machines, what other commands say is read by who has called them, also in a script's output.
+  if (fallback !== "info" && !process.stderr.isTTY) process.env.LOVAGE_LOG_FORMAT ||= "%(levelname)s: %(message)s";
   const variables = { BROKER_URL: given.text("broker"), RESULT_BACKEND: given.text("result-backend"), ...more };
   for (const [name, value] of Object.entries(variables)) {
     if (value === undefined) continue;

@@ -31,11 +31,34 @@ const FLAGS: ReadonlyMap<string, string> = new Map([
   ["--disable-prefetch", "use --prefetch-multiplier 1"],
 ]);
 
-const COMMANDS: ReadonlyMap<string, string> = new Map([["beat", NO_BEAT]]);
+const OTHER_PROMPTS = "there is Node's prompt alone";
+const CAMERA = "snapshots are taken by a program: new Camera(…) of the package lovage";
+
+/** Flags that mean something else, or nothing, with these commands. */
+const FLAGS_OF: Readonly<Record<string, ReadonlyMap<string, string>>> = {
+  shell: new Map([
+    ...["-I", "--ipython", "-B", "--bpython", "--python"].map((flag) => [flag, OTHER_PROMPTS] as const),
+    ...["--eventlet", "--gevent"].map((flag) => [flag, "everything is asynchronous"] as const),
+  ]),
+  events: new Map(
+    ["-c", "--camera", "-F", "--frequency", "--freq", "-r", "--maxrate"].map((flag) => [flag, CAMERA] as const),
+  ),
+};
+
+const COMMANDS: ReadonlyMap<string, string> = new Map([
+  ["beat", NO_BEAT],
+  ["flower", "there is none: start Python's, which shows these workers too: celery -b URL flower"],
+  ["amqp", "rabbitmqadmin or the management page do that; `lovage list queues` and `lovage purge` look after queues"],
+  [
+    "migrate",
+    "nothing moves messages between brokers: `celery migrate SOURCE DESTINATION` moves those of this fleet too",
+  ],
+  ["upgrade", "there are no old settings to rename: a wrong name is an error that says the right one"],
+]);
 
 /** A sentence about Celery's flag of that name, or undefined when Celery has none either. */
-export function celeryOnlyFlag(flag: string): string | undefined {
-  const why = FLAGS.get(flag);
+export function celeryOnlyFlag(flag: string, command: string): string | undefined {
+  const why = FLAGS_OF[command]?.get(flag) ?? FLAGS.get(flag);
   return why === undefined ? undefined : `${flag} is Celery's; here ${why}`;
 }
 

@@ -5,8 +5,8 @@ import { maskUrl } from "../runtime/credentials.ts";
 import { didYouMean } from "../settings/suggest.ts";
 import { celeryOnlyFlag } from "./celery-only.ts";
 
-/** Exit codes of Celery's command line: done, failed, used wrongly. */
-export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
+/** Exit codes of Celery's command line: done, failed, used wrongly; sysexits' EX_UNAVAILABLE when no worker, or no broker, answers. */
+export const EXIT = { ok: 0, failed: 1, usage: 2, unavailable: 69 } as const;
 
 export interface Flag {
   type: "string" | "boolean";
@@ -43,6 +43,8 @@ export interface Command {
   examples: readonly string[];
   flags: Flags;
   run(given: Given): Promise<number>;
+  /** It asks workers: a broker that cannot be reached ends it as workers do that do not answer. */
+  remote?: true;
   /** Instead of `run`, for a command whose options are partly another's. */
   raw?(args: readonly string[]): Promise<number>;
 }
@@ -54,7 +56,7 @@ export class UsageError extends LovageError {
   }
 }
 
-export function readFlags(args: readonly string[], flags: Flags): Given {
+export function readFlags(args: readonly string[], { name: command, flags }: Pick<Command, "name" | "flags">): Given {
   let parsed: { values: Record<string, unknown>; positionals: string[] };
   try {
     const options = Object.fromEntries(
@@ -65,7 +67,7 @@ export function readFlags(args: readonly string[], flags: Flags): Given {
     );
     parsed = parseArgs({ args: withNegatives(args, flags), options, allowPositionals: true, strict: true });
   } catch (error) {
-    throw notRead(error, flags);
+    throw notRead(error, command, flags);
   }
   const { values } = parsed;
   const text = (name: string): string | undefined => {
@@ -117,13 +119,13 @@ function withNegatives(args: readonly string[], flags: Flags): string[] {
 }
 
 /** `parseArgs`' complaint in a line of ours. */
-function notRead(error: unknown, flags: Flags): UsageError {
+function notRead(error: unknown, command: string, flags: Flags): UsageError {
   const text = error instanceof Error ? error.message : String(error);
   const code = error instanceof Error && "code" in error ? error.code : null;
   const flag = /'(-[^'\s]*)/.exec(text)?.[1] ?? "";
   if (code === "ERR_PARSE_ARGS_UNKNOWN_OPTION") {
     const known = Object.keys(flags).map((name) => `--${name}`);
-    return new UsageError(celeryOnlyFlag(flag) ?? `no such option: ${flag}${didYouMean(flag, known)}`);
+    return new UsageError(celeryOnlyFlag(flag, command) ?? `no such option: ${flag}${didYouMean(flag, known)}`);
   }
   const found = code === "ERR_PARSE_ARGS_INVALID_OPTION_VALUE" ? flagOf(flag.replace(/,$/, ""), flags) : undefined;
   if (found?.[1].type === "string") {

@@ -8,6 +8,7 @@ beforeEach(() => {
   stdout = "";
   stderr = "";
   vi.stubEnv("LOVAGE_LOG_LEVEL", "info");
+  vi.stubEnv("LOVAGE_LOG_FORMAT", "");
   vi.spyOn(process.stdout, "write").mockImplementation((text) => {
     stdout += String(text);
     return true;
@@ -66,6 +67,15 @@ test.each([
   [["logtool", "all"], "logtool what: stats, errors"],
   [["logtool", "stats", "/no/such/file"], "/no/such/file: ENOENT"],
   [["multi", "dance"], "multi what: start, stop"],
+  [["multi", "show", "2", "--concurency", "3"], 'did you mean "--concurrency"?'],
+  [["multi", "show", "2", "--beat"], "keep one `celery beat`"],
+  [["shell", "-B"], "-B is Celery's; here there is Node's prompt alone"],
+  [["events", "--camera", "x"], "--camera is Celery's; here snapshots are taken by a program"],
+  [["list", "bindings"], "bindings is Celery's"],
+  [["migrate", "a", "b"], "migrate is Celery's; here nothing moves messages"],
+  [["upgrade", "settings"], "upgrade is Celery's"],
+  [["amqp"], "amqp is Celery's"],
+  [["flower"], "start Python's"],
   [["multi", "show", "2", "--frobnicate"], "no such option of a worker: --frobnicate"],
   [["multi", "show", "2", "-c:7", "4"], "-c:7: there is no node 7; there are: celery1, celery2"],
   [["multi", "show", "2", "-c:1-3", "4"], "-c:1-3: there is no node 1-3"],
@@ -148,6 +158,29 @@ test("inspect --list --json is one JSON document of the commands and their argum
   const listed = JSON.parse(stdout) as { name: string }[];
   expect(listed.find(({ name }) => name === "query_task")).toMatchObject({ variadic: "ids", help: expect.any(String) });
   expect(listed.find(({ name }) => name === "active")).toMatchObject({ alias: "dump_active" });
+});
+
+// wire: `celery multi` and `celery multi help` end with 0.
+test.each([[["multi"]], [["multi", "help"]]])("%j says how it is used", async (words) => {
+  const code = await runCommandLine(words);
+  expect({ code, stdout, stderr }).toEqual({
+    code: 0,
+    stdout: expect.stringMatching(/^Usage: lovage multi ACT NODES/),
+    stderr: "",
+  });
+});
+
+test("multi passes on to its workers what stands before it", async () => {
+  expect(await runCommandLine(["-A", "./app.js", "multi", "show", "a", "--nosplash"])).toBe(0);
+  expect(stdout).toMatch(/^lovage worker -n a@\S+ -A \.\/app\.js\n$/);
+});
+
+test("logtool says which flags of every command it does not look at", async () => {
+  expect(await runCommandLine(["-A", "nowhere", "logtool", "stats", "/dev/null", "-b", "x://"])).toBe(0);
+  expect(stderr).toBe(
+    "lovage: logtool reads logs alone; --app is not looked at\nlovage: logtool reads logs alone; --broker is not looked at\n",
+  );
+  expect(stdout).toContain("lines: 0");
 });
 
 // wire: `celery multi expand` of 5.7.0 gives these lines.

@@ -3,6 +3,7 @@ import { LovageError } from "../../protocol/errors.ts";
 import { maskUrl } from "../runtime/credentials.ts";
 import { version } from "../runtime/version.ts";
 import { didYouMean } from "../settings/suggest.ts";
+import { TransportError } from "../transports/errors.ts";
 import { inFlagNames } from "./app-flags.ts";
 import { call } from "./call.ts";
 import { celeryOnlyCommand } from "./celery-only.ts";
@@ -73,27 +74,27 @@ function overview(): string {
   ].join("\n");
 }
 
-/** Splits `-A app worker -c 4` into the command's name and all flags. */
-function split(args: readonly string[]): { name: string | undefined; rest: string[] } {
-  const moved: string[] = [];
+/** Splits `-A app worker -c 4` into the command's name, what stands before it and what behind. */
+function split(args: readonly string[]): { name: string | undefined; before: string[]; behind: string[] } {
+  const before: string[] = [];
   for (let index = 0; index < args.length; index++) {
     const arg = args[index]!;
     const short = /^-[Ab]./.test(arg) ? arg.slice(0, 2) : arg;
     const [flag = arg] = short.split("=", 1);
     const takesValue = BEFORE.get(flag);
-    if (takesValue === undefined) return { name: arg, rest: [...moved, ...args.slice(index + 1)] };
-    moved.push(arg);
+    if (takesValue === undefined) return { name: arg, before, behind: args.slice(index + 1) };
+    before.push(arg);
     const separate = arg === flag;
-    if (takesValue && separate && index + 1 < args.length) moved.push(args[++index]!);
+    if (takesValue && separate && index + 1 < args.length) before.push(args[++index]!);
   }
-  return { name: undefined, rest: moved };
+  return { name: undefined, before, behind: [] };
 }
 
 /** Runs a command line and gives its exit code. */
 export async function runCommandLine(args: readonly string[]): Promise<number> {
-  const { name, rest } = split(args);
+  const { name, before, behind } = split(args);
   if (name === undefined || name === "help" || name === "--help" || name === "-h") {
-    const about = COMMANDS.find((command) => command.name === rest[0]);
+    const about = COMMANDS.find((command) => command.name === behind[0]);
     const text = about === undefined ? overview() : helpOf(about);
     if (name === undefined) complain(text);
     else print(text.trimEnd());
@@ -106,11 +107,11 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
   const command = COMMANDS.find((one) => one.name === name);
   try {
     if (command === undefined) throw unknownCommand(name);
-    if (asksForHelp(rest)) {
+    if (asksForHelp(behind)) {
       print(helpOf(command).trimEnd());
       return EXIT.ok;
     }
-    return await (command.raw?.(rest) ?? command.run(readFlags(rest, command.flags)));
+    return await (command.raw?.([...behind, ...before]) ?? command.run(readFlags([...before, ...behind], command)));
   } catch (error) {
     return explain(error, command);
   }
@@ -136,5 +137,5 @@ function explain(error: unknown, command: Command | undefined): number {
   }
   if (error instanceof LovageError) complain(`lovage: ${inFlagNames(error.message)}\n`);
   else complain(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
-  return EXIT.failed;
+  return command?.remote === true && error instanceof TransportError ? EXIT.unavailable : EXIT.failed;
 }

@@ -23,9 +23,14 @@ export const graph: Command = {
     },
     json: { type: "boolean", short: "j", help: "nodes and edges as one JSON document" },
   },
+  remote: true,
   async run(given) {
     const [what, ...more] = given.words;
-    if (what !== "workers") throw new UsageError("graph what: workers");
+    if (what !== "workers") {
+      throw new UsageError(
+        what === "bootsteps" ? "graph what: workers; bootsteps are Celery's, ours has none" : "graph what: workers",
+      );
+    }
     if (more.length > 0) throw new UsageError(`unexpected ${more.join(" ")}`);
     const timeout = given.number("timeout") ?? 1;
     if (timeout <= 0) throw new UsageError("--timeout is a number of seconds, above 0");

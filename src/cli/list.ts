@@ -26,7 +26,13 @@ export const list: Command = {
   },
   async run(given) {
     const [what, ...more] = given.words;
-    if (what !== "queues" && what !== "tasks") throw new UsageError("list what: queues or tasks?");
+    if (what !== "queues" && what !== "tasks") {
+      throw new UsageError(
+        what === "bindings"
+          ? "bindings is Celery's; here there are queues and tasks, and `celery list bindings` shows those of this fleet too"
+          : "list what: queues or tasks?",
+      );
+    }
     if (more.length > 0) throw new UsageError(`unexpected ${more.join(" ")}`);
     const level = applyAppFlags(given, "warn");
     await using app = await openApp(given, level, what === "tasks");

@@ -6,11 +6,18 @@ import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { isRecord } from "../../protocol/records.ts";
 import { APP_FLAGS, applyAppFlags } from "./app-flags.ts";
-import { type Command, EXIT, UsageError } from "./command.ts";
-import { print } from "./output.ts";
+import { type Command, EXIT, type Flags, UsageError } from "./command.ts";
+import { complain, print } from "./output.ts";
 
 const KINDS = ["stats", "errors", "incomplete", "traces", "debug"] as const;
 type Kind = (typeof KINDS)[number];
+
+/** Flags of every command, in Celery too, that say nothing to this one. */
+const NOT_LOOKED_AT = ["app", "broker", "result-backend", "config", "loglevel"] as const;
+const LOG_FLAGS: Flags = {
+  ...APP_FLAGS,
+  ...Object.fromEntries(NOT_LOOKED_AT.map((name) => [name, { ...APP_FLAGS[name]!, help: null }])),
+};
 
 export const logtool: Command = {
   name: "logtool",
@@ -26,12 +33,15 @@ export const logtool: Command = {
     "kubectl logs worker | lovage logtool incomplete",
     "lovage logtool errors *.log --json",
   ],
-  flags: { ...APP_FLAGS, json: { type: "boolean", short: "j", help: "one JSON document" } },
+  flags: { ...LOG_FLAGS, json: { type: "boolean", short: "j", help: "one JSON document" } },
   async run(given) {
     const [what, ...files] = given.words;
     const kind = KINDS.find((one) => one === what);
     if (kind === undefined) throw new UsageError(`logtool what: ${KINDS.join(", ")}`);
     applyAppFlags(given, "warn");
+    for (const name of NOT_LOOKED_AT) {
+      if (given.text(name) !== undefined) complain(`lovage: logtool reads logs alone; --${name} is not looked at\n`);
+    }
     const audit = new Audit();
     for (const file of files.length === 0 ? ["-"] : files) {
       try {

@@ -4,7 +4,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, write
 import { constants } from "node:os";
 import { dirname, resolve } from "node:path";
 import { pause } from "../runtime/backoff.ts";
-import { type Command, EXIT, UsageError } from "./command.ts";
+import { type Command, EXIT, helpOf, UsageError } from "./command.ts";
 import { expand, type Node, readNodes } from "./multi/nodes.ts";
 import { print } from "./output.ts";
 import { worker } from "./worker.ts";
@@ -56,6 +56,11 @@ export const multi: Command = {
   },
   async raw(args) {
     const [act, ...rest] = args;
+    // As Celery's: alone it says how it is used, and that is no failure.
+    if (act === undefined || act === "help") {
+      print(helpOf(multi).trimEnd());
+      return EXIT.ok;
+    }
     if (!isAct(act)) throw new UsageError(`multi what: ${ACTS.join(", ")}`);
     const sig = takesSignal(act) ? signalAmong(rest) : undefined;
     const template = act === "get" || act === "expand" ? rest.shift() : undefined;

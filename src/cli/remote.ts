@@ -16,9 +16,6 @@ import { complain, print } from "./output.ts";
 import { paint } from "./paint.ts";
 import { clean, cleanLines } from "./terminal-text.ts";
 
-/** sysexits' EX_UNAVAILABLE, with which Celery ends when no worker answers. */
-const UNAVAILABLE = 69;
-
 const REMOTE_FLAGS = {
   ...APP_FLAGS,
   timeout: {
@@ -41,9 +38,11 @@ export const status: Command = {
   name: "status",
   summary: "show which workers are online",
   usage: "[-d nodes] [-t SECONDS] [--json]",
-  about: "Pings the workers of the fleet, in whatever language they are written. Ends with 69 when none answers.",
+  about:
+    "Pings the workers of the fleet, in whatever language they are written. Ends with 69 when none answers, or no broker.",
   examples: ["lovage status -A ./app.js", "lovage status -b amqp://guest:guest@localhost:5672// --json"],
   flags: REMOTE_FLAGS,
+  remote: true,
   async run(given) {
     if (given.words.length > 0) throw new UsageError(`unexpected ${given.words.join(" ")}`);
     return asking(given, async (app) => {
@@ -75,9 +74,10 @@ function remote(kind: "inspect" | "control", summary: string, examples: readonly
     usage: "COMMAND [arguments] [-d nodes] [-t SECONDS] [--json]",
     about: [
       `Sends one of Celery's ${kind} commands, or one of your app's own, to the workers and prints what they answer.`,
-      "--list shows the commands and their arguments. Ends with 69 when no worker answers.",
+      "--list shows the commands and their arguments. Ends with 69 when no worker or no broker answers.",
     ].join("\n"),
     examples,
+    remote: true,
     flags: { ...REMOTE_FLAGS, list: { type: "boolean", help: `list the ${kind} commands` } },
     async run(given) {
       const [name, ...words] = given.words;
@@ -110,7 +110,7 @@ async function asking(given: Given, act: (app: Celery) => Promise<Reply[] | null
   if (replies === null) return EXIT.ok;
   if (replies.length === 0) {
     complain("Error: No nodes replied within time constraint\n");
-    return UNAVAILABLE;
+    return EXIT.unavailable;
   }
   const nodes = new Set(replies.flatMap((reply) => Object.keys(reply))).size;
   if (counts && !given.on("json") && !given.on("quiet")) print(`\n${nodes} ${nodes === 1 ? "node" : "nodes"} online.`);

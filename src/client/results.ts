@@ -108,7 +108,7 @@ export class Results {
   }
 
   #limited(record: Promise<ResultMeta>, stop: Canceller, id: string, limits: Limits): Promise<ResultMeta> {
-    return this.#limits.limit(record, stop, limits, (ms) => new TimeoutError(id, ms));
+    return this.#limits.limit(record, stop, limits, (ms) => new TimeoutError(id, ms, this.#backend?.outage?.()));
   }
 
   close(): void {

@@ -29,6 +29,8 @@ export interface MailboxOptions {
   readonly transport: Transport;
   readonly clock: LamportClock;
   readonly log: Log;
+  /** Why the broker cannot be reached, as far as is known. */
+  readonly outage?: () => Error | null;
   /** Milliseconds until a broker that cannot be reached is an error. @default 10_000 */
   readonly patienceMs?: number;
 }
@@ -264,7 +266,6 @@ export class Mailbox {
   async #reach(act: (signal: AbortSignal) => Promise<void>, ended: AbortSignal | null = null): Promise<void> {
     const { patienceMs = 10_000 } = this.#options;
     const late = new AbortController();
-    const words = `the broker could not be reached within ${patienceMs / 1000} seconds`;
     let timer: NodeJS.Timeout | undefined;
     let member: Abortable | null = null;
     const tooLate = new Promise<never>((_resolve, reject) => {
@@ -272,7 +273,7 @@ export class Mailbox {
         reject(error);
         late.abort(error);
       };
-      timer = setTimeout(() => giveUp(new ConnectionLost(words)), patienceMs);
+      timer = setTimeout(() => giveUp(unreached(patienceMs, this.#options.outage?.() ?? null)), patienceMs);
       if (ended === null) return;
       member = { onAbort: () => giveUp(ended.reason) };
       underSignals.join(ended, member);
@@ -330,4 +331,11 @@ function checkBroadcast({ method, destination, pattern, matcher }: Broadcast): v
       throw new InvalidBroadcast(`${name} is a text`);
     }
   }
+}
+
+function unreached(patienceMs: number, cause: Error | null): ConnectionLost {
+  const why = cause === null ? "" : `: ${cause.message}`;
+  return new ConnectionLost(`the broker could not be reached within ${patienceMs / 1000} seconds${why}`, {
+    cause: cause ?? undefined,
+  });
 }

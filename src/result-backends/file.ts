@@ -216,6 +216,10 @@ class FileResultBackend<R> implements FileBackend<R> {
     return this.#files.cleanup(expires, prefixes);
   }
 
+  outage(): Error | null {
+    return this.#waits.outage;
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

@@ -221,6 +221,10 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
     }
   }
 
+  outage(): Error | null {
+    return this.#connections.isAway ? this.#connections.outage() : null;
+  }
+
   async evaluate(script: RedisScript, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown> {
     return runScript(await this.connection(), script, keys, args);
   }

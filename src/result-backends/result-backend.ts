@@ -70,6 +70,8 @@ export interface ResultBackend<R> {
    */
   watch(id: string, options: WatchOptions<R>): Promise<R>;
   forget(id: string): Promise<void>;
+  /** Why the store cannot be heard just now, for the error of a wait that gives up; null while it can. Absent where it is always there. */
+  outage?(): Error | null;
   /** Removes records older than `expires` seconds and says how many; absent where the store does so by itself. */
   cleanup?(expires: number): Promise<number>;
   close(): Promise<void>;

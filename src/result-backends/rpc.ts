@@ -170,6 +170,10 @@ class RpcResultBackend<R> implements RpcBackend<R> {
     this.#drop(id);
   }
 
+  outage(): Error | null {
+    return this.#transport.connected ? null : this.#waits.outage;
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;

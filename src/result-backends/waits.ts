@@ -4,7 +4,7 @@
  * the store is away, so that thousands of waits cost a map entry each and nothing else.
  */
 import { type Abortable, AbortGroups } from "../runtime/abort-groups.ts";
-import { BackendGetMetaError, ResultLost } from "./errors.ts";
+import { BackendError, BackendGetMetaError, ResultLost } from "./errors.ts";
 import type { WatchOptions } from "./result-backend.ts";
 
 class Wait<R> implements Abortable {
@@ -53,6 +53,13 @@ export class Waits<R> {
 
   constructor(options: WaitsOptions<R>) {
     this.#options = options;
+  }
+
+  /** Why the store is away; null while it is there, and before that is known. */
+  get outage(): Error | null {
+    if (this.#awaySinceMs === null) return null;
+    const reason = this.#awayReason;
+    return reason instanceof Error ? reason : new BackendError("STORE_AWAY", String(reason), { retryable: true });
   }
 
   /** Number of task ids waited for. */
@@ -180,9 +187,11 @@ export class Waits<R> {
         }
         this.drop(wait);
         wait.reject(
-          new BackendGetMetaError(wait.id, `the result store has been away for ${lostAfter} ms`, {
-            cause: this.#awayReason,
-          }),
+          new BackendGetMetaError(
+            wait.id,
+            `the result store has been away for ${lostAfter} ms: ${this.outage?.message ?? ""}`,
+            { cause: this.#awayReason },
+          ),
         );
       }
     }

@@ -159,8 +159,10 @@ export function connectRedis(target: RedisTarget, options: ConnectRedisOptions):
 
   let pings: NodeJS.Timeout | undefined;
   client.on("error", (error: unknown) => {
-    // A refusal is followed by the errors of the connection that ends because of it.
-    if (lastError?.refused !== true) lastError = connectionError(error, current());
+    // A refusal is followed by the errors of the connection that ends because of it; that of the login says more than that of what
+    // was asked without one.
+    const news = connectionError(error, current());
+    if (lastError?.refused !== true || (news.refused && lastError.message.startsWith("NOAUTH"))) lastError = news;
     // ioredis would go on in database 0 when SELECT is refused.
     if (/DB index|invalid DB/i.test(lastError.message)) client.disconnect(true);
   });
@@ -276,12 +278,67 @@ export function tlsOptions(ssl: Readonly<Record<string, unknown>>, host: string)
     else if (key === "ssl_password" || key === "ssl_keyfile_password") found.passphrase = value;
     else if (key === "ssl_check_hostname") {
       if (value === false || String(value).toLowerCase() === "false") found.checkServerIdentity = () => undefined;
-    } else if (!key.startsWith("ssl") && key !== "__proto__") found[key] = value;
+    } else if (key === "ssl_ciphers") found.ciphers = value;
+    else if (nodeTls.has(key)) found[key] = value;
+    else if (key !== "ssl") {
+      const names = key.startsWith("ssl_")
+        ? `there are ${kombuTls.join(", ")}`
+        : "Python's names begin with ssl_, such as ssl_ca_certs";
+      throw new ImproperlyConfigured(`TLS to Redis has no option ${key}; ${names}`);
+    }
   }
   // SNI must not carry an address (RFC 6066).
   if (found.servername === undefined && host !== "" && !/^[\d.]+$|:/.test(host)) found.servername = host;
   return found;
 }
+
+/** Read above. */
+const kombuTls = [
+  "ssl_cert_reqs",
+  "ssl_ca_certs",
+  "ssl_ca_data",
+  "ssl_certfile",
+  "ssl_keyfile",
+  "ssl_password",
+  "ssl_check_hostname",
+  "ssl_ciphers",
+];
+
+/** What `tls.connect` takes. */
+const nodeTls = new Set([
+  ...[
+    "ALPNProtocols",
+    "allowPartialTrustChain",
+    "ca",
+    "cert",
+    "checkServerIdentity",
+    "ciphers",
+    "crl",
+    "dhparam",
+    "ecdhCurve",
+  ],
+  ...[
+    "enableTrace",
+    "honorCipherOrder",
+    "key",
+    "maxVersion",
+    "minDHSize",
+    "minVersion",
+    "passphrase",
+    "pfx",
+    "pskCallback",
+  ],
+  ...[
+    "rejectUnauthorized",
+    "secureContext",
+    "secureOptions",
+    "secureProtocol",
+    "servername",
+    "session",
+    "sessionIdContext",
+  ],
+  ...["sigalgs", "ticketKeys"],
+]);
 
 function isCertNone(value: unknown): boolean {
   if (value === null || value === 0 || value === false) return true;

@@ -94,7 +94,11 @@ function parseParts(url: string): Parts {
   const at = authority.lastIndexOf("@");
   const credentials = at < 0 ? "" : authority.slice(0, at);
   const address = /^(\[[^\]]*\]|[^:]*)(?::(\d*))?$/.exec(authority.slice(at + 1));
-  if (!address) throw new ImproperlyConfigured(`the host of ${JSON.stringify(maskUrl(url))} cannot be read`);
+  if (!address) {
+    throw new ImproperlyConfigured(
+      `the host of ${JSON.stringify(maskUrl(url))} cannot be read; in a password "/" is written %2F, "?" %3F and "#" %23`,
+    );
+  }
   const port = address[2] ? Number(address[2]) : undefined;
   if (port !== undefined && (port < 1 || port > 65535)) {
     throw new ImproperlyConfigured(`port ${port} of ${JSON.stringify(maskUrl(url))} is out of range`);
@@ -156,7 +160,9 @@ function sentinelTarget(parsed: readonly Parts[], options: RedisUrlOptions): Red
     port: parts.port ?? 26379,
   }));
   const { username, password, ...rest } = options.sentinelKwargs ?? {};
-  const sentinelTls = rest.ssl === true || Object.keys(rest).some((key) => key.startsWith("ssl_")) ? rest : null;
+  // What else redis-py takes there (`socket_timeout`) is about no TLS.
+  const asked = Object.entries(rest).filter(([key]) => key === "ssl" || key.startsWith("ssl_"));
+  const sentinelTls = asked.some(([key, value]) => key !== "ssl" || value === true) ? Object.fromEntries(asked) : null;
   return {
     endpoints: [
       {

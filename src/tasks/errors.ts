@@ -144,8 +144,13 @@ export class WorkerLostError extends TaskError {
 /** Our wait ended; the task may run on. */
 export class TimeoutError extends LovageError {
   readonly taskId: string;
-  constructor(taskId: string, timeoutMs: number) {
-    super("TIMEOUT", `no result of task ${taskId} within ${timeoutMs} ms; the task may still run`, { retryable: true });
+  /** `outage`: why the result store could not be heard in the end, which is also the `cause`. */
+  constructor(taskId: string, timeoutMs: number, outage: Error | null = null) {
+    const why = outage === null ? "" : `, for the result store is away: ${outage.message}`;
+    super("TIMEOUT", `no result of task ${taskId} within ${timeoutMs} ms${why}; the task may still run`, {
+      retryable: true,
+      cause: outage ?? undefined,
+    });
     this.taskId = taskId;
   }
 }

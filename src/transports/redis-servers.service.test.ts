@@ -241,12 +241,14 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
       const messages: string[] = [];
       const keep = (fields: object, message?: string) => void messages.push(JSON.stringify(fields) + String(message));
       const log: Log = { ...silentLog, warn: keep, error: keep, info: keep, debug: keep };
-      const transport = transportOf({ urls: redis.url.replace("//", "//:hunter2@"), log });
+      // In another database SELECT is refused too, for want of the login.
+      const transport = transportOf({ urls: redis.database(1).replace("//", "//:hunter2@"), log });
       const error: unknown = await within(
         transport.connect().catch((e: unknown) => e),
         "the refusal",
       );
       expect(error).toBeInstanceOf(ConnectionRefused);
+      expect(String(error)).toContain("WRONGPASS");
       expect(`${String(error)}${JSON.stringify(error)}${messages.join()}`).not.toContain("hunter2");
       const without = transportOf({ urls: redis.url });
       await expect(without.connect()).rejects.toBeInstanceOf(ConnectionRefused);

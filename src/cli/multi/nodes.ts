@@ -4,6 +4,8 @@
  */
 import { hostname } from "node:os";
 import { nodeName } from "../../runtime/ids.ts";
+import { didYouMean } from "../../settings/suggest.ts";
+import { celeryOnlyFlag } from "../celery-only.ts";
 import { type Flags, UsageError } from "../command.ts";
 
 export interface Node {
@@ -56,6 +58,8 @@ const OWN: Readonly<Record<string, boolean>> = {
   "--suffix": true,
   "--json": false,
   "-j": false,
+  // Celery's; there is none here.
+  "--nosplash": false,
 };
 
 const MOST_NODES = 1_000;
@@ -140,7 +144,10 @@ function valueOf(flag: string, workerFlags: Flags): boolean {
   for (const [name, { type, short }] of Object.entries(workerFlags)) {
     if (flag === `--${name}` || (short !== undefined && flag === `-${short}`)) return type === "string";
   }
-  throw new UsageError(`no such option of a worker: ${flag}`);
+  const known = [...Object.keys(OWN), ...Object.keys(workerFlags).map((name) => `--${name}`)];
+  throw new UsageError(
+    celeryOnlyFlag(flag, "worker") ?? `no such option of a worker: ${flag}${didYouMean(flag, known)}`,
+  );
 }
 
 function isThere(part: string, names: readonly string[]): boolean {

@@ -233,7 +233,12 @@ export class Result<T = unknown> {
     const outcome =
       stop === null
         ? await waiting
-        : await limits.limit(waiting, stop, { timeout, signal }, (ms) => new TimeoutError(this.id, ms));
+        : await limits.limit(
+            waiting,
+            stop,
+            { timeout, signal },
+            (ms) => new TimeoutError(this.id, ms, store.outage?.()),
+          );
     this.#record = outcome.result;
     return outcome.value;
   }

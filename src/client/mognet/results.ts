@@ -17,6 +17,7 @@ export type ResultStore = Pick<
   | "delete"
   | "setTtl"
   | "waitFor"
+  | "outage"
 >;
 
 export interface Results {

@@ -127,6 +127,8 @@ export interface MognetStore {
    * meanwhile, and when the store is closed. Goes on over lost connections.
    */
   waitFor(id: string, options?: MognetWaitOptions): Promise<MognetOutcome>;
+  /** Why what is awaited cannot be heard of just now, for the error of a wait that gives up; null while it can. */
+  outage?(): Error | null;
 
   /** What a running task remembers over pauses. */
   readonly state: MognetStateStore;

@@ -291,6 +291,10 @@ class RedisStore implements RedisMognetStore {
     return this.#waiting.waitFor(id, options);
   }
 
+  outage(): Error | null {
+    return this.#waiting.outage;
+  }
+
   async connect(): Promise<void> {
     await this.#link.connect();
     if (this.#stateLink !== this.#link) await this.#stateLink.connect();

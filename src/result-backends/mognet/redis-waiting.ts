@@ -59,6 +59,11 @@ export class RedisWaiting {
     return { mode, ids: size, reads };
   }
 
+  /** Why what is awaited is not learned of just now. */
+  get outage(): Error | null {
+    return this.#waits.outage;
+  }
+
   async waitFor(id: string, { value, onUpdate, ...options }: MognetWaitOptions): Promise<MognetOutcome> {
     const wait = this.#waits.add(id, { ...options, ...(onUpdate && { onUpdate: ({ result }) => onUpdate(result) }) });
     if (this.#waits.has(id)) {

@@ -50,6 +50,8 @@ export class Connections {
   /** Resolvers of those who wait for the command connection. */
   #whenUp: (() => void)[] = [];
   #refusal: RedisConnectionError | null = null;
+  /** Why a connection went or could not be made, since one was made. */
+  #lastError: RedisConnectionError | null = null;
   /** An attempt to make the command connection has ended, well or not. */
   #attempted = false;
   #closed = false;
@@ -65,6 +67,17 @@ export class Connections {
 
   get listener(): Redis | null {
     return readyOf(this.#listener);
+  }
+
+  /** A connection that is needed is not there. */
+  get isAway(): boolean {
+    return this.commands === null || (this.#listener !== null && this.listener === null);
+  }
+
+  /** What is known of a store that is away. */
+  outage(): RedisConnectionError {
+    const names = this.#options.target.endpoints.map(({ name }) => name).join(", ");
+    return this.#lastError ?? new RedisConnectionError(`no answer from ${names} yet`, false);
   }
 
   get isRefused(): boolean {
@@ -97,8 +110,9 @@ export class Connections {
     const client = this.commands;
     if (client !== null) return client;
     const refusal = this.#refusal;
-    throw new BackendGetMetaError(id, refusal?.message ?? "the result store is away", {
-      cause: refusal ?? undefined,
+    const cause = refusal ?? this.outage();
+    throw new BackendGetMetaError(id, refusal?.message ?? `the result store is away: ${cause.message}`, {
+      cause,
       retryable: refusal === null,
     });
   }
@@ -146,6 +160,7 @@ export class Connections {
       ...(tls === undefined ? {} : { tls }),
       onConnected: () => {
         this.#refusal = null;
+        this.#lastError = null;
         if (purpose === "results") this.#attempted = true;
         onConnected();
         if (this.commands !== null && (this.#listener === null || this.listener !== null)) this.#options.onBack();
@@ -154,9 +169,11 @@ export class Connections {
         log.warn({ err: error, purpose }, "the connection to the result store has gone; reconnecting");
         if (purpose === "results") this.#options.onCommandsLost(error);
         else this.#options.onListenerLost();
+        this.#lastError = error;
         this.#options.onAway(error);
       },
       onRetry: (error, delayMs) => {
+        this.#lastError = error;
         log.warn({ err: error, purpose, delayMs }, "the result store cannot be reached; trying again");
         this.#options.onAway(error);
         if (error.refused) this.#onRefused(error);

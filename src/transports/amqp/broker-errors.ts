@@ -58,7 +58,8 @@ export function connectError(error: unknown, url: string, vhost: string): Transp
   if (/SASL mechanism/.test(text)) return new ConnectionRefused(`${url}: ${text}`, { cause: error });
   const code: unknown = error instanceof Error && "code" in error ? error.code : null;
   if (typeof code === "string" && CERTIFICATE.test(code)) {
-    return new ConnectionRefused(`no TLS with ${url}: ${text}`, { cause: error });
+    const hint = "see broker_use_ssl: ca_certs, cert_reqs";
+    return new ConnectionRefused(`no TLS with ${url}: ${text} (${hint})`, { cause: error });
   }
   return new ConnectionLost(`cannot connect to ${url}: ${text || String(code)}`, { cause: error });
 }
