@@ -50,7 +50,7 @@ export class Heart {
   #arm(): void {
     const { timers, interval } = this.#options;
     if (this.#timer !== null) timers.cancel(this.#timer);
-    this.#timer = timers.at(Date.now() + interval * 1000, () => {
+    this.#timer = timers.after(interval * 1000, () => {
       const { dispatcher } = this.#options;
       dispatcher.refreshOffset();
       // Told later it is no sign of life, but makes monitors and neighbours believe that our clock is wrong ("Substantial drift").

@@ -564,6 +564,25 @@ describe("time", () => {
     await wait(400);
     expect(f.order).toEqual(["store FAILURE", "ack"]);
   });
+
+  test("a clock that is set meanwhile ends no task before its limit", async () => {
+    let open: (value: string) => void = () => undefined;
+    const gate = new Promise<string>((resolve) => {
+      open = resolve;
+    });
+    const deaf = task("deaf", { timeLimit: 0.05 }, () => new Promise<never>(() => undefined));
+    const f = await fleet([task("long", { timeLimit: 600 }, () => gate), deaf]);
+    const long = await f.send({ task: "long" });
+    const short = await f.send({ task: "deaf" });
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 3_600_000 });
+    try {
+      expect((await f.end(short)).status).toBe("FAILURE");
+      open("whole");
+      expect(await f.end(long)).toMatchObject({ status: "SUCCESS", result: "whole" });
+    } finally {
+      vi.useRealTimers();
+    }
+  });
 });
 
 describe("what is no task to run here", () => {
