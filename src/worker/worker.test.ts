@@ -570,15 +570,26 @@ describe("time", () => {
     const gate = new Promise<string>((resolve) => {
       open = resolve;
     });
-    const deaf = task("deaf", { timeLimit: 0.05 }, () => new Promise<never>(() => undefined));
-    const f = await fleet([task("long", { timeLimit: 600 }, () => gate), deaf]);
-    const long = await f.send({ task: "long" });
-    const short = await f.send({ task: "deaf" });
-    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 3_600_000 });
+    let begun = 0;
+    const long = task("long", { timeLimit: 600 }, () => {
+      begun++;
+      return gate;
+    });
+    const deaf = task("deaf", { timeLimit: 0.2 }, () => {
+      begun++;
+      return new Promise<never>(() => undefined);
+    });
+    const now = Date.now();
+    vi.useFakeTimers({ toFake: ["Date"], now });
     try {
-      expect((await f.end(short)).status).toBe("FAILURE");
+      const f = await fleet([long, deaf]);
+      const whole = await f.send({ task: "long" });
+      const cut = await f.send({ task: "deaf" });
+      await vi.waitFor(() => expect(begun).toBe(2), 10_000);
+      vi.setSystemTime(now + 3_600_000);
+      expect((await f.end(cut)).status).toBe("FAILURE");
       open("whole");
-      expect(await f.end(long)).toMatchObject({ status: "SUCCESS", result: "whole" });
+      expect(await f.end(whole)).toMatchObject({ status: "SUCCESS", result: "whole" });
     } finally {
       vi.useRealTimers();
     }
