@@ -107,6 +107,9 @@ export const cases: readonly ControlCase[] = [
   { command: "revoke", given: { id: "zz" } },
   { command: "terminate", given: { signal: "KILL", task_id: ["zz2"] }, words: ["KILL", "zz2"] },
   { command: "terminate", given: { signal: "KILL" } },
+  { command: "revoke", given: { task_id: [["zz"]] } },
+  { command: "revoke", given: { task_id: "zz", terminate: [] } },
+  { command: "terminate", given: { signal: "1", task_id: "zz" } },
   {
     command: "revoke_by_stamped_headers",
     given: { headers: { mtask_id: ["1", "2"] }, terminate: false, signal: null },
@@ -115,6 +118,8 @@ export const cases: readonly ControlCase[] = [
   { command: "revoke_by_stamped_headers", given: { headers: ["a=b", "c=d"] }, words: ["a=b", "c=d"] },
   { command: "revoke_by_stamped_headers", given: { headers: ["a"] }, words: ["a"] },
   { command: "revoke_by_stamped_headers", given: {} },
+  { command: "revoke_by_stamped_headers", given: { headers: [1] } },
+  { command: "revoke_by_stamped_headers", given: { headers: "a=b" } },
   { command: "revoked" },
   { command: "dump_revoked" },
 
@@ -127,6 +132,7 @@ export const cases: readonly ControlCase[] = [
   { command: "dump_schedule" },
   { command: "query_task", given: { ids: ["nope", "neither"] }, words: ["nope", "neither"] },
   { command: "query_task", given: { ids: "nope" } },
+  { command: "query_task", given: { ids: null } },
   { command: "query_task", given: {} },
   { command: "registered", lines: shared },
   { command: "dump_tasks", lines: shared },
@@ -149,6 +155,8 @@ export const cases: readonly ControlCase[] = [
     lines: shared,
   },
   { command: "registered", given: { taskinfoitems: ["_secret"], builtins: true }, lines: shared },
+  { command: "registered", given: { taskinfoitems: "rate_limit", builtins: [] }, lines: shared },
+  { command: "registered", given: { taskinfoitems: 5 } },
 
   { command: "active_queues", alike: "kind" },
   { command: "active_queues", given: { x: 1 } },

@@ -79,6 +79,15 @@ test("wrong calls of app.control are named", async () => {
   );
 });
 
+test("what is no id is an error of the revoke that names it; what is one beside it is revoked", async () => {
+  await using it = await fleet();
+  const inspect = it.app.control.inspect({ destination: ["w@h"] });
+  expect(await inspect.request("revoke", { task_id: ["an-id", 5] })).toEqual({
+    "w@h": { error: "TypeError('sequence item 1: expected str instance, int found')" },
+  });
+  expect(await inspect.revoked()).toEqual({ "w@h": ["an-id"] });
+});
+
 test("results and groups of results are revoked", async () => {
   const sleeper = task("sleeper", {}, (_n: number) => new Promise(() => undefined));
   await using it = await fleet({ tasks: [sleeper], worker: { concurrency: 1 } });

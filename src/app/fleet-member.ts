@@ -15,7 +15,7 @@ import { Heart } from "../events/heart.ts";
 import { eventSettings } from "../events/settings.ts";
 import { limitedLog } from "../runtime/limited-log.ts";
 import type { Log } from "../runtime/log.ts";
-import { TimerHeap } from "../runtime/timer-heap.ts";
+import { steadyTimers } from "../runtime/timer-heap.ts";
 import { version } from "../runtime/version.ts";
 import { TransportClosed } from "../transports/errors.ts";
 import type { Transport } from "../transports/transport.ts";
@@ -49,7 +49,7 @@ export class FleetMember {
   /** Where the worker's task events go. */
   readonly dispatcher: EventDispatcher;
   readonly #parts: FleetParts;
-  readonly #timers = new TimerHeap();
+  readonly #timers = steadyTimers();
   /** For what others can make us say as often as they like. */
   readonly #log: Log;
   #worker: WorkerView | null = null;

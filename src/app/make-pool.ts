@@ -4,7 +4,7 @@ import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import { acceptedTypes } from "../../protocol/serialization.ts";
 import type { Celery } from "../app.ts";
 import type { Log } from "../runtime/log.ts";
-import { TimerHeap } from "../runtime/timer-heap.ts";
+import { steadyTimers } from "../runtime/timer-heap.ts";
 import { TABLE } from "../settings/table.ts";
 import type { AutoscaleRange } from "../worker/autoscaler.ts";
 import { MognetPool } from "../worker/mognet/pool/mognet-pool.ts";
@@ -125,7 +125,7 @@ export function makeMognetPool(app: Mognet, options: PoolOptions, hostname: stri
     maxTasks: null,
     maxKib: null,
     aliveTimeoutMs: TABLE.worker_proc_alive_timeout.default * 1000,
-    timers: new TimerHeap(),
+    timers: steadyTimers(),
     log,
   });
 }

@@ -5,6 +5,7 @@
 
 import { isRecord } from "../../protocol/records.ts";
 import { pyRepr } from "../../protocol/saferepr.ts";
+import { PyFloat } from "../../protocol/values.ts";
 import type { Settings } from "../settings/settings.ts";
 import { SETTING_NAMES } from "../settings/table.ts";
 
@@ -17,9 +18,26 @@ const HIDDEN = /API|TOKEN|KEY|SECRET|PASS|PROFANITIES_LIST|SIGNATURE|DATABASE/i;
 export function confTable(settings: Settings, withDefaults: boolean, given: ReadonlySet<string>): Map<string, unknown> {
   const table = new Map<string, unknown>();
   for (const name of SETTING_NAMES) {
-    if (withDefaults || given.has(name)) table.set(name, shown(name, settings[name]));
+    if (given.has(name)) table.set(name, shown(name, settings[name]));
+    else if (withDefaults) table.set(name, FLOATS.has(name) ? floatOf(settings[name]) : shown(name, settings[name]));
   }
   return table;
+}
+
+/** Settings whose defaults are floats in Celery, and travel as such: `300.0`. wire: celery/app/defaults.py */
+const FLOATS: ReadonlySet<string> = new Set([
+  "control_queue_ttl",
+  "control_queue_expires",
+  "event_queue_ttl",
+  "event_queue_expires",
+  "result_chord_join_timeout",
+  "result_chord_retry_interval",
+  "worker_proc_alive_timeout",
+  "worker_soft_shutdown_timeout",
+]);
+
+function floatOf(value: unknown): unknown {
+  return typeof value === "number" ? new PyFloat(value) : value;
 }
 
 /** What JSON has a form for, with credentials hidden; everything else as text. */

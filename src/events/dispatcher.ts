@@ -102,6 +102,11 @@ export class EventDispatcher {
     return this.#groups;
   }
 
+  /** Whether an event would be on its way at once. */
+  get connected(): boolean {
+    return this.#options.transport.connected;
+  }
+
   /** Events that were let go because too many waited. */
   get dropped(): number {
     return this.#dropped;

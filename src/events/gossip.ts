@@ -106,7 +106,7 @@ export class Gossip {
   election(id: string, topic: string, action: unknown): void {
     const election = this.#election(id);
     election.takesPart = true;
-    election.timer ??= this.#options.timers.at(Date.now() + DECIDE_AFTER, () => this.#decide(id));
+    election.timer ??= this.#options.timers.after(DECIDE_AFTER, () => this.#decide(id));
     this.#options.dispatcher.send("worker-elect", { id, topic, action, cver: 1 });
   }
 
@@ -134,7 +134,7 @@ export class Gossip {
     election.owedAcks++;
     // Celery's worker ends when an acknowledgement reaches it while it knows one candidate only: ours wait for the others.
     if (this.#all(election.candidates.length)) this.#acknowledge(id, election);
-    else election.acks ??= this.#options.timers.at(Date.now() + ACK_AFTER, () => this.#acknowledge(id, election));
+    else election.acks ??= this.#options.timers.after(ACK_AFTER, () => this.#acknowledge(id, election));
   }
 
   #acknowledge(id: string, election: Election): void {
@@ -190,7 +190,7 @@ export class Gossip {
 
   #look(): void {
     const { timers, log } = this.#options;
-    this.#timer = timers.at(Date.now() + LOOK_EVERY * 1000, () => {
+    this.#timer = timers.after(LOOK_EVERY * 1000, () => {
       const silent = this.#state.forgetSilent();
       for (const { hostname } of silent.slice(0, MOST_NAMED)) log.info({ node: hostname }, "missed heartbeat");
       if (silent.length > MOST_NAMED) log.info({ nodes: silent.length }, "missed heartbeats of many nodes");

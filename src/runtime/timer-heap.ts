@@ -20,9 +20,14 @@ export class TimerHeap {
   #armedFor = Number.POSITIVE_INFINITY;
   #closed = false;
 
-  /** `now` is wall-clock milliseconds: an ETA is a wall-clock instant. */
+  /** `now` is wall-clock milliseconds: an ETA is a wall-clock instant. For spans of time there is `steadyTimers`. */
   constructor(now: () => number = Date.now) {
     this.#now = now;
+  }
+
+  /** Milliseconds, as `at` takes them. */
+  get now(): number {
+    return this.#now();
   }
 
   /** Live entries. */
@@ -36,6 +41,11 @@ export class TimerHeap {
     this.#push(entry);
     if (dueMs < this.#armedFor) this.#arm();
     return entry;
+  }
+
+  /** Calls `run` once when so many milliseconds have gone by. */
+  after(ms: number, run: () => void): TimerEntry {
+    return this.at(this.#now() + ms, run);
   }
 
   cancel(entry: TimerEntry): void {
@@ -117,4 +127,12 @@ export class TimerHeap {
     this.#heap = live;
     this.#cancelled = 0;
   }
+}
+
+/**
+ * For limits, heartbeats and whatever else lasts a while: the clock of the machine may be set meanwhile, or the machine have slept,
+ * which neither ends a task nor silences a worker.
+ */
+export function steadyTimers(): TimerHeap {
+  return new TimerHeap(() => performance.now());
 }

@@ -1,7 +1,7 @@
 /** Timeouts and signals of waits: one timer for all, which goes with its last deadline, so that an idle client keeps no process alive. */
 import { AbortGroups } from "./abort-groups.ts";
 import type { Canceller } from "./cancellation.ts";
-import { TimerHeap } from "./timer-heap.ts";
+import { steadyTimers, type TimerHeap } from "./timer-heap.ts";
 
 export interface WaitLimits {
   /** Milliseconds. */
@@ -38,9 +38,9 @@ export class LimitedWaits {
 
   /** Returns what cancels it. */
   #after(ms: number, run: () => void): () => void {
-    this.#timers ??= new TimerHeap(() => performance.now());
+    this.#timers ??= steadyTimers();
     const timers = this.#timers;
-    const entry = timers.at(performance.now() + ms, run);
+    const entry = timers.after(ms, run);
     return () => {
       timers.cancel(entry);
       if (timers.size > 0) return;

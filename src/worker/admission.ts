@@ -32,6 +32,7 @@ export interface AdmissionParts {
   readonly unknown: UnknownTasks;
   readonly events: TaskEvents;
   readonly timers: TimerHeap;
+  readonly etas: TimerHeap;
   readonly prefetch: Prefetch;
   readonly stats: WorkerStats;
   readonly log: Log;
@@ -48,10 +49,10 @@ export class Admission {
   readonly #saysEach: boolean;
 
   constructor(parts: AdmissionParts) {
-    const { timers, prefetch, log } = parts;
+    const { timers, etas, prefetch, log } = parts;
     this.#parts = parts;
     this.#saysEach = log.isLevelEnabled?.("info") !== false;
-    this.held = new HeldRequests({ timers, prefetch, onDue: (request) => this.#submit(request) });
+    this.held = new HeldRequests({ timers: etas, prefetch, onDue: (request) => this.#submit(request) });
     this.limits = new RateLimits(timers, (request) => this.#toRunner(request));
   }
 

@@ -71,7 +71,7 @@ export class Autoscaler {
   }
 
   #lookLater(): void {
-    this.#parts.timers.at(Date.now() + this.#keepaliveMs, () => {
+    this.#parts.timers.after(this.#keepaliveMs, () => {
       this.#look();
       this.#lookLater();
     });

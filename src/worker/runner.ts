@@ -330,7 +330,7 @@ export class Runner implements SlotUser {
   #startLimits(request: Request): void {
     const { timers } = this.#parts;
     const { softTimeLimit: soft, timeLimit: hard } = request;
-    const start = Date.now();
+    const start = timers.now;
     request.context?.startSoftLimit();
     const armHard = () => (hard === null ? null : timers.at(start + hard * 1000, () => this.#hardLimit(request, hard)));
     if (soft === null || (hard !== null && hard <= soft)) {

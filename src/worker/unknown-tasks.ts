@@ -54,7 +54,7 @@ export class UnknownTasks {
     const delay = settings.lovage_unknown_task_delay;
     this.#host.say("warn", head, `unregistered task, handed back in ${delay} s`, { returns: count });
     prefetch.hold();
-    timers.at(Date.now() + delay * 1000, () => {
+    timers.after(delay * 1000, () => {
       prefetch.release();
       if (!delivery.lost) delivery.reject({ requeue: true });
     });

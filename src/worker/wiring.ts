@@ -9,7 +9,7 @@ import type { DecodeLimits } from "../../protocol/serialization.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { nodeName } from "../runtime/ids.ts";
 import type { Log } from "../runtime/log.ts";
-import { TimerHeap } from "../runtime/timer-heap.ts";
+import { steadyTimers, TimerHeap } from "../runtime/timer-heap.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { Zone } from "../settings/timezone.ts";
 import type { AnyTask } from "../tasks/definition.ts";
@@ -71,7 +71,10 @@ export interface Wired {
   /** Names of the tasks without Celery's built-in ones. */
   readonly ownTasks: readonly string[];
   readonly stats: WorkerStats;
+  /** For spans of time. */
   readonly timers: TimerHeap;
+  /** For instants of the clock. */
+  readonly etas: TimerHeap;
   readonly revocations: Revocations;
   readonly prefetch: Prefetch;
   readonly slots: Slots;
@@ -91,7 +94,8 @@ const CALLS_OTHERS: ReadonlySet<string> = new Set(["celery.map", "celery.starmap
 export function wire(parts: WorkerParts, onMax: (max: number) => void): Wired {
   const { settings, transport, backend, outbox, isoNow, log } = parts;
   const hostname = parts.nodename ?? nodeName();
-  const timers = new TimerHeap();
+  const timers = steadyTimers();
+  const etas = new TimerHeap();
   const stats: WorkerStats = { received: 0, succeeded: 0, failed: 0, retried: 0, revoked: 0, refused: 0 };
   const records: RecordOptions = { extended: settings.result_extended, hostname, isoNow };
   const thorough = settings.lovage_fail_unreachable;
@@ -191,6 +195,7 @@ export function wire(parts: WorkerParts, onMax: (max: number) => void): Wired {
     unknown,
     events,
     timers,
+    etas,
     prefetch,
     stats,
     log,
@@ -206,6 +211,7 @@ export function wire(parts: WorkerParts, onMax: (max: number) => void): Wired {
     ownTasks,
     stats,
     timers,
+    etas,
     revocations,
     prefetch,
     slots,

@@ -564,6 +564,36 @@ describe("time", () => {
     await wait(400);
     expect(f.order).toEqual(["store FAILURE", "ack"]);
   });
+
+  test("a clock that is set meanwhile ends no task before its limit", async () => {
+    let open: (value: string) => void = () => undefined;
+    const gate = new Promise<string>((resolve) => {
+      open = resolve;
+    });
+    let begun = 0;
+    const long = task("long", { timeLimit: 600 }, () => {
+      begun++;
+      return gate;
+    });
+    const deaf = task("deaf", { timeLimit: 0.2 }, () => {
+      begun++;
+      return new Promise<never>(() => undefined);
+    });
+    const now = Date.now();
+    vi.useFakeTimers({ toFake: ["Date"], now });
+    try {
+      const f = await fleet([long, deaf]);
+      const whole = await f.send({ task: "long" });
+      const cut = await f.send({ task: "deaf" });
+      await vi.waitFor(() => expect(begun).toBe(2), 10_000);
+      vi.setSystemTime(now + 3_600_000);
+      expect((await f.end(cut)).status).toBe("FAILURE");
+      open("whole");
+      expect(await f.end(whole)).toMatchObject({ status: "SUCCESS", result: "whole" });
+    } finally {
+      vi.useRealTimers();
+    }
+  });
 });
 
 describe("what is no task to run here", () => {

@@ -160,7 +160,7 @@ export class WorkerCore {
   }
 
   async #shutDown(): Promise<void> {
-    const { runner, admission, pool, stateDb, timers } = this.#wired;
+    const { runner, admission, pool, stateDb, timers, etas } = this.#wired;
     const left = new Promise<void>((resolve) => {
       this.#leave = resolve;
     });
@@ -175,6 +175,7 @@ export class WorkerCore {
     await pool.close();
     stateDb?.save();
     timers.close();
+    etas.close();
     await this.#parts.transport.flush();
   }
 
@@ -185,10 +186,10 @@ export class WorkerCore {
     const cancelAll = () => {
       runner.cancel("the worker is shutting down");
       // A store that is away must not keep a cold shutdown waiting; what is unsettled goes back to its queue.
-      timers.at(Date.now() + COLD_GRACE_MS, () => this.#leave());
+      timers.after(COLD_GRACE_MS, () => this.#leave());
     };
     if (seconds === 0 || runner.active === 0) return cancelAll();
     this.#parts.log.warn({ seconds, active: runner.active }, "soft shutdown: waiting for running tasks");
-    timers.at(Date.now() + seconds * 1000, cancelAll);
+    timers.after(seconds * 1000, cancelAll);
   }
 }

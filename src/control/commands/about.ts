@@ -6,6 +6,7 @@ import { confTable } from "../conf.ts";
 import { CommandError } from "../errors.ts";
 import { NO_REPLY } from "../inbox.ts";
 import { idsOf } from "../mingle.ts";
+import { isTrue } from "../python-values.ts";
 import { reportText } from "../report.ts";
 import { ok } from "../state.ts";
 
@@ -93,7 +94,7 @@ export const conf = command(
     args: [["with_defaults", "bool"]],
     signature: "[include_defaults=False]",
   },
-  ({ settings, given }, { with_defaults: withDefaults }) => confTable(settings, Boolean(withDefaults), given),
+  ({ settings, given }, { with_defaults: withDefaults }) => confTable(settings, isTrue(withDefaults), given),
 );
 
 export const report = command(

@@ -4,8 +4,8 @@ import { isRecord } from "../../../protocol/records.ts";
 import { pyRepr } from "../../../protocol/saferepr.ts";
 import { command } from "../command.ts";
 import { CommandError } from "../errors.ts";
+import { isTrue, keysOf, noAttribute, typeName } from "../python-values.ts";
 import { type ControlState, ok } from "../state.ts";
-import { textList } from "./tasks.ts";
 
 /** More ids in one message are refused: they would not fit into the revoked set either. */
 const MOST_IDS = 100_000;
@@ -21,7 +21,7 @@ export const revoke = command(
     variadic: "task_id",
     signature: "[id1 [id2 [... [idN]]]]",
   },
-  (state, { task_id: ids, terminate, signal }) => revokeIds(state, ids, Boolean(terminate), signal),
+  (state, { task_id: ids, terminate, signal }) => revokeIds(state, ids, isTrue(terminate), signal),
 );
 
 export const terminate = command(
@@ -38,7 +38,8 @@ export const terminate = command(
 );
 
 function revokeIds({ worker, log }: ControlState, given: unknown, terminates: boolean, signal: unknown): unknown {
-  const ids = [...new Set(textList(given))];
+  const keys = [...new Set(given === null ? [] : keysOf(given))];
+  const ids = keys.filter((id) => typeof id === "string");
   if (ids.length > MOST_IDS) throw new CommandError("ValueError", [`more than ${MOST_IDS} ids in one message`]);
   if (ids.some((id) => id.length > LONGEST_ID)) {
     throw new CommandError("ValueError", [`an id of more than ${LONGEST_ID} characters`]);
@@ -47,7 +48,13 @@ function revokeIds({ worker, log }: ControlState, given: unknown, terminates: bo
   // The reply does not wait for the result store: a flood of revokes must not hold it up.
   const known = name === null ? [] : worker.revokes.terminate(ids, name);
   worker.revokes.revoke(ids).catch((error: unknown) => log.error({ err: error }, "REVOKED could not be stored"));
-  if (name === null) return ok(`tasks ${setText(ids)} flagged as revoked`);
+  if (name === null) {
+    // As Celery answers it: those that are ids have been revoked.
+    const odd = keys.findIndex((id) => typeof id !== "string");
+    if (odd < 0) return ok(`tasks ${setText(ids)} flagged as revoked`);
+    const words = `sequence item ${odd}: expected str instance, ${typeName(keys[odd])} found`;
+    throw new CommandError("TypeError", [words]);
+  }
   return known.length === 0 ? ok("terminate: tasks unknown") : ok(`terminate: ${known.join(", ")}`);
 }
 
@@ -63,11 +70,11 @@ export const revokeByStampedHeaders = command(
   ({ worker }, { headers: given, terminate: terminates, signal }) => {
     const name = signalName(signal);
     const headers = Array.isArray(given) ? pairs(given) : given;
-    if (!isRecord(headers)) throw new CommandError("AttributeError", ["the headers are no map of names to stamps"]);
+    if (!isRecord(headers)) throw noAttribute(headers, "items");
     const stamps = new Map(Object.entries(headers).map(([header, value]) => [header, listOf(value)] as const));
     worker.revokes.revokeStamps(stamps);
     const shown = pyRepr(headers);
-    if (!terminates) return ok(`headers ${shown} flagged as revoked, but not terminated`);
+    if (!isTrue(terminates)) return ok(`headers ${shown} flagged as revoked, but not terminated`);
     const matched = worker.revokes.terminateStamped(stamps, name);
     if (matched.size === 0) return ok(`headers ${shown} were not terminated`);
     const sets = Array.from(matched, ([header, values]) => `${pyRepr(header)}: ${setText(values)}`);
@@ -78,7 +85,8 @@ export const revokeByStampedHeaders = command(
 /** `key=value` of the command line; what has no `=` is an error there. */
 function pairs(list: readonly unknown[]): Record<string, string> {
   const headers = new Map<string, string>();
-  for (const item of textList(list)) {
+  for (const item of list) {
+    if (typeof item !== "string") throw noAttribute(item, "split");
     const [name = "", value] = item.split("=");
     if (value === undefined) throw new CommandError("IndexError", ["list index out of range"]);
     headers.set(name, value);
@@ -97,16 +105,18 @@ export function setText(values: readonly unknown[]): string {
 
 /** `TERM`, `sigterm` and 15 are SIGTERM, which is the default. wire: celery/platforms.py `Signals.signum`. */
 export function signalName(value: unknown): string {
-  if (value === null || value === undefined || value === "") return "SIGTERM";
-  if (typeof value === "number") {
-    const known = Object.entries(constants.signals).find(([, number]) => number === value);
+  if (!isTrue(value)) return "SIGTERM";
+  if (value === true || Number.isInteger(value)) {
+    const known = Object.entries(constants.signals).find(([, number]) => number === Number(value));
     if (known !== undefined) return known[0];
-    throw new CommandError("ValueError", [`there is no signal ${value}`]);
+    throw new CommandError("ValueError", [`there is no signal ${String(value)}`]);
   }
-  if (typeof value !== "string") throw new CommandError("TypeError", ["signal name must be uppercase string."]);
+  const noName = () => new CommandError("TypeError", ["signal name must be uppercase string."]);
+  if (typeof value !== "string") throw noName();
   const upper = value.toUpperCase();
   const name = upper.startsWith("SIG") ? upper : `SIG${upper}`;
   if (!Object.hasOwn(constants.signals, name)) {
+    if (value !== upper || value === value.toLowerCase()) throw noName();
     throw new CommandError("AttributeError", [`module 'signal' has no attribute '${name}'`]);
   }
   return name;

@@ -1,7 +1,10 @@
 /** Commands that show tasks: what runs, waits, is scheduled, is registered. wire: celery/worker/control.py; behaviour 3.3, 3.5. */
+
+import { isRecord } from "../../../protocol/records.ts";
 import { pyRepr } from "../../../protocol/saferepr.ts";
 import { PyFloat } from "../../../protocol/values.ts";
 import { command } from "../command.ts";
+import { isTrue, keysOf, notIterable } from "../python-values.ts";
 import type { ControlState } from "../state.ts";
 import type { RequestView, TaskView } from "../worker-view.ts";
 
@@ -36,7 +39,7 @@ export const active = command(
     parameters: "safe=False, **kwargs",
   },
   ({ worker, hostname }, { safe }) =>
-    Array.from(worker.requests.list("active"), (request) => requestInfo(request, hostname, Boolean(safe))),
+    Array.from(worker.requests.list("active"), (request) => requestInfo(request, hostname, isTrue(safe))),
 );
 
 export const reserved = command(
@@ -80,9 +83,10 @@ export const queryTask = command(
   },
   ({ worker, hostname }, { ids }) => {
     const found = new Map<string, unknown>();
-    for (const id of textList(ids)) {
-      const known = worker.requests.find(id);
-      if (known !== null) found.set(id, [known.stage, requestInfo(known.request, hostname)]);
+    if (ids === null) throw notIterable(ids);
+    for (const id of keysOf(ids)) {
+      const known = typeof id === "string" ? worker.requests.find(id) : null;
+      if (known !== null) found.set(known.request.id, [known.stage, requestInfo(known.request, hostname)]);
     }
     return found;
   },
@@ -101,13 +105,19 @@ export const registered = command(
     signature: "[attr1 [attr2 [... [attrN]]]]",
   },
   ({ worker }: ControlState, { taskinfoitems, builtins }) => {
-    const named = textList(taskinfoitems).filter((item) => !item.startsWith("_"));
-    const items = Array.isArray(taskinfoitems) && taskinfoitems.length > 0 ? named : DEFAULT_ITEMS;
-    const tasks = Array.from(worker.tasks.list()).filter((task) => Boolean(builtins) || !task.builtin);
+    const items = isTrue(taskinfoitems) ? itemsOf(taskinfoitems) : DEFAULT_ITEMS;
+    const tasks = Array.from(worker.tasks.list()).filter((task) => isTrue(builtins) || !task.builtin);
     tasks.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
     return tasks.map((task) => described(task, items));
   },
 );
+
+/** What Python iterates over: of a text its characters, of a map its names. */
+function itemsOf(given: unknown): string[] {
+  const items = typeof given === "string" ? [...given] : isRecord(given) ? Object.keys(given) : given;
+  if (!Array.isArray(items)) throw notIterable(given);
+  return textList(items).filter((item) => !item.startsWith("_"));
+}
 
 function described(task: TaskView, items: readonly string[]): string {
   const fields = new Map<string, string>();

@@ -216,7 +216,7 @@ export class Children<B extends Body> {
     await new Promise<void>((resolve) => {
       this.#whenGone.push(resolve);
       // A thread in the midst of native code ends when that does; nobody waits for it.
-      this.#options.timers.at(Date.now() + CLOSE_WITHIN_MS, () => {
+      this.#options.timers.after(CLOSE_WITHIN_MS, () => {
         for (const slot of this.#slots) slot.child.unref();
         resolve();
       });
@@ -296,7 +296,7 @@ export class Children<B extends Body> {
       timer: null,
     };
     this.#slots.add(slot);
-    slot.timer = timers.at(Date.now() + aliveTimeoutMs, () => {
+    slot.timer = timers.after(aliveTimeoutMs, () => {
       slot.timer = null;
       log.error({ pid: child.pid, seconds: aliveTimeoutMs / 1000 }, "a child of the pool did not come up in time");
       child.kill("SIGKILL");
@@ -421,7 +421,7 @@ export class Children<B extends Body> {
 
   #killAfter(slot: Slot<B>, ms: number): void {
     this.#cancelTimer(slot);
-    slot.timer = this.#options.timers.at(Date.now() + ms, () => slot.child.kill("SIGKILL"));
+    slot.timer = this.#options.timers.after(ms, () => slot.child.kill("SIGKILL"));
   }
 
   #cancelTimer(slot: Slot<B>): void {
@@ -454,7 +454,7 @@ export class Children<B extends Body> {
     if (this.#retry !== null) return;
     const delay = backoffMs(this.#failures++);
     this.#options.log.error({ how, delay }, "a child of the pool cannot start");
-    this.#retry = this.#options.timers.at(Date.now() + delay, () => {
+    this.#retry = this.#options.timers.after(delay, () => {
       this.#retry = null;
       this.#fill();
     });

@@ -73,7 +73,7 @@ export class RateLimits {
         continue;
       }
       if (limit.bucket !== null && !limit.bucket.take()) {
-        limit.timer = this.#timers.at(Date.now() + Math.ceil(limit.bucket.waitMs()), () => {
+        limit.timer = this.#timers.after(Math.ceil(limit.bucket.waitMs()), () => {
           limit.timer = null;
           this.#drain(limit);
         });

@@ -97,7 +97,7 @@ export class StateDb {
 
   /** Something is to be kept. */
   changed(): void {
-    this.#due ??= this.#parts.timers.at(Date.now() + SAVE_AFTER_MS, () => {
+    this.#due ??= this.#parts.timers.after(SAVE_AFTER_MS, () => {
       this.#due = null;
       this.save();
     });

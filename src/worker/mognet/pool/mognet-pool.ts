@@ -137,7 +137,7 @@ export class MognetPool {
   #shrinkLater(): void {
     const { timers, size } = this.#options;
     if (this.#shrinking !== null) timers.cancel(this.#shrinking);
-    this.#shrinking = timers.at(Date.now() + KEEP_MS, () => {
+    this.#shrinking = timers.after(KEEP_MS, () => {
       this.#shrinking = null;
       this.#children.resize(Math.min(this.#children.size, size + this.#waiting.size));
     });
