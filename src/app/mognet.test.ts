@@ -145,6 +145,8 @@ describe("submit", () => {
     await expect(app.submit(add, { x: 1 }, { priority: 11 })).rejects.toThrow("from 0 to 10");
     await expect(app.submit(add, { x: 1 }, { deadline: "5" })).rejects.toThrow("write the number 5 for a duration");
     await expect(app.submit(add, { x: 1 }, { deadline: "soon" })).rejects.toThrow("ISO 8601");
+    const instant = { kind: "instant", iso: "soon", epochMs: 5 } as const;
+    await expect(app.submit(add, { x: 1 }, { deadline: instant })).rejects.toThrow("ISO 8601");
     await expect(app.submit("add", [Symbol("x")], { id })).rejects.toThrow(CouldNotSubmit);
     await expect(app.getResult("nonsense")).rejects.toThrow("must be a UUID");
     expect(await app.getResult(id)).toBeNull();
