@@ -313,6 +313,20 @@ describe("queues and nodes", () => {
     expect(await app.nodeStatus({ timeout: 5 })).toEqual([]);
   });
 
+  test("are waited for as long as the caller likes, be it for ever", async () => {
+    await using app = memoryApp();
+    const stop = new AbortController();
+    let ended = false;
+    const endless = app.nodeStatus({ timeout: Number.POSITIVE_INFINITY, signal: stop.signal }).then((nodes) => {
+      ended = true;
+      return nodes;
+    });
+    await app.nodeStatus({ timeout: 20 });
+    expect(ended).toBe(false);
+    stop.abort();
+    expect(await endless).toEqual([]);
+  });
+
   test("follow include and exclude", () => {
     const consumed = (task_queues: object) =>
       memoryApp({ config: { task_routes: { a: "x", b: "y" }, task_queues } }).queues.consumed;
