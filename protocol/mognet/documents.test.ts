@@ -108,6 +108,13 @@ describe("messages", () => {
     expect(() => encodeMognetRequest(newMognetRequest({ id: ID, name: "t", deadline }))).toThrow(EncodeError);
   });
 
+  test("what Python would ack away unread is not written", () => {
+    for (const wrong of [{ args: {} }, { kwargs: null }, { stack: ["x"] }, { metadata: [] }, { queueName: 3 }]) {
+      const request = Object.assign(newMognetRequest({ id: ID, name: "t" }), wrong);
+      expect(() => encodeMognetRequest(request)).toThrow(EncodeError);
+    }
+  });
+
   test("Kombu's tags are plain objects here", () => {
     const text = '{"__type__":"uuid","__value__":{"hex":"x"}}';
     const { payload } = decode(`{"id":"1","kind":"Request","payload":{"name":"t","args":[${text}]}}`);
