@@ -203,12 +203,12 @@ describe("lovage mognet", () => {
       "tree",
       root.id,
       "--text-label-format",
-      "{name} {{{state}}} {node_id!r}",
+      "{name:*>14} {{{state}}} {node_id!r:8.5}|",
       "--max-width",
       "1",
     );
     expect(label.stdout).toBe(
-      "ours.parent {ResultState.SUSPENDED} 'ts-1'\n├── fixture.slow {ResultState.RUNNING} 'py-1'\n└── …\n",
+      "***ours.parent {ResultState.SUSPENDED} 'ts-1   |\n├── **fixture.slow {ResultState.RUNNING} 'py-1   |\n└── …\n",
     );
     expect((await lovage("tasks", "revoke", root.id)).code).toBe(0);
     await waitFor(async () => (await root.tree()).children.every((child) => child.result.state === "REVOKED"));
@@ -257,6 +257,11 @@ describe("lovage mognet", () => {
     expect(await said("./mognet.js", "queues", "stats", "--force")).toEqual([
       2,
       "lovage: queues stats has no option --force",
+    ]);
+    const tree = ["./mognet.js", "tasks", "tree", "6f3b7b52-26a1-4a0f-9c6b-6d3c8f4f8f0e"];
+    expect(await said(...tree, "--max-width=1.5")).toEqual([
+      2,
+      "lovage: --max-width is a whole number, at least 0, not 1.5",
     ]);
     expect(await said("nodes", "list")).toEqual([2, expect.stringContaining("which app?")]);
     expect(await said("./mognet.js", "run", "--pool", "fork")).toEqual([

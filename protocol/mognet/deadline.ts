@@ -48,9 +48,11 @@ function duration(seconds: number): MognetDeadline | null {
   return { kind: "duration", seconds: exact + 0 };
 }
 
-/** The JSON of a deadline: a text. */
+/** The JSON of a deadline: a text. Throws `EncodeError` for what is none: Python would lose the request. */
 export function encodeMognetDeadline(deadline: MognetDeadline): string {
-  return deadline.kind === "instant" ? deadline.iso : formatDuration(deadline.seconds);
+  if (deadline.kind === "instant" && readPydanticTime(deadline.iso) !== null) return deadline.iso;
+  if (deadline.kind === "duration" && duration(deadline.seconds) !== null) return formatDuration(deadline.seconds);
+  return encodeFailure("a deadline that is neither a duration nor an instant");
 }
 
 /** `PT5S`, `P1DT2H1.5S`, `-PT1S`, `P1Y35D` (a year is 365 days). */

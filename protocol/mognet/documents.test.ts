@@ -101,6 +101,17 @@ describe("messages", () => {
     }
     for (const seconds of [Number.NaN, Number.POSITIVE_INFINITY, 1e15]) {
       expect(() => mognetDeadlineAfter(seconds)).toThrow(EncodeError);
+      const deadline = { kind: "duration", seconds } as const;
+      expect(() => encodeMognetRequest(newMognetRequest({ id: ID, name: "t", deadline }))).toThrow(EncodeError);
+    }
+    const deadline = { kind: "instant", iso: "tomorrow", epochMs: 5 } as const;
+    expect(() => encodeMognetRequest(newMognetRequest({ id: ID, name: "t", deadline }))).toThrow(EncodeError);
+  });
+
+  test("what Python would ack away unread is not written", () => {
+    for (const wrong of [{ args: {} }, { kwargs: null }, { stack: ["x"] }, { metadata: [] }, { queueName: 3 }]) {
+      const request = Object.assign(newMognetRequest({ id: ID, name: "t" }), wrong);
+      expect(() => encodeMognetRequest(request)).toThrow(EncodeError);
     }
   });
 
@@ -130,6 +141,16 @@ describe("values", () => {
     ["bytes", Uint8Array.of(97, 98)],
   ])("%s is read as what was written", (_, value) => {
     expect(mognetValueToJs(decodeMognetValue(encodeMognetValue(mognetValueOf(value))))).toEqual(value);
+  });
+
+  test("bytes of any kind are bytes, and a set of what Python cannot hash is a list", () => {
+    const typeOf = (value: unknown) => mognetValueOf(value).valueType;
+    expect(encodeMognetValue(mognetValueOf(Uint8Array.of(97).buffer))).toBe(
+      '{"value_type":"builtins:bytes","raw_value":"a"}',
+    );
+    expect(typeOf(new Set([1, "a", null, new Date(0), new PyUuid(ID)]))).toBe("builtins:set");
+    for (const member of [{ a: 1 }, [1], new Set([1]), new Map()])
+      expect(typeOf(new Set([1, member]))).toBe("builtins:list");
   });
 
   test("floats are floats in Python, and numbers here", () => {

@@ -43,12 +43,32 @@ export function newMognetRequest(parts: Pick<MognetRequest, "id" | "name"> & Par
   };
 }
 
-/** The JSON text of the payload, byte-equal to Python's. Throws `EncodeError` for arguments that have no form. */
-export function encodeMognetRequestPayload(request: MognetRequest): string {
-  const { priority, deadline } = request;
+/** What a hook may have made of a request: Python acks what it cannot read, and the request would be lost. */
+function demandReadable({ args, kwargs, stack, metadata, queueName, kwargsRepr, priority }: MognetRequest): void {
   if (!Number.isInteger(priority) || priority < 0 || priority > 10) {
     throw new EncodeError(`a priority is a whole number from 0 to 10, not ${priority}`);
   }
+  const wrong = (what: string, value: unknown): never => {
+    throw new EncodeError(`a request whose ${what} cannot be of kind ${kindOf(value)} or has a wrong value`);
+  };
+  if (!Array.isArray(args)) wrong("args", args);
+  if (!hasMembers(kwargs)) wrong("kwargs", kwargs);
+  if (!hasMembers(metadata)) wrong("metadata", metadata);
+  if (!Array.isArray(stack) || !stack.every((id) => typeof id === "string" && mognetIdOrNull(id) !== null))
+    wrong("stack", stack);
+  if (queueName !== null && typeof queueName !== "string") wrong("queueName", queueName);
+  if (kwargsRepr !== null && typeof kwargsRepr !== "string") wrong("kwargsRepr", kwargsRepr);
+}
+
+/** What JSON writes as an object, of whatever class and realm. */
+function hasMembers(value: unknown): boolean {
+  return /^\[object (?:Object|Map)\]$/.test(Object.prototype.toString.call(value));
+}
+
+/** The JSON text of the payload, byte-equal to Python's. Throws `EncodeError` for what has no form or Python would refuse. */
+export function encodeMognetRequestPayload(request: MognetRequest): string {
+  demandReadable(request);
+  const { priority, deadline } = request;
   return encodeCompactJson({
     id: request.id,
     name: request.name,

@@ -39,8 +39,8 @@ export function decodeMognetValue(
 }
 
 /**
- * What a task returned, ready to be stored: whole numbers are ints, other numbers floats, `Date` a datetime, a `Set` a set, bytes
- * that are UTF-8 text are bytes, anything else with members a dict.
+ * What a task returned, ready to be stored: whole numbers are ints, other numbers floats, `Date` a datetime, a `Set` a set (of
+ * objects: a list), bytes that are UTF-8 text are bytes, anything else with members a dict.
  */
 export function mognetValueOf(value: unknown): MognetValue {
   return { valueType: typeName(value), rawValue: value ?? null };
@@ -73,11 +73,19 @@ function objectTypeName(value: object): string {
   if (value instanceof PyDecimal) return "decimal:Decimal";
   if (value instanceof PyUuid) return "uuid:UUID";
   if (value instanceof Uint8Array) return "builtins:bytes";
-  if (value instanceof Set) return "builtins:set";
+  if (value instanceof ArrayBuffer) return "builtins:bytes";
+  // Python has no sets of what can change: readers would refuse it.
+  if (value instanceof Set) return [...value].some(isUnhashable) ? "builtins:list" : "builtins:set";
   if (value instanceof Number || value instanceof String || value instanceof Boolean) return typeName(value.valueOf());
   if (ArrayBuffer.isView(value)) return "builtins:list";
   if ("toJSON" in value && typeof value.toJSON === "function") return typeName(value.toJSON(""));
   return "builtins:dict";
+}
+
+const UNHASHABLE: ReadonlySet<string> = new Set(["builtins:list", "builtins:dict", "builtins:set"]);
+
+function isUnhashable(member: unknown): boolean {
+  return typeof member === "object" && member !== null && UNHASHABLE.has(objectTypeName(member));
 }
 
 /**

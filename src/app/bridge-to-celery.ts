@@ -1,5 +1,6 @@
 /** A Mognet task that Celery carries out. */
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
+import { MAX_PYTHON_MS } from "../../protocol/iso-time.ts";
 import type { Celery } from "../app.ts";
 import { backoffMs, pause } from "../runtime/backoff.ts";
 import type { Log } from "../runtime/log.ts";
@@ -27,6 +28,7 @@ export interface ViaCeleryOptions {
 const OPTIONS: OptionKinds = { name: text, options: dict };
 /** In the request's state, once the Celery task was sent: a request that comes back waits for it and sends no second one. */
 const SENT = "lovage.via_celery";
+const DAY_MS = 86_400_000;
 
 /**
  * The definition for the Mognet app: its requests are carried out by Celery's `task`, under the same id. The value, or the error with
@@ -94,6 +96,12 @@ async function terminate(celery: Celery, id: string, log: Log): Promise<void> {
   }
 }
 
+/** Null: there is none, or it lies beyond what Python's times can say, as `datetime.max` does in some zones. */
+function expiryOf({ deadline, timeLimit }: MognetContext): Date | number | null {
+  const atMs = deadline?.getTime() ?? (timeLimit === null ? null : Date.now() + timeLimit * 1000);
+  return atMs === null || !(atMs < MAX_PYTHON_MS - DAY_MS) ? null : (deadline ?? timeLimit);
+}
+
 async function sent(ctx: MognetContext, celery: Celery, name: string, options: ApplyAsyncOptions) {
   const { id, request, state, deliveryInfo } = ctx;
   if (celery.backend === null) {
@@ -103,7 +111,7 @@ async function sent(ctx: MognetContext, celery: Celery, name: string, options: A
   }
   if (deliveryInfo.redelivered && (await state.get(SENT, false))) return celery.result(id);
   const priority = celeryPriority(request.priority, celery.transport.can.urgent);
-  const expires = ctx.deadline ?? ctx.timeLimit;
+  const expires = expiryOf(ctx);
   const result = await celery.client.send({
     name,
     args: request.args,

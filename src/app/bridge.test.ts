@@ -46,6 +46,9 @@ describe("a bridge", () => {
     const result = await mognet.submit(score, { text: "four" });
     expect(await result.get({ timeout: 5_000 })).toBe(4);
     expect(await celery.result(result.id).get({ timeout: 5_000 })).toBe(4);
+    // timedelta.max and datetime.max: no `expires` that Celery knows.
+    for (const deadline of [999_999_999 * 86_400, "9999-12-31T23:59:59.999999"])
+      expect(await mognet.run(score, { text: "five" }, { deadline }, { timeout: 5_000 })).toBe(4);
     const failure = await mognet.run(score, { text: "" }, {}, { timeout: 5_000 }).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(RemoteTaskError);
     expect(failure).toMatchObject({ type: "ValueError", args: ["nothing to score"] });

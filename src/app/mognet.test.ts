@@ -145,6 +145,8 @@ describe("submit", () => {
     await expect(app.submit(add, { x: 1 }, { priority: 11 })).rejects.toThrow("from 0 to 10");
     await expect(app.submit(add, { x: 1 }, { deadline: "5" })).rejects.toThrow("write the number 5 for a duration");
     await expect(app.submit(add, { x: 1 }, { deadline: "soon" })).rejects.toThrow("ISO 8601");
+    const instant = { kind: "instant", iso: "soon", epochMs: 5 } as const;
+    await expect(app.submit(add, { x: 1 }, { deadline: instant })).rejects.toThrow("ISO 8601");
     await expect(app.submit("add", [Symbol("x")], { id })).rejects.toThrow(CouldNotSubmit);
     await expect(app.getResult("nonsense")).rejects.toThrow("must be a UUID");
     expect(await app.getResult(id)).toBeNull();
@@ -309,6 +311,20 @@ describe("queues and nodes", () => {
   test("that nobody answers for are none", async () => {
     await using app = memoryApp();
     expect(await app.nodeStatus({ timeout: 5 })).toEqual([]);
+  });
+
+  test("are waited for as long as the caller likes, be it for ever", async () => {
+    await using app = memoryApp();
+    const stop = new AbortController();
+    let ended = false;
+    const endless = app.nodeStatus({ timeout: Number.POSITIVE_INFINITY, signal: stop.signal }).then((nodes) => {
+      ended = true;
+      return nodes;
+    });
+    await app.nodeStatus({ timeout: 20 });
+    expect(ended).toBe(false);
+    stop.abort();
+    expect(await endless).toEqual([]);
   });
 
   test("follow include and exclude", () => {

@@ -17,6 +17,7 @@ import { type Abortable, AbortGroups } from "../runtime/abort-groups.ts";
 import { newId } from "../runtime/ids.ts";
 import { limitedLog } from "../runtime/limited-log.ts";
 import type { Log } from "../runtime/log.ts";
+import { LONGEST_TIMER_MS } from "../runtime/timer-heap.ts";
 import { ConnectionLost, PublishError } from "../transports/errors.ts";
 import type { Consumer, Transport } from "../transports/transport.ts";
 import { InvalidBroadcast } from "./errors.ts";
@@ -137,7 +138,7 @@ export class Mailbox {
       if (options.mandatory === true && error instanceof PublishError && error.code === "UNROUTABLE") return [];
       throw error;
     }
-    if (this.#calls.has(ticket)) call.timer ??= setTimeout(call.end, options.timeoutMs);
+    if (this.#calls.has(ticket)) call.timer ??= setTimeout(call.end, call.timeoutMs);
     const replies = await call.done;
     options.signal?.throwIfAborted();
     return replies;
@@ -183,7 +184,7 @@ export class Mailbox {
       asked,
       addressed,
       bytes: 0,
-      timeoutMs,
+      timeoutMs: Math.min(timeoutMs, LONGEST_TIMER_MS),
       expected,
       timer: null,
       end,

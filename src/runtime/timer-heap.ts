@@ -9,8 +9,8 @@ export interface TimerEntry {
   cancelled: boolean;
 }
 
-/** `setTimeout` overflows above this; farther deadlines are looked at again then. */
-const LONGEST_MS = 2_147_000_000;
+/** `setTimeout` overflows above this, and fires at once: 24 days. */
+export const LONGEST_TIMER_MS = 2_147_000_000;
 
 export class TimerHeap {
   readonly #now: () => number;
@@ -69,7 +69,8 @@ export class TimerHeap {
     const first = this.#heap[0];
     if (first === undefined || this.#closed) return;
     this.#armedFor = first.dueMs;
-    const wait = Math.min(LONGEST_MS, Math.max(0, first.dueMs - this.#now()));
+    // Farther deadlines are looked at again then.
+    const wait = Math.min(LONGEST_TIMER_MS, Math.max(0, first.dueMs - this.#now()));
     this.#timer = setTimeout(() => this.#fire(), wait);
   }
 

@@ -36,7 +36,7 @@ export class RemoteTaskError extends TaskError {
 }
 
 /** Celery's stand-in for an exception that Python cannot make again says the repr of that one. wire: celery/utils/serialization.py */
-function wrappedText({ type, args }: RemoteException): string | null {
+export function wrappedText({ type, args }: Pick<RemoteException, "type" | "args">): string | null {
   const text = type === "UnpickleableExceptionWrapper" && args.length === 4 ? args[3] : null;
   return typeof text === "string" ? text : null;
 }

@@ -107,7 +107,6 @@ export class Request<R = unknown> implements MognetRequest {
 
 /** Throws `ImproperlyConfigured`: also for a text of digits, which Python reads as seconds since 1970 and hardly anyone means. */
 export function readDeadline(value: unknown, at: string): MognetDeadline {
-  if (isDeadline(value)) return value;
   if (typeof value === "string" && /^\s*[+-]?\d+(\.\d*)?\s*$/.test(value)) {
     throw new ImproperlyConfigured(
       `${at}: ${JSON.stringify(value)} would be seconds since 1970 to Python; write the number ${Number(value)} for a duration`,
@@ -117,6 +116,9 @@ export function readDeadline(value: unknown, at: string): MognetDeadline {
     if (typeof value === "number") return mognetDeadlineAfter(value);
     if (value instanceof Date) return mognetDeadlineAt(value);
     if (typeof value === "string") return decodeMognetDeadline(value);
+    if (isDeadline(value)) {
+      return value.kind === "duration" ? mognetDeadlineAfter(value.seconds) : decodeMognetDeadline(value.iso);
+    }
   } catch (cause) {
     if (!(cause instanceof ProtocolError)) throw cause;
   }

@@ -5,6 +5,9 @@ import { didYouMean } from "../../settings/suggest.ts";
 import { UsageError } from "../command.ts";
 import { pythonTime } from "./table.ts";
 
+/** Columns of one field. */
+const WIDEST = 1_000;
+
 export const DEFAULT_LABEL = "{name}(id={id!r}, state={state!r})";
 
 interface Field {
@@ -52,8 +55,9 @@ export function labelFormat(format: string): (result: Result) => string {
 }
 
 function fieldOf(spec: string): (result: Result) => string {
-  const [, name = spec, conversion] = /^([^!:]*)(?:!([rs]))?$/.exec(spec) ?? [];
+  const [, name = spec, conversion, format = ""] = /^([^!:]*)(?:!([rs]))?(?::(.*))?$/s.exec(spec) ?? [];
   const read = FIELDS.get(name);
+  const place = placeOf(format);
   if (read === undefined) {
     throw new UsageError(
       `--text-label-format: no such field: {${spec}}${didYouMean(name, FIELDS.keys())} (${[...FIELDS.keys()].join(", ")})`,
@@ -61,6 +65,21 @@ function fieldOf(spec: string): (result: Result) => string {
   }
   return (result) => {
     const { text, repr } = read(result);
-    return conversion === "r" ? repr : (text ?? "None");
+    return place(conversion === "r" ? repr : (text ?? "None"));
+  };
+}
+
+/** What of Python's format specifications texts have: fill, alignment, width and precision. */
+function placeOf(format: string): (text: string) => string {
+  const found = /^(?:(.)?([<>^]))?(\d+)?(?:\.(\d+))?s?$/su.exec(format);
+  if (found === null) throw new UsageError(`--text-label-format: no such format: ${format} (such as >20, *^20 or .8)`);
+  const [, fill = " ", align = "<"] = found;
+  const [width, most] = [Number(found[3] ?? 0), Number(found[4] ?? Number.POSITIVE_INFINITY)];
+  if (width > WIDEST) throw new UsageError(`--text-label-format: wider than ${WIDEST}: ${format}`);
+  return (text) => {
+    const characters = [...text].slice(0, most);
+    const free = Math.max(0, width - characters.length);
+    const before = align === ">" ? free : align === "^" ? Math.floor(free / 2) : 0;
+    return fill.repeat(before) + characters.join("") + fill.repeat(free - before);
   };
 }

@@ -1,6 +1,7 @@
 /** What several `lovage mognet` commands have in common. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { mognetIdOrNull } from "../../../protocol/mognet/names.ts";
+import { LONGEST_TIMER_MS } from "../../runtime/timer-heap.ts";
 import { type Given, UsageError } from "../command.ts";
 import { DEFAULT_LABEL } from "./label.ts";
 
@@ -17,6 +18,14 @@ export function formatOf(given: Given): "text" | "json" {
   const format = given.text("format") ?? (given.on("json") ? "json" : "text");
   if (format !== "text" && format !== "json") throw new UsageError(`--format is text or json, not ${format}`);
   return format;
+}
+
+export function wholeOf(given: Given, flag: string, byDefault: number): number {
+  const value = given.number(flag) ?? byDefault;
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new UsageError(`--${flag} is a whole number, at least 0, not ${given.text(flag)}`);
+  }
+  return value;
 }
 
 export function idOf(words: readonly string[]): string {
@@ -36,6 +45,6 @@ export async function repeatedly(given: Given, act: () => Promise<void>): Promis
     if (poll !== undefined && process.stdout.isTTY) process.stdout.write("\u001b[2J\u001b[H");
     await act();
     if (poll === undefined) return;
-    await sleep(poll * 1000);
+    await sleep(Math.min(poll * 1000, LONGEST_TIMER_MS));
   }
 }

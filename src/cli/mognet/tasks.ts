@@ -9,7 +9,7 @@ import { EXIT, type Given } from "../command.ts";
 import { complain, print } from "../output.ts";
 import { tracebackOf } from "../show-result.ts";
 import { labelFormat } from "./label.ts";
-import { formatOf, idOf, indentOf, labelOf, repeatedly } from "./shared.ts";
+import { formatOf, idOf, indentOf, labelOf, repeatedly, wholeOf } from "./shared.ts";
 import { type Cell, pythonDuration, pythonTime, simpleTable } from "./table.ts";
 import { treeLines } from "./tree.ts";
 
@@ -81,7 +81,7 @@ export async function tasksTree(app: Mognet, given: Given, words: readonly strin
   const id = idOf(words);
   const label = labelFormat(labelOf(given));
   const format = formatOf(given);
-  const limits = { maxDepth: given.number("max-depth") ?? 3, maxWidth: given.number("max-width") ?? 16 };
+  const limits = { maxDepth: wholeOf(given, "max-depth", 3), maxWidth: wholeOf(given, "max-width", 16) };
   let code: number = EXIT.ok;
   await repeatedly(given, async () => {
     const result = await app.getResult(id);

@@ -15,6 +15,7 @@ import { mognetTimestamp } from "../../../protocol/mognet/times.ts";
 import type { MognetStore } from "../../result-backends/mognet/mognet-store.ts";
 import { newId } from "../../runtime/ids.ts";
 import type { Log } from "../../runtime/log.ts";
+import { LONGEST_TIMER_MS } from "../../runtime/timer-heap.ts";
 import type { MognetQueues } from "../../settings/mognet-queues.ts";
 import { messageOf } from "../../tasks/mognet-publication.ts";
 import type { Delivery, Transport } from "../../transports/transport.ts";
@@ -115,7 +116,7 @@ export class Control {
       over = true;
       wake();
     };
-    const timer = setTimeout(end, timeout);
+    const timer = setTimeout(end, Math.min(timeout, LONGEST_TIMER_MS));
     signal?.addEventListener("abort", end, { once: true });
     if (signal?.aborted) end();
     try {

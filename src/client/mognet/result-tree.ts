@@ -10,13 +10,13 @@ import type { Results } from "./results.ts";
 
 /** How much of a tree is read. */
 export interface TreeOptions {
-  /** Levels, this result's included. @default 3 */
+  /** Levels, this result's included, which is there always. @default 3 */
   maxDepth?: number;
   /** Children of one result. @default 500 */
   maxWidth?: number;
 }
 
-const OPTIONS: OptionKinds = { maxDepth: count({ min: 1 }), maxWidth: count() };
+const OPTIONS: OptionKinds = { maxDepth: count(), maxWidth: count() };
 /** Results of one tree: width and depth multiply. */
 const MOST = 100_000;
 

@@ -353,5 +353,7 @@ function live<T>(map: Map<string, Kept<T>>, id: string): T | null {
 }
 
 function encodeMembers(members: Readonly<Record<string, unknown>>): (readonly [string, string])[] {
-  return Object.entries(members).map(([key, value]) => [key, encodeAsciiJson(value)] as const);
+  return Object.entries(members).flatMap(([key, value]) =>
+    value === undefined ? [] : [[key, encodeAsciiJson(value)] as const],
+  );
 }

@@ -64,6 +64,7 @@ export function testMognetStore(name: string, { open }: StoreUnderTest): void {
       await store.setMetadata(id, { a: 1, b: 2 });
       await other.setMetadata(id, { b: 3, ["__proto__"]: "x" });
       await other.setMetadata(id, {});
+      await other.setMetadata(id, { a: undefined, c: undefined });
       expect(Object.entries(await store.getMetadata(id)).sort()).toEqual([
         ["__proto__", "x"],
         ["a", 1],

@@ -93,12 +93,15 @@ export class AwaitedReading {
   #found(id: string, fields: readonly (string | null)[], value: readonly (Buffer | null)[] | null): void {
     const { waits, link, settings } = this.#parts;
     if (!waits.has(id)) return;
+    const failed = (error: unknown) => waits.fail(id, link.unreadable(id, error));
     try {
       const done = isMognetDone(mognetStateOf(fields));
       const result = decodeMognetResult(fields);
-      waits.offer(id, { result, ...(done && value !== null ? readValue(value, settings) : { value: null }) });
+      const read = done && value !== null ? readValue(value, settings) : { value: null };
+      if (read instanceof Promise) read.then((late) => waits.offer(id, { result, ...late }), failed);
+      else waits.offer(id, { result, ...read });
     } catch (error) {
-      waits.fail(id, link.unreadable(id, error));
+      failed(error);
     }
   }
 
@@ -137,14 +140,22 @@ function bytesOf(field: unknown): Buffer | null {
   return field instanceof Buffer ? field : null;
 }
 
-function readValue(
-  fields: readonly (Buffer | null)[],
-  settings: WholeStoreSettings,
-): { value: MognetOutcome["value"]; unreadable?: unknown } {
+interface ReadValue {
+  value: MognetOutcome["value"];
+  unreadable?: unknown;
+}
+
+/** A promise of a long one. */
+function readValue(fields: readonly (Buffer | null)[], settings: WholeStoreSettings): ReadValue | Promise<ReadValue> {
   try {
-    return { value: decodeValueFields(fields, settings) };
+    const value = decodeValueFields(fields, settings);
+    return value instanceof Promise ? value.then((late) => ({ value: late }), unreadable) : { value };
   } catch (error) {
-    if (!(error instanceof DecodeError)) throw error;
-    return { value: null, unreadable: error };
+    return unreadable(error);
   }
+}
+
+function unreadable(error: unknown): ReadValue {
+  if (!(error instanceof DecodeError)) throw error;
+  return { value: null, unreadable: error };
 }

@@ -53,7 +53,10 @@ export class StoreCommands {
   }
 
   metadata(id: string, metadata: Readonly<Record<string, unknown>>): Command[] {
-    const members = Object.entries(metadata).map(([name, value]): [string, string] => [name, encodeAsciiJson(value)]);
+    // As in any JSON of ours, what is undefined is not there.
+    const members = Object.entries(metadata).flatMap(([name, value]): [string, string][] =>
+      value === undefined ? [] : [[name, encodeAsciiJson(value)]],
+    );
     const key = this.#names.metadataKey(id);
     const commands: Command[] = [];
     for (let at = 0; at < members.length; at += MEMBERS_PER_COMMAND) {

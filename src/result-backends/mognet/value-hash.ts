@@ -1,5 +1,6 @@
 /** The hash in which a value lies: the document, gzipped or not, and how it is encoded. wire: Mognet 2.0.0 backend/redis_result_backend.py `_encode_result_value`, `_decode_result_value`. */
-import { gunzipSync, gzipSync } from "node:zlib";
+import { promisify } from "node:util";
+import { gunzip, gunzipSync, gzipSync } from "node:zlib";
 import { utf8Decode } from "../../../protocol/bytes.ts";
 import { DecodeError } from "../../../protocol/errors.ts";
 import { decodeMognetValue, encodeMognetValue, type MognetValue } from "../../../protocol/mognet/value.ts";
@@ -22,17 +23,26 @@ export function encodeValueFields(value: MognetValue, encoding: "gzip" | null): 
   ];
 }
 
-/** In the order of `HMGET … contents encoding content_type`; null: the key is not there. Throws `DecodeError`. */
+/**
+ * In the order of `HMGET … contents encoding content_type`; null: the key is not there. Throws `DecodeError`. A promise only of what
+ * unpacks to more than a megabyte: that is done off the event loop.
+ */
 export function decodeValueFields(
   [contents, encoding, contentType]: readonly (Buffer | null | undefined)[],
   settings: WholeStoreSettings = wholeStoreSettings({}),
-): MognetValue | null {
+): MognetValue | null | Promise<MognetValue> {
   if (!contents && !encoding && !contentType) return null;
   if (!contents) throw new DecodeError("a Mognet value without contents");
   if (contentType?.toString() !== '"application/json"') {
     throw new DecodeError(`a Mognet value of content_type ${contentType?.toString().slice(0, 60) ?? "null"}`);
   }
-  const text = encoding?.toString() === '"gzip"' ? gunzip(contents, settings.maxValueBytes) : contents;
+  if (encoding?.toString() !== '"gzip"') return valueOf(contents, settings);
+  const text = unpackedShort(contents, settings.maxValueBytes);
+  if (text !== null) return valueOf(text, settings);
+  return unpackedLong(contents, settings.maxValueBytes).then((long) => valueOf(long, settings));
+}
+
+function valueOf(text: Buffer, settings: WholeStoreSettings): MognetValue {
   if (text.length > settings.maxValueBytes) throw tooLong(settings.maxValueBytes);
   return decodeMognetValue(utf8Decode(text), valueReading(settings));
 }
@@ -58,15 +68,43 @@ function tooLong(most: number, cause?: unknown): DecodeError {
   return new DecodeError(`a Mognet value longer than ${most} bytes`, { cause, beyondUs: true });
 }
 
-function gunzip(bytes: Buffer, most: number): Buffer {
+/** What unpacks to no more is unpacked at once, in a few milliseconds. */
+const SHORT = 1024 * 1024;
+
+/** Null: it is longer than that. */
+function unpackedShort(bytes: Buffer, most: number): Buffer | null {
   const stored = storedBlock(bytes);
   if (stored !== null) return stored;
+  if (bytes.length > SHORT) return null;
   try {
-    return gunzipSync(bytes, { maxOutputLength: most });
+    return gunzipSync(bytes, { maxOutputLength: Math.min(most, SHORT) });
   } catch (cause) {
-    if (cause instanceof RangeError) throw tooLong(most, cause);
-    throw new DecodeError("a Mognet value whose gzip is damaged", { cause });
+    if (!(cause instanceof RangeError)) throw damaged(cause);
+    if (most <= SHORT) throw tooLong(most, cause);
+    return null;
   }
+}
+
+const unpack = promisify<Buffer, { maxOutputLength: number; chunkSize: number }, Buffer>(gunzip);
+/** Of one unpacking step; in between others have their turn. */
+const STEP = 256 * 1024;
+let before: Promise<unknown> = Promise.resolve();
+
+/** One after the other: each may come to as much as the limit allows. */
+function unpackedLong(bytes: Buffer, most: number): Promise<Buffer> {
+  const turn = before.then(async () => {
+    try {
+      return await unpack(bytes, { maxOutputLength: most, chunkSize: STEP });
+    } catch (cause) {
+      throw cause instanceof RangeError ? tooLong(most, cause) : damaged(cause);
+    }
+  });
+  before = turn.catch(() => undefined);
+  return turn;
+}
+
+function damaged(cause: unknown): DecodeError {
+  return new DecodeError("a Mognet value whose gzip is damaged", { cause });
 }
 
 /** What `gzip` made of a short document, else null. */

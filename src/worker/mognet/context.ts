@@ -1,4 +1,5 @@
 /** `ctx` of a running Mognet task. Everything costly is made when first asked for. */
+import { mognetIdOrNull } from "../../../protocol/mognet/names.ts";
 import type { MognetRequest } from "../../../protocol/mognet/request.ts";
 import { type MognetResult, unexpectedRetries } from "../../../protocol/mognet/result.ts";
 import { ResultLost } from "../../result-backends/errors.ts";
@@ -214,7 +215,7 @@ export class RunningMognetContext implements MognetContext {
     if (!Array.isArray(of)) throw mismatch("ctx.gather(): the results", "an array of results or ids", of);
     const { outbox } = this.#host.parts;
     const handles: MognetSubmitted[] = of.map((one: unknown) =>
-      typeof one === "string" ? outbox.result(one) : submitted(one),
+      typeof one === "string" ? outbox.result(known(one)) : submitted(one),
     );
     const values = await this.#waiting(handles.length, async () => {
       const { signal } = this;
@@ -332,6 +333,12 @@ function submitted(value: unknown): MognetSubmitted {
   const ok = typeof value === "object" && value !== null && "get" in value && typeof value.get === "function";
   if (!ok) throw mismatch("ctx.gather(): each", "a result or the id of one", value);
   return value as MognetSubmitted;
+}
+
+function known(text: string): string {
+  const id = mognetIdOrNull(text);
+  if (id === null) throw mismatch("ctx.gather(): each", "a result or the id of one", text);
+  return id;
 }
 
 function textKey(key: unknown): string {

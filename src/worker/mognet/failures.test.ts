@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { encodeMognetError, mognetExceptionArgs } from "../../../protocol/mognet/exception.ts";
 import { unknownTask } from "../../../protocol/mognet/refusals.ts";
+import { RemoteTaskError } from "../../tasks/errors.ts";
 import { rememberStoredError } from "../../tasks/mognet-stored-error.ts";
 import { pythonErrorOf } from "./failures.ts";
 
@@ -18,6 +19,12 @@ test("an error says which arguments Python's is made of, and its message stays i
   const stored = encodeMognetError(pythonErrorOf(new KeyError("missing")));
   expect(stored).toMatchObject({ name: "builtins:KeyError", message: "'missing'" });
   expect(mognetExceptionArgs(stored)).toEqual(["missing"]);
+});
+
+test("an error that Celery could not pass on says what it was", () => {
+  const args = ["shop.errors", "Odd", ["x"], "Odd('x')"];
+  const wrapper = { module: "celery.utils.serialization", type: "UnpickleableExceptionWrapper", args };
+  expect(pythonErrorOf(new RemoteTaskError("id", wrapper, null)).message).toBe("Odd('x')");
 });
 
 test("an error without a message has no arguments", () => {

@@ -3,7 +3,7 @@ import { EncodeError } from "../../../protocol/errors.ts";
 import type { PythonError } from "../../../protocol/mognet/exception.ts";
 import { reprTuple } from "../../../protocol/python-repr.ts";
 import { cutText } from "../../runtime/cut-text.ts";
-import { RemoteTaskError } from "../../tasks/errors.ts";
+import { RemoteTaskError, wrappedText } from "../../tasks/errors.ts";
 import { storedErrorOf } from "../../tasks/mognet-stored-error.ts";
 import { LONGEST_ARGUMENT, readableThrown, toRemoteException, tracebackText } from "../../tasks/python-errors.ts";
 
@@ -46,6 +46,8 @@ function isPlain(value: unknown): value is Plain {
 function messageOf(error: unknown): string {
   if (error instanceof RemoteTaskError) {
     const { args } = error;
+    const wrapped = wrappedText(error);
+    if (wrapped !== null) return wrapped;
     return args.length === 1 ? String(args[0]) : args.length === 0 ? "" : reprTuple(args);
   }
   return String(error instanceof Error ? error.message : error);

@@ -153,8 +153,9 @@ describe("gather", () => {
       const mognet = mognetContext(ctx);
       const good = await mognet.submit(add, { a: 1 });
       const bad = await mognet.submit("fail");
-      const [value, error, again] = await mognet.gather([good, bad, good.id], { returnErrors: true });
+      const [value, error, again] = await mognet.gather([good, bad, good.id.toUpperCase()], { returnErrors: true });
       const message = error instanceof Error ? error.message : "none";
+      await expect(mognet.gather(["no id"])).rejects.toThrow("each must be a result or the id of one");
       return [value, message, again];
     });
     const strict = task("strict", { params: {} }, async (_params, ctx) => {

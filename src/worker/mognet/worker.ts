@@ -6,6 +6,7 @@
  * wire: mognet 5; mognet/worker/worker.py.
  */
 import type { Log } from "../../runtime/log.ts";
+import { LONGEST_TIMER_MS } from "../../runtime/timer-heap.ts";
 import { callMiddleware, hasHook } from "../../tasks/mognet-middleware.ts";
 import type { TransportError } from "../../transports/errors.ts";
 import { DeliveryTimeout } from "../../transports/errors.ts";
@@ -260,7 +261,7 @@ async function within(done: Promise<void>, ms: number): Promise<void> {
   await Promise.race([
     done,
     new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, ms);
+      timer = setTimeout(resolve, Math.min(ms, LONGEST_TIMER_MS));
     }),
   ]);
   clearTimeout(timer);
