@@ -157,8 +157,8 @@ export class Celery {
   /**
    * Sends a signature: a task, chain, group, chord, map or chunks. Resolves once the broker holds all messages that are due now, with
    * the result of its end: an `AsyncResult` with the steps before it as parents, or a `GroupResult`. Throws as `send` does, and
-   * `ChordsNotSupported` for a chord when the result backend cannot have any, `TaskValidationError` for arguments of what would start
-   * now; then nothing was sent.
+   * `ChordsNotSupported` for a chord when the result backend cannot have any, `BackendUnavailable` for one when the result store is away
+   * for 20 s (`lovage_result_lost_after`), `TaskValidationError` for arguments of what would start now; then nothing was sent.
    */
   apply<S extends AnySignature>(signature: S & MustBeComplete<S>, options?: ApplyAsyncOptions): Promise<Applied<S>>;
   async apply(signature: AnySignature, options: ApplyAsyncOptions = {}): Promise<AnyResult> {
@@ -181,6 +181,7 @@ export class Celery {
       parent: context ?? null,
       priority: inherits ? context.deliveryInfo.priority : null,
       signal: options.signal ?? null,
+      storePatienceMs: (this.settings.lovage_result_lost_after ?? STORE_PATIENCE) * 1000,
     });
     if (result === null) throw new ImproperlyConfigured("an empty chain has nothing to send and no result");
     if (options.addToParent !== false) for (const child of children) context?.[childSent](child);
@@ -348,5 +349,8 @@ export class Celery {
 function isPlainTask(signature: WireSignature): boolean {
   return canvasType(signature) === "task" && !BUILT_IN_CANVAS.has(signature.task);
 }
+
+/** Seconds, as Celery's store bears it by default. wire: celery/backends/base.py `KeyValueStoreBackend.retry_policy`: 20 tries, a second apart. */
+const STORE_PATIENCE = 20;
 
 const BUILT_IN_CANVAS: ReadonlySet<string> = new Set(["celery.map", "celery.starmap", "celery.chunks"]);

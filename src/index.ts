@@ -77,7 +77,13 @@ export type { EventStream, StreamOptions } from "./events/stream.ts";
 export type { TaskInfo } from "./events/task-info.ts";
 export type { WorkerInfo } from "./events/worker-info.ts";
 export { ChordsNotSupported } from "./result-backends/chord-counter.ts";
-export { BackendError, BackendGetMetaError, BackendStoreError, ResultLost } from "./result-backends/errors.ts";
+export {
+  BackendError,
+  BackendGetMetaError,
+  BackendStoreError,
+  BackendUnavailable,
+  ResultLost,
+} from "./result-backends/errors.ts";
 export { type ConsoleLogOptions, consoleLog, type LogLevel } from "./runtime/console-log.ts";
 export type { Log } from "./runtime/log.ts";
 export type { ExchangeSpec, QueueSpec } from "./settings/queues-setting.ts";

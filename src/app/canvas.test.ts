@@ -416,3 +416,18 @@ test("the signal of a chord ends the wait for a result store that is away; then 
   expect(publish).not.toHaveBeenCalled();
   await expect(app.apply(chord([add.s(1, 2)], total.s()), { signal: stop.signal })).rejects.toThrow("enough");
 });
+
+test("a chord does not wait for ever for a result store that is away: it is not sent, and the error says why", async () => {
+  const app = appWith({ lovage_result_lost_after: 0.25 });
+  const { backend } = app;
+  if (backend?.chords === undefined) return expect.fail("the store counts chords");
+  vi.spyOn(backend.chords, "start").mockReturnValue(new Promise(() => undefined));
+  backend.outage = () => new Error("connect ECONNREFUSED 127.0.0.1:1");
+  const publish = vi.spyOn(app.transport, "publish");
+  await expect(app.apply(chord([add.s(1, 2)], total.s()))).rejects.toMatchObject({
+    name: "BackendUnavailable",
+    code: "BACKEND_UNAVAILABLE",
+    message: expect.stringMatching(/away for 0.25 s.*ECONNREFUSED/),
+  });
+  expect(publish).not.toHaveBeenCalled();
+});

@@ -13,6 +13,7 @@ import { planChordUnlock } from "../../protocol/celery/canvas/unlock.ts";
 import type { ResultMeta, ResultTuple } from "../../protocol/celery/result-meta.ts";
 import type { WireSignature } from "../../protocol/celery/signature.ts";
 import { requireChords } from "../result-backends/chord-counter.ts";
+import { BackendUnavailable } from "../result-backends/errors.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { before } from "../runtime/before.ts";
 import type { AnyTask } from "../tasks/definition.ts";
@@ -38,6 +39,8 @@ export interface ApplyParts {
   readonly beforeSending?: () => Promise<void>;
   /** Ends the waits for the broker and, where there are chords, for the result store. */
   readonly signal?: AbortSignal | null;
+  /** Milliseconds that chords wait for a result store that is away. @default null, for ever */
+  readonly storePatienceMs?: number | null;
 }
 
 export interface CanvasSent {
@@ -128,14 +131,43 @@ async function carryOut(
     }
   }
   if (parts.beforeSending !== undefined) starts.push(parts.beforeSending);
-  if (starts.length > 0) {
-    const { signal } = parts;
-    signal?.throwIfAborted();
-    const started = Promise.all(starts.map((start) => start()));
-    await (signal ? before(started, signal) : started);
-  }
+  if (starts.length > 0) await begin(starts, parts, backend);
   await messages.publish();
   return unlocking;
+}
+
+/** What has to be done before the first message goes. */
+async function begin(
+  starts: readonly (() => Promise<void>)[],
+  { signal, storePatienceMs = null }: ApplyParts,
+  backend: ResultBackend<ResultMeta> | null,
+): Promise<void> {
+  signal?.throwIfAborted();
+  const all = Promise.all(starts.map((start) => start()));
+  const begun = signal ? before(all, signal) : all;
+  if (storePatienceMs === null) {
+    await begun;
+    return;
+  }
+  const patience = new AbortController();
+  const look = () => {
+    const outage = backend?.outage?.() ?? null;
+    if (outage !== null) patience.abort(awayFor(storePatienceMs, outage));
+  };
+  const timer = setInterval(look, Math.max(storePatienceMs, LEAST_PATIENCE_MS));
+  try {
+    await before(begun, patience.signal);
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** One answer of a store that is there takes no longer. */
+const LEAST_PATIENCE_MS = 250;
+
+function awayFor(ms: number, outage: Error): BackendUnavailable {
+  const message = `the result store has been away for ${ms / 1000} s, so that no chord was sent: ${outage.message}`;
+  return new BackendUnavailable(message, { cause: outage });
 }
 
 /** The task that looks again and again whether the header has ended goes where the body goes. */

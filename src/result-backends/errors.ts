@@ -13,6 +13,13 @@ export class BackendStoreError extends BackendError {
   }
 }
 
+/** The store has been away for too long. */
+export class BackendUnavailable extends BackendError {
+  constructor(message: string, options?: LovageErrorOptions) {
+    super("BACKEND_UNAVAILABLE", message, { retryable: true, ...options });
+  }
+}
+
 /** A record could not be read. */
 export class BackendGetMetaError extends BackendError {
   readonly taskId: string;

@@ -373,7 +373,7 @@ export const TABLE = {
   lovage_result_lost_after: setting(
     nullable(seconds()),
     null,
-    "Seconds a waiting client bears a result store that is away; null: for ever.",
+    "Seconds a client bears a result store that is away; null: for ever in waits, 20 for a chord that is to be sent.",
   ),
 } as const;
 
