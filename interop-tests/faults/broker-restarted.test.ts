@@ -73,7 +73,8 @@ describe.skipIf(!kinds.includes("amqp"))("RabbitMQ", () => {
   });
   afterAll(() => rabbitmq[Symbol.asyncDispose]());
 
-  const site = async () => makeSite({ kind: "amqp", redis: await startRedis(), broker: rabbitmq.url });
+  const site = async () =>
+    makeSite({ kind: "amqp", redis: await startRedis(), broker: rabbitmq.url, api: rabbitmq.apiUrl });
 
   test("shuts down and is started again", async () => {
     await using place = await site();

@@ -162,7 +162,12 @@ describe.skipIf(!kinds.includes("amqp"))("RabbitMQ", () => {
     afterAll(() => rabbitmq[Symbol.asyncDispose]());
 
     test("takes nothing until it has memory again: sends wait, the worker goes on with what is there", async () => {
-      await using site = await makeSite({ kind: "amqp", redis: await startRedis(), broker: rabbitmq.url });
+      await using site = await makeSite({
+        kind: "amqp",
+        redis: await startRedis(),
+        broker: rabbitmq.url,
+        api: rabbitmq.apiUrl,
+      });
       await using app = clientOf(site, patient);
       await using worker = await startWorker(site, { queues: ["work"], concurrency: 4 });
       const gate = site.folder.join("gate");

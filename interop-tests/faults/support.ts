@@ -96,11 +96,14 @@ export interface Site extends AsyncDisposable {
   readonly redis: RedisServer;
   /** How many messages lie in the queue and are held by no consumer. */
   ready(queue: string): Promise<number>;
-  /** Resolves when no message lies in the queue, and nobody holds one. For a place of `openSite`. */
+  /** Resolves when no message lies in the queue, and nobody holds one. */
   idle(queue: string): Promise<void>;
   /** Resolves when so many messages lie in the queue, and on Redis so many are marked as taken (AMQP does both in one step). */
   reach(queue: string, ready: number, taken: number, timeout?: number): Promise<void>;
-  /** Stops the workers warm, and asserts that they left nothing in the queues and hold nothing. */
+  /**
+   * Stops the workers warm once nothing waits for them, which may be copies of what has its result long since, and asserts that they
+   * left nothing in the queues and hold nothing.
+   */
   endDrained(workers: readonly PeerProcess[], ...queues: string[]): Promise<void>;
 }
 
@@ -122,13 +125,14 @@ interface SiteParts {
   broker: string;
   /** @default true */
   hasty?: boolean;
-  /** On the RabbitMQ of the run. */
+  /** RabbitMQ's management. @default that of the run */
+  api?: string;
   vhost?: string;
 }
 
 /** A place made of servers that the test started itself. Disposal ends `redis` too. */
 export async function makeSite(parts: SiteParts, onDispose?: () => Promise<void>): Promise<Site> {
-  const { kind, redis, broker, hasty = true, vhost = "/" } = parts;
+  const { kind, redis, broker, hasty = true, api = apiUrl as string, vhost = "/" } = parts;
   const folder = await tempFolder("faults");
   const backend = redis.database(1);
   const looking = new Redis(kind === "redis" ? broker : redis.database(0), { lazyConnect: true });
@@ -153,8 +157,8 @@ export async function makeSite(parts: SiteParts, onDispose?: () => Promise<void>
       return (await asking.inspectQueue(queue))?.messages ?? 0;
     },
     async idle(queue) {
-      if (kind === "redis") await site.reach(queue, 0, 0, 60_000);
-      else await assertDrained({ api: apiUrl as string, vhost }, [queue], { timeout: 60_000 });
+      if (kind === "redis") await site.reach(queue, 0, 0, 120_000);
+      else await assertDrained({ api, vhost }, [queue], { timeout: 120_000 });
     },
     async reach(queue, ready, taken, timeout = 60_000) {
       const seen = async () =>
@@ -162,6 +166,7 @@ export async function makeSite(parts: SiteParts, onDispose?: () => Promise<void>
       await waitFor(seen, { timeout, describe: `${ready} messages in ${queue} and ${taken} taken` });
     },
     async endDrained(workers, ...queues) {
+      for (const queue of queues) await site.idle(queue);
       // Children of Celery's prefork pool wait half a minute at some warm stops (`_ensure_messages_consumed` of billiard/pool.py).
       const ends = await Promise.all(workers.map((worker) => worker.stop({ grace: 50_000 })));
       expect(ends).toEqual(workers.map(() => ({ code: 0, signal: null })));

@@ -115,7 +115,7 @@ async function carryOut(
   if (plan.needsChords) requireChords(backend);
   const chords = backend?.chords;
   const messages = host.messages(context.replyTo, parts);
-  const starts: (() => Promise<void>)[] = [];
+  const starts: Start[] = [];
   for (const step of plan.steps) {
     if (step.kind === "task") {
       const slice = messages.add(step);
@@ -123,7 +123,7 @@ async function carryOut(
     } else if (chords !== undefined) {
       const { groupId, size } = step;
       const header: ResultTuple | null = step.kind === "chord" && step.complex ? [[groupId, null], step.header] : null;
-      starts.push(() => chords.start(groupId, { size, header }));
+      starts.push((stop) => chords.start(groupId, { size, header }, stop));
     } else if (step.kind === "chord") {
       const unlock = unlockTask(step, context, host);
       messages.add(unlock);
@@ -136,34 +136,41 @@ async function carryOut(
   return unlocking;
 }
 
-/** What has to be done before the first message goes. */
+/** What has to be done before the first message goes. Once `stop` aborts it is not tried again. */
+type Start = (stop?: AbortSignal) => Promise<void>;
+
 async function begin(
-  starts: readonly (() => Promise<void>)[],
+  starts: readonly Start[],
   { signal, storePatienceMs = null }: ApplyParts,
   backend: ResultBackend<ResultMeta> | null,
 ): Promise<void> {
   signal?.throwIfAborted();
-  const all = Promise.all(starts.map((start) => start()));
-  const begun = signal ? before(all, signal) : all;
-  if (storePatienceMs === null) {
-    await begun;
-    return;
-  }
-  const patience = new AbortController();
-  const look = () => {
-    const outage = backend?.outage?.() ?? null;
-    if (outage !== null) patience.abort(awayFor(storePatienceMs, outage));
-  };
-  const timer = setInterval(look, Math.max(storePatienceMs, LEAST_PATIENCE_MS));
+  const stop = new AbortController();
+  const onAbort = () => stop.abort(signal?.reason);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  const timer = storePatienceMs === null ? null : stopWhenAway(stop, storePatienceMs, backend);
   try {
-    await before(begun, patience.signal);
+    await before(Promise.all(starts.map((start) => start(stop.signal))), stop.signal);
   } finally {
-    clearInterval(timer);
+    signal?.removeEventListener("abort", onAbort);
+    if (timer !== null) clearInterval(timer);
   }
 }
 
-/** One answer of a store that is there takes no longer. */
-const LEAST_PATIENCE_MS = 250;
+const LOOK_EVERY_MS = 250;
+
+function stopWhenAway(stop: AbortController, patienceMs: number, backend: ResultBackend<ResultMeta> | null) {
+  let awaySinceMs: number | null = null;
+  const look = () => {
+    const outage = backend?.outage?.() ?? null;
+    const nowMs = performance.now();
+    awaySinceMs = outage === null ? null : (awaySinceMs ?? nowMs);
+    if (outage === null || awaySinceMs === null || nowMs - awaySinceMs < patienceMs) return;
+    stop.abort(awayFor(patienceMs, outage));
+  };
+  look();
+  return setInterval(look, LOOK_EVERY_MS);
+}
 
 function awayFor(ms: number, outage: Error): BackendUnavailable {
   const message = `the result store has been away for ${ms / 1000} s, so that no chord was sent: ${outage.message}`;

@@ -28,9 +28,9 @@ export interface ChordStart {
 export interface ChordCounter {
   /**
    * Makes a chord countable, just before the last message of its header is sent. A group id that is started again is a new run.
-   * Waits and retries while the store is away; rejects when the backend is closed or the store refuses.
+   * Waits and retries while the store is away, until `stop` aborts; rejects then, when the backend is closed, or the store refuses.
    */
-  start(groupId: string, chord: ChordStart): Promise<void>;
+  start(groupId: string, chord: ChordStart, stop?: AbortSignal): Promise<void>;
   /**
    * Records one part. The same task and index counts once, with its first result. Resolves with a claim for exactly one of those
    * who return a part while all are in, else with null. Waits and retries as `start` does; `EncodeError` when the result has no

@@ -81,7 +81,7 @@ export class RedisChords implements ChordCounter, ClaimStore {
   }
 
   /** The group's record is there, and an earlier run's claim is gone, before anybody can find the size. */
-  async start(groupId: string, { size, header }: ChordStart): Promise<void> {
+  async start(groupId: string, { size, header }: ChordStart, stop?: AbortSignal): Promise<void> {
     const keys = this.#keys(groupId);
     const record = header === null ? null : this.#seal({ result: header });
     await this.persist(async (client) => {
@@ -94,7 +94,7 @@ export class RedisChords implements ChordCounter, ClaimStore {
         commands.set(keys.size, size);
       }
       for (const [error] of (await commands.exec()) ?? []) if (error) throw error;
-    });
+    }, stop);
   }
 
   async returned(groupId: string, part: ChordPart): Promise<ChordClaim | null> {
@@ -173,12 +173,15 @@ export class RedisChords implements ChordCounter, ClaimStore {
     return this.#host.codec.decode(openValue(value, this.#host.compression));
   }
 
-  /** Does it, again and again while the store is away. */
-  async persist<T>(act: (client: Redis) => Promise<T>): Promise<T> {
+  /** Does it, again and again while the store is away, until `stop` aborts. */
+  async persist<T>(act: (client: Redis) => Promise<T>, stop?: AbortSignal): Promise<T> {
     for (let attempt = 0; ; attempt++) {
       try {
-        return await act(await this.#host.connection());
+        const client = await this.#host.connection();
+        stop?.throwIfAborted();
+        return await act(client);
       } catch (error) {
+        stop?.throwIfAborted();
         if (this.#host.closing.aborted) throw new ResultLost("", "the result backend is closed", { cause: error });
         if (!isPassing(error)) throw error;
         if (attempt === 0) {
