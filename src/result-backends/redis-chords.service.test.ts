@@ -309,6 +309,22 @@ describe.skipIf(url === undefined)("chords on Redis", () => {
     expect(await claim?.done()).toBe(true);
   });
 
+  test("a chord that is given up while the store is away is not begun when it is back", async () => {
+    const { prefix, group } = fresh();
+    await using proxy = await TcpProxy.start({ target: redisUrl });
+    const chords = counter(prefix, {}, proxy.url);
+    await chords.start("before", { size: 1, header: null });
+    proxy.refuse();
+    proxy.cut();
+    const stop = new AbortController();
+    const given = chords.start(group, { size: 1, header: null }, stop.signal);
+    stop.abort(new Error("enough"));
+    proxy.resume();
+    await expect(given).rejects.toThrow("enough");
+    await chords.start("after", { size: 1, header: null });
+    expect(await admin.keys(key(prefix, "*"))).toEqual([]);
+  });
+
   test("a part that waits for its store ends when the backend is closed", async () => {
     const { prefix, group } = fresh();
     const backend = createRedisBackend({ codec: countingCodec(prefix), urls: "redis://127.0.0.1:1/0", graceMs: 10 });
