@@ -4,7 +4,7 @@
  * the store is away, so that thousands of waits cost a map entry each and nothing else.
  */
 import { type Abortable, AbortGroups } from "../runtime/abort-groups.ts";
-import { BackendError, BackendGetMetaError, ResultLost } from "./errors.ts";
+import { BackendGetMetaError, BackendUnavailable, ResultLost } from "./errors.ts";
 import type { WatchOptions } from "./result-backend.ts";
 
 class Wait<R> implements Abortable {
@@ -59,7 +59,7 @@ export class Waits<R> {
   get outage(): Error | null {
     if (this.#awaySinceMs === null) return null;
     const reason = this.#awayReason;
-    return reason instanceof Error ? reason : new BackendError("STORE_AWAY", String(reason), { retryable: true });
+    return reason instanceof Error ? reason : new BackendUnavailable(String(reason));
   }
 
   /** Number of task ids waited for. */
