@@ -10,7 +10,13 @@
 import { ImproperlyConfigured, ProtocolError } from "../../protocol/errors.ts";
 import { pause } from "../runtime/backoff.ts";
 import { type Log, silentLog } from "../runtime/log.ts";
-import { connectionError, parseRedisUrl, type Redis, type RedisConnectionError } from "../runtime/redis-connection.ts";
+import {
+  checkRedisTls,
+  connectionError,
+  parseRedisUrl,
+  type Redis,
+  type RedisConnectionError,
+} from "../runtime/redis-connection.ts";
 import type { ChordCounter, GroupStore } from "./chord-counter.ts";
 import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
 import { Awaited, AwaitedRead, type AwaitedReads } from "./redis/awaited.ts";
@@ -324,6 +330,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   }
 }
 
+/** A backend that connects on first use. Throws `ImproperlyConfigured` for URLs or TLS options that cannot be used. */
 export function createRedisBackend<R>(options: RedisBackendOptions<R>): RedisBackend<R> {
   return new RedisResultBackend(options);
 }
@@ -335,6 +342,7 @@ function connectionOptions<R>(options: RedisBackendOptions<R>) {
     ...(typeof masterName === "string" ? { masterName } : {}),
     ...(isRecord(sentinelKwargs) ? { sentinelKwargs } : {}),
   });
+  checkRedisTls(target, tls);
   return {
     target,
     ...(tls === undefined ? {} : { tls }),

@@ -5,6 +5,7 @@ import { pause } from "../../runtime/backoff.ts";
 import { type Log, silentLog } from "../../runtime/log.ts";
 import {
   type ConnectRedisOptions,
+  checkRedisTls,
   connectionError,
   connectRedis,
   endRedis,
@@ -56,6 +57,7 @@ export class MognetRedisLink {
     this.target = parseRedisUrl(options.urls);
     this.log = options.log ?? silentLog;
     const { tls, connectTimeoutMs, answerTimeoutMs } = options;
+    checkRedisTls(this.target, tls);
     this.connectionOptions = {
       ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
       ...(answerTimeoutMs === undefined ? {} : { answerTimeoutMs }),
