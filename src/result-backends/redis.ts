@@ -174,12 +174,14 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
 
   store(id: string, record: R): Promise<void> {
     if (this.#closing !== null) return Promise.reject(new BackendStoreError(id, "the result backend is closed"));
-    this.#connections.connectCommands();
+    let stored: Promise<void>;
     try {
-      return this.#stores.push(id, record);
+      stored = this.#stores.push(id, record);
     } catch (error) {
       return Promise.reject(error);
     }
+    this.#connections.connectCommands(); // a refusal is for all that waits
+    return stored;
   }
 
   async get(id: string, { exactly }: { exactly?: boolean } = {}): Promise<R | null> {
@@ -210,6 +212,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
     }
     this.#connections.connectCommands();
     this.#connections.connectListener();
+    if (!this.#waits.has(id)) return wait; // refused
     if (!this.#awaited.has(channel)) this.#awaited.set(channel, new Awaited(id, channel));
     if (options.unsent) this.#unsent.set(channel, options.unsent);
     // a wait that joins others on a subscribed channel reads for itself

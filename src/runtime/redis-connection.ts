@@ -242,6 +242,11 @@ export function checkRedisTls(target: RedisTarget, tls: ConnectRedisOptions["tls
   sentinelTls(target);
 }
 
+/** The refusal of what waits, from what `loadRedis` or `connectRedis` threw. */
+export function noAttempt(error: unknown): RedisConnectionError {
+  return new RedisConnectionError(error instanceof Error ? error.message : String(error), true, { cause: error });
+}
+
 function addressOf(endpoint: RedisEndpoint, tls: ConnectRedisOptions["tls"]): RedisOptions {
   const asked = endpoint.tls !== null || (tls !== undefined && tls !== false && endpoint.path === undefined);
   return {

@@ -11,6 +11,7 @@ import {
   endRedis,
   isRedisLoaded,
   loadRedis,
+  noAttempt,
   parseRedisUrl,
   type Redis,
   RedisConnectionError,
@@ -83,8 +84,9 @@ export class MognetRedisLink {
   async write(make: () => WriteRequest): Promise<RedisWrite> {
     const request = make();
     if (this.#closing !== null) throw new BackendStoreError(request.id, "the result store is closed");
-    this.#connect();
-    return this.#writes.push(request);
+    const written = this.#writes.push(request);
+    this.#connect(); // a refusal is for all that waits
+    return written;
   }
 
   /** An act that may be repeated; a loss of the connection is outlived for `graceMs`. */
@@ -161,13 +163,22 @@ export class MognetRedisLink {
         },
         (error: unknown) => {
           this.#loading = null;
-          this.#onRefused(new RedisConnectionError(String(error), true, { cause: error }));
+          this.#onRefused(noAttempt(error));
         },
       );
       return;
     }
+    try {
+      this.#client = connectRedis(this.target, this.#settings());
+    } catch (error) {
+      // No attempt can be made, as when a certificate file has gone. The next call tries again.
+      this.#onRefused(noAttempt(error));
+    }
+  }
+
+  #settings(): ConnectRedisOptions {
     const { purpose } = this.#options;
-    this.#client = connectRedis(this.target, {
+    return {
       ...this.connectionOptions,
       purpose,
       onConnected: () => {
@@ -183,7 +194,7 @@ export class MognetRedisLink {
         this.log.warn({ err: error, purpose, delayMs }, "Mognet's results cannot be reached; trying again");
         if (error.refused) this.#onRefused(error);
       },
-    });
+    };
   }
 
   /** Wrong credentials and the like: nobody is left waiting for what cannot come, though attempts go on. */
@@ -196,7 +207,8 @@ export class MognetRedisLink {
   async #up(id: string, endMs: number): Promise<Redis> {
     if (this.#closing !== null) throw new BackendGetMetaError(id, "the result store is closed", { retryable: false });
     this.#connect();
-    if (this.#ready === null) {
+    const isComing = this.#client !== null || this.#loading !== null;
+    if (this.#ready === null && isComing) {
       const late = new AbortController();
       await Promise.race([
         new Promise<void>((resolve) => this.#whenUp.push(resolve)),

@@ -5,10 +5,12 @@
 import { pause } from "../../runtime/backoff.ts";
 import type { Log } from "../../runtime/log.ts";
 import {
+  type ConnectRedisOptions,
   connectRedis,
   endRedis,
   isRedisLoaded,
   loadRedis,
+  noAttempt,
   type Redis,
   RedisConnectionError,
   type RedisTarget,
@@ -95,7 +97,9 @@ export class Connections {
   connectListener(): void {
     if (this.#listener !== null || !isRedisLoaded()) return;
     this.#listener = this.#connect("results-listener", () => this.#options.onListenerUp());
-    this.#listener.on("messageBuffer", (channel: Buffer, message: Buffer) => this.#options.onMessage(channel, message));
+    this.#listener?.on("messageBuffer", (channel: Buffer, message: Buffer) =>
+      this.#options.onMessage(channel, message),
+    );
   }
 
   /** The command connection, or `BackendGetMetaError` when it does not come up in time. */
@@ -105,7 +109,9 @@ export class Connections {
     const { graceMs = 1_000 } = this.#options;
     const isFirst = !this.#attempted;
     if (this.commands === null && isFirst) await this.#news(Math.max(graceMs, FIRST_ATTEMPT_MS));
-    const isDecided = isFirst && (!this.#attempted || this.#refusal !== null || this.#closed);
+    const isDecided = isFirst
+      ? !this.#attempted || this.#refusal !== null || this.#closed
+      : this.#commands === null && isRedisLoaded(); // no attempt could be made
     if (this.commands === null && !isDecided) await this.#news(graceMs);
     const client = this.commands;
     if (client !== null) return client;
@@ -145,15 +151,24 @@ export class Connections {
       },
       (error: unknown) => {
         this.#loading = null;
-        const reason = error instanceof Error ? error.message : String(error);
-        this.#onRefused(new RedisConnectionError(reason, true, { cause: error }));
+        this.#onRefused(noAttempt(error));
       },
     );
   }
 
-  #connect(purpose: string, onConnected: () => void): Redis {
-    const { target, tls, connectTimeoutMs, answerTimeoutMs, log } = this.#options;
-    return connectRedis(target, {
+  /** Null, and what waits is refused, when no attempt can be made, as when a certificate file has gone. The next call tries again. */
+  #connect(purpose: string, onConnected: () => void): Redis | null {
+    try {
+      return connectRedis(this.#options.target, this.#settings(purpose, onConnected));
+    } catch (error) {
+      this.#onRefused(noAttempt(error));
+      return null;
+    }
+  }
+
+  #settings(purpose: string, onConnected: () => void): ConnectRedisOptions {
+    const { tls, connectTimeoutMs, answerTimeoutMs, log } = this.#options;
+    return {
       purpose,
       ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
       ...(answerTimeoutMs === undefined ? {} : { answerTimeoutMs }),
@@ -181,7 +196,7 @@ export class Connections {
         this.#attempted = true;
         this.#wake();
       },
-    });
+    };
   }
 
   #onRefused(error: RedisConnectionError): void {
