@@ -52,8 +52,8 @@ export class Connections {
   /** Resolvers of those who wait for the command connection. */
   #whenUp: (() => void)[] = [];
   #refusal: RedisConnectionError | null = null;
-  /** Why a connection went or could not be made, since one was made. */
-  #lastError: RedisConnectionError | null = null;
+  /** By purpose: why that connection went or could not be made, until it is there again. */
+  readonly #lastErrors = new Map<string, RedisConnectionError>();
   /** An attempt to make the command connection has ended, well or not. */
   #attempted = false;
   #closed = false;
@@ -79,7 +79,8 @@ export class Connections {
   /** What is known of a store that is away. */
   outage(): RedisConnectionError {
     const names = this.#options.target.endpoints.map(({ name }) => name).join(", ");
-    return this.#lastError ?? new RedisConnectionError(`no answer from ${names} yet`, false);
+    const lastError = this.#lastErrors.get("results") ?? this.#lastErrors.get("results-listener");
+    return lastError ?? new RedisConnectionError(`no answer from ${names} yet`, false);
   }
 
   get isRefused(): boolean {
@@ -175,20 +176,20 @@ export class Connections {
       ...(tls === undefined ? {} : { tls }),
       onConnected: () => {
         this.#refusal = null;
-        this.#lastError = null;
+        this.#lastErrors.delete(purpose);
         if (purpose === "results") this.#attempted = true;
         onConnected();
         if (this.commands !== null && (this.#listener === null || this.listener !== null)) this.#options.onBack();
       },
       onLost: (error) => {
+        this.#lastErrors.set(purpose, error);
         log.warn({ err: error, purpose }, "the connection to the result store has gone; reconnecting");
         if (purpose === "results") this.#options.onCommandsLost(error);
         else this.#options.onListenerLost();
-        this.#lastError = error;
         this.#options.onAway(error);
       },
       onRetry: (error, delayMs) => {
-        this.#lastError = error;
+        this.#lastErrors.set(purpose, error);
         log.warn({ err: error, purpose, delayMs }, "the result store cannot be reached; trying again");
         this.#options.onAway(error);
         if (error.refused) this.#onRefused(error);
