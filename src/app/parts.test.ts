@@ -188,3 +188,11 @@ describe("a broker or store that cannot be reached", () => {
     expect(JSON.stringify(lines)).not.toContain("secret");
   });
 });
+
+test("a TLS option of Redis that does not exist is refused at the first use of the app, without a connection", async () => {
+  const app = appOf({ broker_url: "rediss://h?ssl_nonsense=1", result_backend: "rediss://h?ssl_ca_path=x" });
+  const wrong = (option: string) => ({ code: "IMPROPERLY_CONFIGURED", message: expect.stringContaining(option) });
+  await expect(async () => app.result("a").get({ timeout: 5_000 })).rejects.toMatchObject(wrong("ssl_ca_certs"));
+  await expect(async () => app.sendTask("x")).rejects.toMatchObject(wrong("ssl_nonsense"));
+  await app.close();
+});

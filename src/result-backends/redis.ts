@@ -10,7 +10,13 @@
 import { ImproperlyConfigured, ProtocolError } from "../../protocol/errors.ts";
 import { pause } from "../runtime/backoff.ts";
 import { type Log, silentLog } from "../runtime/log.ts";
-import { connectionError, parseRedisUrl, type Redis, type RedisConnectionError } from "../runtime/redis-connection.ts";
+import {
+  checkRedisTls,
+  connectionError,
+  parseRedisUrl,
+  type Redis,
+  type RedisConnectionError,
+} from "../runtime/redis-connection.ts";
 import type { ChordCounter, GroupStore } from "./chord-counter.ts";
 import { BackendGetMetaError, BackendStoreError } from "./errors.ts";
 import { Awaited, AwaitedRead, type AwaitedReads } from "./redis/awaited.ts";
@@ -168,12 +174,14 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
 
   store(id: string, record: R): Promise<void> {
     if (this.#closing !== null) return Promise.reject(new BackendStoreError(id, "the result backend is closed"));
-    this.#connections.connectCommands();
+    let stored: Promise<void>;
     try {
-      return this.#stores.push(id, record);
+      stored = this.#stores.push(id, record);
     } catch (error) {
       return Promise.reject(error);
     }
+    this.#connections.connectCommands(); // a refusal is for all that waits
+    return stored;
   }
 
   async get(id: string, { exactly }: { exactly?: boolean } = {}): Promise<R | null> {
@@ -204,6 +212,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
     }
     this.#connections.connectCommands();
     this.#connections.connectListener();
+    if (!this.#waits.has(id)) return wait; // refused
     if (!this.#awaited.has(channel)) this.#awaited.set(channel, new Awaited(id, channel));
     if (options.unsent) this.#unsent.set(channel, options.unsent);
     // a wait that joins others on a subscribed channel reads for itself
@@ -324,6 +333,7 @@ class RedisResultBackend<R> implements RedisBackend<R>, AwaitedReads {
   }
 }
 
+/** A backend that connects on first use. Throws `ImproperlyConfigured` for URLs or TLS options that cannot be used. */
 export function createRedisBackend<R>(options: RedisBackendOptions<R>): RedisBackend<R> {
   return new RedisResultBackend(options);
 }
@@ -335,6 +345,7 @@ function connectionOptions<R>(options: RedisBackendOptions<R>) {
     ...(typeof masterName === "string" ? { masterName } : {}),
     ...(isRecord(sentinelKwargs) ? { sentinelKwargs } : {}),
   });
+  checkRedisTls(target, tls);
   return {
     target,
     ...(tls === undefined ? {} : { tls }),

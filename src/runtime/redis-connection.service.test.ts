@@ -12,7 +12,6 @@ import {
   parseRedisUrl,
   type Redis,
   RedisConnectionError,
-  tlsOptions,
   whenReady,
 } from "./redis-connection.ts";
 
@@ -39,20 +38,6 @@ describe("errors", () => {
   ])("%s: refused is %s", (message, refused) => {
     expect(connectionError(new Error(message)).refused).toBe(refused);
   });
-});
-
-test("TLS options of Kombu become Node's", () => {
-  expect(
-    tlsOptions({ ssl_cert_reqs: "none", ssl_check_hostname: "false", minVersion: "TLSv1.3" }, "host"),
-  ).toMatchObject({
-    rejectUnauthorized: false,
-    minVersion: "TLSv1.3",
-    servername: "host",
-  });
-  expect(tlsOptions({ ssl_cert_reqs: "CERT_REQUIRED" }, "10.0.0.1")).toEqual({ rejectUnauthorized: true });
-  expect(() => tlsOptions({ ssl_ca_certs: "/nowhere/ca.pem" }, "h")).toThrow(/ssl_ca_certs/);
-  expect(() => tlsOptions({ ssl_ca_cert: "ca.pem" }, "h")).toThrow(/no option ssl_ca_cert; there are .*ssl_ca_certs/);
-  expect(() => tlsOptions({ ca_certs: "ca.pem" }, "h")).toThrow(/no option ca_certs; .* begin with ssl_/);
 });
 
 describe.skipIf(!hasServer)("with a server", () => {

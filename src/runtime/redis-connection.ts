@@ -10,11 +10,10 @@
  * - A connection that died without a word is noticed: an idle one is pinged, and a command without any answer from the
  *   server for `answerTimeoutMs` destroys the socket.
  */
-import { readFileSync } from "node:fs";
-import type { ConnectionOptions } from "node:tls";
 import type { Redis, RedisOptions } from "ioredis";
 import { ImproperlyConfigured, LovageError } from "../../protocol/errors.ts";
 import { type BackoffOptions, backoffMs } from "./backoff.ts";
+import { tlsOptions } from "./redis-tls.ts";
 import type { RedisEndpoint, RedisTarget } from "./redis-url.ts";
 
 export { isRedisUrl, parseRedisUrl, type RedisEndpoint, type RedisTarget, type RedisUrlOptions } from "./redis-url.ts";
@@ -95,7 +94,7 @@ const SHORT_LIFE_PAUSE_MS = 1_000;
 /**
  * Starts connecting to `target`; `loadRedis` must have been awaited before. The client speaks RESP2, so that replies are the
  * same on every server. End it with `endRedis(client)`; after that nothing of it keeps the process alive. Throws
- * `ImproperlyConfigured` for unreadable certificate files.
+ * `ImproperlyConfigured` for TLS options that cannot be used (`checkRedisTls` says so earlier).
  */
 export function connectRedis(target: RedisTarget, options: ConnectRedisOptions): Redis {
   if (driver === null) throw new ImproperlyConfigured("connectRedis needs loadRedis before it");
@@ -106,6 +105,9 @@ export function connectRedis(target: RedisTarget, options: ConnectRedisOptions):
   let readyAt = 0;
   let shortLives = 0;
   const current = (): RedisEndpoint => target.endpoints[index % target.endpoints.length] as RedisEndpoint;
+  // All at once: what cannot be used is refused here, not when its turn has come.
+  const addresses = target.endpoints.map((endpoint) => addressOf(endpoint, options.tls));
+  const address = () => addresses[index % addresses.length];
 
   const nextDelay = (attempt: number): number => {
     const error = lastError ?? new RedisConnectionError(`the connection to ${current().name} was closed`, false);
@@ -113,7 +115,7 @@ export function connectRedis(target: RedisTarget, options: ConnectRedisOptions):
     // An established connection is tried again where it was; a failed attempt moves on.
     if (!wasReady && target.endpoints.length > 1) {
       index += 1;
-      Object.assign(client.options, addressOf(current(), options.tls));
+      Object.assign(client.options, address());
     }
     const round = Math.floor((attempt - 1) / target.endpoints.length);
     // A server that takes connections only to drop them is not to be hammered.
@@ -134,7 +136,7 @@ export function connectRedis(target: RedisTarget, options: ConnectRedisOptions):
   };
 
   const client = new driver({
-    ...addressOf(current(), options.tls),
+    ...address(),
     ...sentinelOptions(target, options.tls, (attempt) => {
       const delayMs = Math.min(2_000, backoffMs(attempt - 1, backoff));
       const error = new RedisConnectionError(`no sentinel of ${current().name} knows a reachable master`, false);
@@ -234,6 +236,17 @@ export function connectionError(error: unknown, endpoint?: { name: string }): Re
   return new RedisConnectionError(`${text}${hint}${where}`, refusals.test(text), plain ? { cause: error } : {});
 }
 
+/** Throws `ImproperlyConfigured` for TLS options that `connectRedis` would refuse: unknown names, values and unreadable files. */
+export function checkRedisTls(target: RedisTarget, tls: ConnectRedisOptions["tls"]): void {
+  for (const endpoint of target.endpoints) addressOf(endpoint, tls);
+  sentinelTls(target);
+}
+
+/** The refusal of what waits, from what `loadRedis` or `connectRedis` threw. */
+export function noAttempt(error: unknown): RedisConnectionError {
+  return new RedisConnectionError(error instanceof Error ? error.message : String(error), true, { cause: error });
+}
+
 function addressOf(endpoint: RedisEndpoint, tls: ConnectRedisOptions["tls"]): RedisOptions {
   const asked = endpoint.tls !== null || (tls !== undefined && tls !== false && endpoint.path === undefined);
   return {
@@ -245,6 +258,10 @@ function addressOf(endpoint: RedisEndpoint, tls: ConnectRedisOptions["tls"]): Re
     db: endpoint.db,
     tls: asked ? tlsOptions({ ...(typeof tls === "object" ? tls : {}), ...endpoint.tls }, endpoint.host) : undefined,
   };
+}
+
+function sentinelTls({ sentinel }: RedisTarget) {
+  return sentinel === null || sentinel.tls === null ? undefined : tlsOptions(sentinel.tls, "");
 }
 
 function sentinelOptions(
@@ -260,99 +277,8 @@ function sentinelOptions(
     sentinelUsername: sentinel.username,
     sentinelPassword: sentinel.password,
     enableTLSForSentinelMode: target.endpoints[0]?.tls !== null || (tls !== undefined && tls !== false),
-    sentinelTLS: sentinel.tls === null ? undefined : tlsOptions(sentinel.tls, ""),
+    sentinelTLS: sentinelTls(target),
     sentinelCommandTimeout: 5_000,
     sentinelRetryStrategy: retry,
   };
-}
-
-/** Node's TLS options from Kombu's `ssl_…` ones (wire: kombu/utils/url.py, redis-py `SSLConnection`); others pass unchanged. */
-export function tlsOptions(ssl: Readonly<Record<string, unknown>>, host: string): ConnectionOptions {
-  const found: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(ssl)) {
-    if (key === "ssl_cert_reqs") found.rejectUnauthorized = !isCertNone(value);
-    else if (key === "ssl_ca_certs") found.ca = readPem(key, value);
-    else if (key === "ssl_ca_data") found.ca = value;
-    else if (key === "ssl_certfile") found.cert = readPem(key, value);
-    else if (key === "ssl_keyfile") found.key = readPem(key, value);
-    else if (key === "ssl_password" || key === "ssl_keyfile_password") found.passphrase = value;
-    else if (key === "ssl_check_hostname") {
-      if (value === false || String(value).toLowerCase() === "false") found.checkServerIdentity = () => undefined;
-    } else if (key === "ssl_ciphers") found.ciphers = value;
-    else if (nodeTls.has(key)) found[key] = value;
-    else if (key !== "ssl") {
-      const names = key.startsWith("ssl_")
-        ? `there are ${kombuTls.join(", ")}`
-        : "Python's names begin with ssl_, such as ssl_ca_certs";
-      throw new ImproperlyConfigured(`TLS to Redis has no option ${key}; ${names}`);
-    }
-  }
-  // SNI must not carry an address (RFC 6066).
-  if (found.servername === undefined && host !== "" && !/^[\d.]+$|:/.test(host)) found.servername = host;
-  return found;
-}
-
-/** Read above. */
-const kombuTls = [
-  "ssl_cert_reqs",
-  "ssl_ca_certs",
-  "ssl_ca_data",
-  "ssl_certfile",
-  "ssl_keyfile",
-  "ssl_password",
-  "ssl_check_hostname",
-  "ssl_ciphers",
-];
-
-/** What `tls.connect` takes. */
-const nodeTls = new Set([
-  ...[
-    "ALPNProtocols",
-    "allowPartialTrustChain",
-    "ca",
-    "cert",
-    "checkServerIdentity",
-    "ciphers",
-    "crl",
-    "dhparam",
-    "ecdhCurve",
-  ],
-  ...[
-    "enableTrace",
-    "honorCipherOrder",
-    "key",
-    "maxVersion",
-    "minDHSize",
-    "minVersion",
-    "passphrase",
-    "pfx",
-    "pskCallback",
-  ],
-  ...[
-    "rejectUnauthorized",
-    "secureContext",
-    "secureOptions",
-    "secureProtocol",
-    "servername",
-    "session",
-    "sessionIdContext",
-  ],
-  ...["sigalgs", "ticketKeys"],
-]);
-
-function isCertNone(value: unknown): boolean {
-  if (value === null || value === 0 || value === false) return true;
-  const text = String(value).toLowerCase();
-  if (text === "none" || text === "cert_none" || text === "ssl.cert_none") return true;
-  if (/^(?:ssl\.)?(?:cert_)?(?:required|optional)$/.test(text) || value === 1 || value === 2) return false;
-  throw new ImproperlyConfigured(`ssl_cert_reqs is required, optional or none, not ${JSON.stringify(value)}`);
-}
-
-function readPem(key: string, value: unknown): Buffer | undefined {
-  if (value === undefined || value === null) return undefined;
-  try {
-    return readFileSync(String(value));
-  } catch (cause) {
-    throw new ImproperlyConfigured(`${key}: the file ${JSON.stringify(String(value))} cannot be read`, { cause });
-  }
 }

@@ -345,16 +345,14 @@ describe.skipIf(!hasServer)("with servers of its own", () => {
     giveUp.abort(new Error("enough"));
     await connecting;
     await roundTrip(await connected({ urls: `${base}?ssl_cert_reqs=required&ssl_ca_certs=${temp.join("cert.pem")}` }));
-    await roundTrip(await connected({ urls: `${base}?ssl_cert_reqs=CERT_NONE` }));
+    await roundTrip(await connected({ urls: `${base}?ssl_cert_reqs=CERT_NONE&ssl_min_version=771` }));
     const tls = {
       ssl_ca_certs: temp.join("cert.pem"),
       ssl_certfile: temp.join("cert.pem"),
       ssl_keyfile: temp.join("key.pem"),
     };
     await roundTrip(await connected({ urls: `redis://${loopback}:${port}/0`, tls }));
-    await expect(transportOf({ urls: `${base}?ssl_cert_reqs=maybe` }).connect()).rejects.toBeInstanceOf(
-      ImproperlyConfigured,
-    );
+    expect(() => transportOf({ urls: `${base}?ssl_cert_reqs=maybe` })).toThrow(ImproperlyConfigured);
   }, 90_000);
 
   test("the next URL serves when the first does not", async () => {

@@ -10,7 +10,7 @@ import type { Address, Message } from "../../protocol/message.ts";
 import type { Exchange, Queue } from "../../protocol/routing.ts";
 import "../runtime/bytes.ts";
 import { silentLog } from "../runtime/log.ts";
-import { parseRedisUrl } from "../runtime/redis-connection.ts";
+import { checkRedisTls, parseRedisUrl } from "../runtime/redis-connection.ts";
 import { TransportClosed } from "./errors.ts";
 import { Bindings } from "./redis/bindings.ts";
 import { BlockingWaits } from "./redis/blocking-waits.ts";
@@ -72,6 +72,7 @@ export class RedisTransport implements Transport {
     const settings = parseRedisSettings(transportOptions);
     const { masterName, sentinelKwargs } = settings;
     const target = parseRedisUrl(options.urls, { ...(masterName === undefined ? {} : { masterName }), sentinelKwargs });
+    checkRedisTls(target, options.tls);
     const log = options.log ?? silentLog;
     this.unknownOptions = unknownOptions(transportOptions);
     if (this.unknownOptions.length > 0) log.warn({ options: this.unknownOptions }, "unknown transport options");

@@ -5,11 +5,13 @@ import { pause } from "../../runtime/backoff.ts";
 import { type Log, silentLog } from "../../runtime/log.ts";
 import {
   type ConnectRedisOptions,
+  checkRedisTls,
   connectionError,
   connectRedis,
   endRedis,
   isRedisLoaded,
   loadRedis,
+  noAttempt,
   parseRedisUrl,
   type Redis,
   RedisConnectionError,
@@ -56,6 +58,7 @@ export class MognetRedisLink {
     this.target = parseRedisUrl(options.urls);
     this.log = options.log ?? silentLog;
     const { tls, connectTimeoutMs, answerTimeoutMs } = options;
+    checkRedisTls(this.target, tls);
     this.connectionOptions = {
       ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
       ...(answerTimeoutMs === undefined ? {} : { answerTimeoutMs }),
@@ -81,8 +84,9 @@ export class MognetRedisLink {
   async write(make: () => WriteRequest): Promise<RedisWrite> {
     const request = make();
     if (this.#closing !== null) throw new BackendStoreError(request.id, "the result store is closed");
-    this.#connect();
-    return this.#writes.push(request);
+    const written = this.#writes.push(request);
+    this.#connect(); // a refusal is for all that waits
+    return written;
   }
 
   /** An act that may be repeated; a loss of the connection is outlived for `graceMs`. */
@@ -159,13 +163,22 @@ export class MognetRedisLink {
         },
         (error: unknown) => {
           this.#loading = null;
-          this.#onRefused(new RedisConnectionError(String(error), true, { cause: error }));
+          this.#onRefused(noAttempt(error));
         },
       );
       return;
     }
+    try {
+      this.#client = connectRedis(this.target, this.#settings());
+    } catch (error) {
+      // No attempt can be made, as when a certificate file has gone. The next call tries again.
+      this.#onRefused(noAttempt(error));
+    }
+  }
+
+  #settings(): ConnectRedisOptions {
     const { purpose } = this.#options;
-    this.#client = connectRedis(this.target, {
+    return {
       ...this.connectionOptions,
       purpose,
       onConnected: () => {
@@ -181,7 +194,7 @@ export class MognetRedisLink {
         this.log.warn({ err: error, purpose, delayMs }, "Mognet's results cannot be reached; trying again");
         if (error.refused) this.#onRefused(error);
       },
-    });
+    };
   }
 
   /** Wrong credentials and the like: nobody is left waiting for what cannot come, though attempts go on. */
@@ -194,7 +207,8 @@ export class MognetRedisLink {
   async #up(id: string, endMs: number): Promise<Redis> {
     if (this.#closing !== null) throw new BackendGetMetaError(id, "the result store is closed", { retryable: false });
     this.#connect();
-    if (this.#ready === null) {
+    const isComing = this.#client !== null || this.#loading !== null;
+    if (this.#ready === null && isComing) {
       const late = new AbortController();
       await Promise.race([
         new Promise<void>((resolve) => this.#whenUp.push(resolve)),

@@ -18,6 +18,7 @@ import {
   connectRedis,
   endRedis,
   inOneWrite,
+  noAttempt,
   type Redis,
   type RedisConnectionError,
   type RedisTarget,
@@ -96,6 +97,7 @@ export class RedisTracking {
     this.#keys.add(key);
     this.#mark(key);
     this.#connect();
+    if (!this.#keys.has(key)) return; // refused
     if (this.#mode !== "tracking") this.#pollOn();
     this.#look ??= setInterval(() => this.#lookAtSome(), this.#options.lookMs ?? LOOK_MS).unref();
   }
@@ -127,8 +129,17 @@ export class RedisTracking {
 
   #connect(): void {
     if (this.#reader !== null || this.#closed) return;
-    const { target, connection, onAway, onBack, onRefused } = this.#options;
-    this.#reader = connectRedis(target, {
+    try {
+      this.#reader = connectRedis(this.#options.target, this.#readerOptions());
+    } catch (error) {
+      // No attempt can be made, as when a certificate file has gone.
+      this.#options.onRefused(noAttempt(error));
+    }
+  }
+
+  #readerOptions(): ConnectRedisOptions {
+    const { connection, onAway, onBack, onRefused } = this.#options;
+    return {
       ...connection,
       purpose: "mognet-waits",
       onConnected: (name) => {
@@ -145,7 +156,7 @@ export class RedisTracking {
         onAway(error);
         if (error.refused) onRefused(error);
       },
-    });
+    };
   }
 
   #listenAt(name: string): void {
@@ -157,9 +168,9 @@ export class RedisTracking {
     this.#endpoint = name;
     const { target, connection } = this.#options;
     const endpoint = target.endpoints.find((each) => each.name === name);
-    const client = connectRedis(
-      { endpoints: endpoint === undefined ? target.endpoints : [endpoint], sentinel: target.sentinel },
-      {
+    const beside = { endpoints: endpoint === undefined ? target.endpoints : [endpoint], sentinel: target.sentinel };
+    try {
+      const client = connectRedis(beside, {
         ...connection,
         purpose: "mognet-waits-listener",
         onConnected: () => void this.#listen(client),
@@ -167,10 +178,12 @@ export class RedisTracking {
           this.#listenerId = null;
           this.#deaf();
         },
-      },
-    );
-    this.#listener = client;
-    client.on("messageBuffer", this.#onMessage);
+      });
+      this.#listener = client;
+      client.on("messageBuffer", this.#onMessage);
+    } catch (error) {
+      this.#refuse(error); // no attempt can be made
+    }
   }
 
   async #listen(client: Redis): Promise<void> {

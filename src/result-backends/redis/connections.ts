@@ -5,10 +5,12 @@
 import { pause } from "../../runtime/backoff.ts";
 import type { Log } from "../../runtime/log.ts";
 import {
+  type ConnectRedisOptions,
   connectRedis,
   endRedis,
   isRedisLoaded,
   loadRedis,
+  noAttempt,
   type Redis,
   RedisConnectionError,
   type RedisTarget,
@@ -50,8 +52,8 @@ export class Connections {
   /** Resolvers of those who wait for the command connection. */
   #whenUp: (() => void)[] = [];
   #refusal: RedisConnectionError | null = null;
-  /** Why a connection went or could not be made, since one was made. */
-  #lastError: RedisConnectionError | null = null;
+  /** By purpose: why that connection went or could not be made, until it is there again. */
+  readonly #lastErrors = new Map<string, RedisConnectionError>();
   /** An attempt to make the command connection has ended, well or not. */
   #attempted = false;
   #closed = false;
@@ -77,7 +79,8 @@ export class Connections {
   /** What is known of a store that is away. */
   outage(): RedisConnectionError {
     const names = this.#options.target.endpoints.map(({ name }) => name).join(", ");
-    return this.#lastError ?? new RedisConnectionError(`no answer from ${names} yet`, false);
+    const lastError = this.#lastErrors.get("results") ?? this.#lastErrors.get("results-listener");
+    return lastError ?? new RedisConnectionError(`no answer from ${names} yet`, false);
   }
 
   get isRefused(): boolean {
@@ -95,7 +98,9 @@ export class Connections {
   connectListener(): void {
     if (this.#listener !== null || !isRedisLoaded()) return;
     this.#listener = this.#connect("results-listener", () => this.#options.onListenerUp());
-    this.#listener.on("messageBuffer", (channel: Buffer, message: Buffer) => this.#options.onMessage(channel, message));
+    this.#listener?.on("messageBuffer", (channel: Buffer, message: Buffer) =>
+      this.#options.onMessage(channel, message),
+    );
   }
 
   /** The command connection, or `BackendGetMetaError` when it does not come up in time. */
@@ -105,7 +110,9 @@ export class Connections {
     const { graceMs = 1_000 } = this.#options;
     const isFirst = !this.#attempted;
     if (this.commands === null && isFirst) await this.#news(Math.max(graceMs, FIRST_ATTEMPT_MS));
-    const isDecided = isFirst && (!this.#attempted || this.#refusal !== null || this.#closed);
+    const isDecided = isFirst
+      ? !this.#attempted || this.#refusal !== null || this.#closed
+      : this.#commands === null && isRedisLoaded(); // no attempt could be made
     if (this.commands === null && !isDecided) await this.#news(graceMs);
     const client = this.commands;
     if (client !== null) return client;
@@ -145,35 +152,44 @@ export class Connections {
       },
       (error: unknown) => {
         this.#loading = null;
-        const reason = error instanceof Error ? error.message : String(error);
-        this.#onRefused(new RedisConnectionError(reason, true, { cause: error }));
+        this.#onRefused(noAttempt(error));
       },
     );
   }
 
-  #connect(purpose: string, onConnected: () => void): Redis {
-    const { target, tls, connectTimeoutMs, answerTimeoutMs, log } = this.#options;
-    return connectRedis(target, {
+  /** Null, and what waits is refused, when no attempt can be made, as when a certificate file has gone. The next call tries again. */
+  #connect(purpose: string, onConnected: () => void): Redis | null {
+    try {
+      return connectRedis(this.#options.target, this.#settings(purpose, onConnected));
+    } catch (error) {
+      this.#onRefused(noAttempt(error));
+      return null;
+    }
+  }
+
+  #settings(purpose: string, onConnected: () => void): ConnectRedisOptions {
+    const { tls, connectTimeoutMs, answerTimeoutMs, log } = this.#options;
+    return {
       purpose,
       ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
       ...(answerTimeoutMs === undefined ? {} : { answerTimeoutMs }),
       ...(tls === undefined ? {} : { tls }),
       onConnected: () => {
         this.#refusal = null;
-        this.#lastError = null;
+        this.#lastErrors.delete(purpose);
         if (purpose === "results") this.#attempted = true;
         onConnected();
         if (this.commands !== null && (this.#listener === null || this.listener !== null)) this.#options.onBack();
       },
       onLost: (error) => {
+        this.#lastErrors.set(purpose, error);
         log.warn({ err: error, purpose }, "the connection to the result store has gone; reconnecting");
         if (purpose === "results") this.#options.onCommandsLost(error);
         else this.#options.onListenerLost();
-        this.#lastError = error;
         this.#options.onAway(error);
       },
       onRetry: (error, delayMs) => {
-        this.#lastError = error;
+        this.#lastErrors.set(purpose, error);
         log.warn({ err: error, purpose, delayMs }, "the result store cannot be reached; trying again");
         this.#options.onAway(error);
         if (error.refused) this.#onRefused(error);
@@ -181,7 +197,7 @@ export class Connections {
         this.#attempted = true;
         this.#wake();
       },
-    });
+    };
   }
 
   #onRefused(error: RedisConnectionError): void {
