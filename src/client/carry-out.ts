@@ -16,6 +16,7 @@ import { requireChords } from "../result-backends/chord-counter.ts";
 import { BackendUnavailable } from "../result-backends/errors.ts";
 import type { ResultBackend } from "../result-backends/result-backend.ts";
 import { before } from "../runtime/before.ts";
+import { LONGEST_TIMER_MS } from "../runtime/timer-heap.ts";
 import type { AnyTask } from "../tasks/definition.ts";
 
 /** What is given besides the signature: arguments in front of its own, wire-style options over its own. */
@@ -154,7 +155,7 @@ async function begin(
     const outage = backend?.outage?.() ?? null;
     if (outage !== null) patience.abort(awayFor(storePatienceMs, outage));
   };
-  const timer = setInterval(look, Math.max(storePatienceMs, LEAST_PATIENCE_MS));
+  const timer = setInterval(look, Math.min(LONGEST_TIMER_MS, Math.max(storePatienceMs, LEAST_PATIENCE_MS)));
   try {
     await before(begun, patience.signal);
   } finally {
