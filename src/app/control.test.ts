@@ -3,7 +3,9 @@ import { describe, expect, test, vi } from "vitest";
 import { Celery, type CeleryOptions } from "../app.ts";
 import { group } from "../canvas/group.ts";
 import { controlCommand } from "../control/command.ts";
+import { Mailbox } from "../control/mailbox.ts";
 import { matches } from "../control/matcher.ts";
+import { mailboxSettings } from "../control/settings.ts";
 import { Camera } from "../events/camera.ts";
 import { silentLog } from "../runtime/log.ts";
 import { type AnyTask, task } from "../tasks/definition.ts";
@@ -77,6 +79,19 @@ test("wrong calls of app.control are named", async () => {
   await expect(control.broadcast("ping", { destination: [1] as never })).rejects.toThrow(
     "destination is an array of node names",
   );
+});
+
+test("a call without an end has an expiry that every worker can read", async () => {
+  await using it = await fleet();
+  const { settings, transport, clock } = it.app;
+  const publish = vi.spyOn(transport, "publish");
+  const mailbox = new Mailbox({ settings: mailboxSettings(settings), transport, clock, log: silentLog });
+  const replies = await mailbox.call({ method: "ping" }, { timeoutMs: Number.POSITIVE_INFINITY, limit: 1 });
+  await mailbox.close();
+  expect(replies).toEqual([{ "w@h": { ok: "pong" } }]);
+  const expires = publish.mock.calls.map(([message]) => message.headers?.expires).find(Boolean);
+  expect(expires).toBeGreaterThan(Date.now() / 1000);
+  expect(Number.isFinite(expires)).toBe(true);
 });
 
 test("what is no id is an error of the revoke that names it; what is one beside it is revoked", async () => {

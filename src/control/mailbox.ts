@@ -130,7 +130,7 @@ export class Mailbox {
         await this.#prepare(signal);
         await this.#listen();
         const request = requestOf(broadcast, ticket, replyTo);
-        await this.#publish(request, options.timeoutMs, signal, options.mandatory ?? false);
+        await this.#publish(request, call.timeoutMs, signal, options.mandatory ?? false);
       }, options.signal ?? null);
     } catch (error) {
       call.end();

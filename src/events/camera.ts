@@ -2,6 +2,7 @@
 import { parseRate } from "../../protocol/celery/rate.ts";
 import { ImproperlyConfigured } from "../../protocol/errors.ts";
 import type { Log } from "../runtime/log.ts";
+import { LONGEST_TIMER_MS } from "../runtime/timer-heap.ts";
 import type { State } from "./state.ts";
 
 /** Of what, how often, and what is done with it. A rate that is none is an `ImproperlyConfigured`. */
@@ -44,8 +45,11 @@ export class Camera {
   /** Takes snapshots until `cancel`. */
   install(): this {
     const { freq = 1, cleanupFreq = 3_600, onCleanup } = this.#options;
-    this.#timers.push(setInterval(() => void this.capture(), freq * 1000));
-    if (onCleanup !== undefined) this.#timers.push(setInterval(() => this.#guarded(onCleanup), cleanupFreq * 1000));
+    const every = (seconds: number, act: () => unknown) => {
+      this.#timers.push(setInterval(act, Math.min(LONGEST_TIMER_MS, seconds * 1000)));
+    };
+    every(freq, () => void this.capture());
+    if (onCleanup !== undefined) every(cleanupFreq, () => this.#guarded(onCleanup));
     return this;
   }
 

@@ -4,6 +4,7 @@
  * the store is away, so that thousands of waits cost a map entry each and nothing else.
  */
 import { type Abortable, AbortGroups } from "../runtime/abort-groups.ts";
+import { LONGEST_TIMER_MS } from "../runtime/timer-heap.ts";
 import { BackendGetMetaError, BackendUnavailable, ResultLost } from "./errors.ts";
 import type { WatchOptions } from "./result-backend.ts";
 
@@ -195,6 +196,7 @@ export class Waits<R> {
         );
       }
     }
-    if (next < Number.POSITIVE_INFINITY) this.#timer = setTimeout(() => this.#armTimer(), Math.ceil(next));
+    if (next === Number.POSITIVE_INFINITY) return;
+    this.#timer = setTimeout(() => this.#armTimer(), Math.min(LONGEST_TIMER_MS, Math.ceil(next)));
   }
 }

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { silentLog } from "../runtime/log.ts";
-import { TimerHeap } from "../runtime/timer-heap.ts";
+import { steadyTimers, TimerHeap } from "../runtime/timer-heap.ts";
 import { Autoscaler } from "./autoscaler.ts";
 import { AsyncPool } from "./pools/async-pool.ts";
 import { PoolError } from "./pools/errors.ts";
@@ -8,9 +8,8 @@ import { PoolError } from "./pools/errors.ts";
 beforeEach(() => vi.useFakeTimers());
 afterEach(() => vi.useRealTimers());
 
-function open(range = { max: 5, min: 1 }) {
+function open(range = { max: 5, min: 1 }, timers = new TimerHeap()) {
   const pool = new AsyncPool(range.min, true);
-  const timers = new TimerHeap();
   const stage = { pool, timers, wanted: 0, max: range.max, scaler: null as Autoscaler | null };
   const scaler = new Autoscaler({
     pool,
@@ -65,6 +64,18 @@ test("does not shrink while tasks keep coming", () => {
     want(1);
   }
   expect(pool.size).toBe(5);
+});
+
+test("shrinks when it has been quiet for thirty seconds, though the clock was set and a task came just after the last look", () => {
+  const { pool, want, rest } = open(undefined, steadyTimers());
+  vi.advanceTimersByTime(30_001);
+  want(5);
+  rest(1);
+  vi.setSystemTime(Date.now() - 3_600_000);
+  vi.advanceTimersByTime(29_998);
+  expect(pool.size).toBe(5);
+  vi.advanceTimersByTime(30_000);
+  expect(pool.size).toBe(1);
 });
 
 test("from nothing, when the minimum is 0", () => {

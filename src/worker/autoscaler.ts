@@ -34,17 +34,18 @@ export class Autoscaler {
   readonly #parts: AutoscalerParts;
   readonly #keepaliveMs = keepaliveMs();
   #range: AutoscaleRange;
-  #quietSinceMs = Date.now();
+  #quietSinceMs: number;
 
   constructor(parts: AutoscalerParts) {
     this.#parts = parts;
     this.#range = parts.range;
-    this.#lookLater();
+    this.#quietSinceMs = parts.timers.now;
+    this.#lookLater(this.#quietSinceMs);
   }
 
   /** A task was handed towards the pool. */
   onTask(): void {
-    this.#quietSinceMs = Date.now();
+    this.#quietSinceMs = this.#parts.timers.now;
     const wanted = Math.min(this.#parts.wanted(), this.#range.max);
     if (wanted > this.#parts.pool.size) this.#resize(wanted);
   }
@@ -70,25 +71,34 @@ export class Autoscaler {
     return { ...this.#range, current: this.#parts.pool.size, qty: this.#parts.wanted() };
   }
 
-  #lookLater(): void {
-    this.#parts.timers.after(this.#keepaliveMs, () => {
-      this.#look();
-      this.#lookLater();
+  /** When it will have been quiet for long enough; if it has been, that much later. */
+  #lookLater(nowMs: number): void {
+    const { timers } = this.#parts;
+    const from = this.#isQuiet(nowMs) ? nowMs : this.#quietSinceMs;
+    timers.at(from + this.#keepaliveMs, () => {
+      const { now } = timers;
+      this.#look(now);
+      this.#lookLater(now);
     });
   }
 
-  #look(): void {
+  #look(nowMs: number): void {
     const wanted = this.#parts.wanted();
     const { size } = this.#parts.pool;
     if (Math.min(wanted, this.#range.max) > size) return this.#resize(Math.min(wanted, this.#range.max));
     const enough = Math.max(wanted, this.#range.min);
-    if (enough < size && Date.now() - this.#quietSinceMs >= this.#keepaliveMs) this.#resize(enough);
+    if (enough < size && this.#isQuiet(nowMs)) this.#resize(enough);
+  }
+
+  /** The sum is the time of a look: a difference might be less than it by a rounding. */
+  #isQuiet(nowMs: number): boolean {
+    return nowMs >= this.#quietSinceMs + this.#keepaliveMs;
   }
 
   #resize(size: number): void {
     const from = this.#parts.pool.size;
     this.#parts.log.info({ from, to: size }, size > from ? "scaling up" : "scaling down");
-    if (size > from) this.#quietSinceMs = Date.now();
+    if (size > from) this.#quietSinceMs = this.#parts.timers.now;
     this.#parts.pool.resize(size);
   }
 }

@@ -125,8 +125,8 @@ export class AmqpConnection {
   /** What the broker calls itself. */
   readonly product: string;
   readonly version: string;
-  /** Unix milliseconds when the last bytes came in. */
-  lastReceived = Date.now();
+  /** When the last bytes came in, by `performance.now()`. */
+  lastReceived = performance.now();
   /** The broker is short of memory or disk and takes no messages. */
   blocked = false;
   onBlocked: (reason: string | null) => void = () => undefined;
@@ -267,7 +267,7 @@ export class AmqpConnection {
     const bytes: unknown = this.#inner.stream.read();
     if (!Buffer.isBuffer(bytes)) return null;
     this.#inner.recvSinceLastCheck = true;
-    this.lastReceived = Date.now();
+    this.lastReceived = performance.now();
     return bytes;
   }
 

@@ -133,10 +133,10 @@ export class Link {
       let error: Error;
       if ("connection" in outcome) {
         const { connection } = outcome;
-        const since = Date.now();
+        const since = performance.now();
         error = await this.#stay(connection);
         if (this.closed) return;
-        if (Date.now() - since > STEADY_MS) attempt = 0;
+        if (performance.now() - since > STEADY_MS) attempt = 0;
       } else {
         error = outcome.error;
         if (outcome.refused && !this.#everUp) return this.#refuse(error);
@@ -216,7 +216,7 @@ export class Link {
     const look = () => {
       const owed =
         !connection.blocked && (connection.outbox.unsent > 0 || connection.pendingCalls > 0 || this.#user.owed());
-      const now = Date.now();
+      const now = performance.now();
       if (!owed) owedSince = null;
       else owedSince ??= now;
       if (owedSince === null || now - Math.max(owedSince, connection.lastReceived) < stallMs) return;

@@ -20,6 +20,7 @@ import type { Window } from "./window.ts";
 export interface ActsHost {
   readonly parts: MognetWorkerParts;
   readonly window: Window;
+  /** For spans of time. */
   readonly timers: TimerHeap;
   readonly closing: AbortSignal;
   readonly stats: { succeeded: number; failed: number };
@@ -225,6 +226,6 @@ export class Acts {
     const { delivery } = run;
     if (this.#host.closing.aborted) return delivery.reject({ requeue: true });
     // On close the transport gives back what is not settled.
-    this.#host.timers.at(Date.now() + REQUEUE_AFTER_MS, () => delivery.reject({ requeue: true }));
+    this.#host.timers.after(REQUEUE_AFTER_MS, () => delivery.reject({ requeue: true }));
   }
 }

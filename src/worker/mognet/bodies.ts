@@ -28,7 +28,10 @@ import type { Outcome, Run } from "./run.ts";
 
 export interface BodiesHost {
   readonly parts: MognetWorkerParts;
+  /** For spans of time. */
   readonly timers: TimerHeap;
+  /** For instants of the clock. */
+  readonly instants: TimerHeap;
   readonly stats: { succeeded: number; failed: number; revoked: number; paused: number };
   enter(run: Run, event: MognetRequestEvent): void;
   /** An error of ours. */
@@ -78,9 +81,11 @@ export class Bodies {
 
   /** False: it has passed. */
   #startDeadline(run: Run): boolean {
-    const left = timeLeftMs(run.request.deadline, Date.now());
+    const { deadline } = run.request;
+    const timers = deadline?.kind === "duration" ? this.#host.timers : this.#host.instants;
+    const left = timeLeftMs(deadline, Date.now());
     if (left !== null && left <= 0) this.#expire(run);
-    else if (left !== null) run.timer = this.#host.timers.at(Date.now() + left, () => this.#expire(run));
+    else if (left !== null) run.deadline = { timers, entry: timers.after(left, () => this.#expire(run)) };
     return run.isIn("running");
   }
 
@@ -162,7 +167,7 @@ export class Bodies {
   }
 
   #expire(run: Run): void {
-    run.timer = null;
+    run.deadline = null;
     if (run.state === "settled") return;
     this.#log.error({ task: run.request.name, id: run.id }, "the task ran past its deadline");
     this.#end(run, { state: "REVOKED", value: mognetErrorValue(deadlinePassed()) });
@@ -185,6 +190,6 @@ export class Bodies {
 }
 
 /** Has its deadline passed, though its timer has had no turn yet? A body that keeps the event loop busy is late all the same. */
-function isLate({ timer }: Run): boolean {
-  return timer !== null && Date.now() >= timer.dueMs;
+function isLate({ deadline }: Run): boolean {
+  return deadline !== null && deadline.timers.now >= deadline.entry.dueMs;
 }

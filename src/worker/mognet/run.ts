@@ -4,7 +4,7 @@ import type { MognetRequestState } from "../../../protocol/mognet/request-machin
 import type { MognetResult } from "../../../protocol/mognet/result.ts";
 import type { MognetDoneState } from "../../../protocol/mognet/states.ts";
 import type { MognetValue } from "../../../protocol/mognet/value.ts";
-import type { TimerEntry } from "../../runtime/timer-heap.ts";
+import type { TimerEntry, TimerHeap } from "../../runtime/timer-heap.ts";
 import type { Delivery } from "../../transports/transport.ts";
 import type { RunningMognetContext } from "./context.ts";
 
@@ -30,8 +30,8 @@ export class Run {
   /** Its body has been called, and ended: its message waits for acts only. */
   ended = false;
   startedMs = 0;
-  /** Its deadline. */
-  timer: TimerEntry | null = null;
+  /** When its body is late, by the clock of these timers. */
+  deadline: { readonly timers: TimerHeap; readonly entry: TimerEntry } | null = null;
   hasSlot = false;
   /** Its start is on its way to the store. */
   isBeginning = false;

@@ -5,7 +5,7 @@
 import { type MognetRequestEvent, mognetStep } from "../../../protocol/mognet/request-machine.ts";
 import type { MognetResult } from "../../../protocol/mognet/result.ts";
 import type { Log } from "../../runtime/log.ts";
-import { TimerHeap } from "../../runtime/timer-heap.ts";
+import { steadyTimers, TimerHeap } from "../../runtime/timer-heap.ts";
 import { Revoked } from "../../tasks/mognet-errors.ts";
 import { onlyWaits } from "../../tasks/only-waits.ts";
 import type { SlotUser } from "../slots.ts";
@@ -35,7 +35,10 @@ export class Runner implements SlotUser {
   readonly #host: RunnerHost;
   readonly #parts: MognetWorkerParts;
   readonly #log: Log;
-  readonly #timers = new TimerHeap();
+  /** For spans of time. */
+  readonly #timers = steadyTimers();
+  /** For instants of the clock. */
+  readonly #instants = new TimerHeap();
   readonly #closing = new AbortController();
   readonly #starting: Starting;
   readonly #bodies: Bodies;
@@ -56,7 +59,7 @@ export class Runner implements SlotUser {
     const failed = (run: Run, error: unknown) => this.#failed(run, error);
     const closing = this.#closing.signal;
     this.#starting = new Starting({ parts, stats, closing, enter });
-    this.#bodies = new Bodies({ parts, stats, timers: this.#timers, enter, failed });
+    this.#bodies = new Bodies({ parts, stats, timers: this.#timers, instants: this.#instants, enter, failed });
     this.#acts = new Acts({ parts, window, stats, timers: this.#timers, closing, forget: host.forget });
     this.#suspensions = new Suspensions({
       ...{ parts, window, user: this, waits: host.waits },
@@ -97,6 +100,7 @@ export class Runner implements SlotUser {
     this.drain();
     this.#closing.abort();
     this.#timers.close();
+    this.#instants.close();
     this.#parts.slots.leave(this);
   }
 
@@ -105,7 +109,7 @@ export class Runner implements SlotUser {
     if (run.state === "settled") return;
     const { state, effects } = mognetStep(run.state, event);
     run.state = state;
-    if (state === "settled") this.#cancelTimer(run);
+    if (state === "settled") this.#cancelDeadline(run);
     this.#acts.perform(run, effects, event);
     if (state === "settled") this.#leave(run);
   }
@@ -139,7 +143,7 @@ export class Runner implements SlotUser {
     run.abort(new StartedElsewhere(result.nodeId));
     if (run.state === "waiting") this.#host.window.release();
     run.state = "settled";
-    this.#cancelTimer(run);
+    this.#cancelDeadline(run);
     this.#leave(run);
     this.#host.forget(run);
   }
@@ -190,8 +194,8 @@ export class Runner implements SlotUser {
     this.#suspensions.giveSlot(run);
   }
 
-  #cancelTimer(run: Run): void {
-    if (run.timer !== null) this.#timers.cancel(run.timer);
-    run.timer = null;
+  #cancelDeadline(run: Run): void {
+    run.deadline?.timers.cancel(run.deadline.entry);
+    run.deadline = null;
   }
 }

@@ -1,6 +1,6 @@
 /** A Mognet worker over memory: what a request's life looks like from its app. */
 import { randomUUID } from "node:crypto";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { encodeMognetRequest } from "../../../protocol/mognet/message.ts";
 import { Mognet, type MognetOptions } from "../../app/mognet.ts";
@@ -111,6 +111,37 @@ describe("a request", () => {
     await expect(result.get({ timeout: 5_000 })).rejects.toMatchObject({ reason: "expired" });
     expect(result.record).toMatchObject({ state: "REVOKED", numberOfStarts: 1, numberOfStops: 1 });
     expect(aborted).toMatchObject({ code: "DEADLINE_EXCEEDED" });
+  });
+
+  test("with a duration as deadline is not late because the clock was set meanwhile; with an instant it is", async () => {
+    let begun = 0;
+    let open: () => void = () => undefined;
+    const gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const gated = task("gated", { params: {} }, async () => {
+      begun++;
+      await gate;
+      return "whole";
+    });
+    const deaf = task("deaf", { params: {} }, () => new Promise<never>(() => undefined));
+    vi.useFakeTimers({ toFake: ["Date"] });
+    try {
+      const app = makeApp([gated, deaf]);
+      await serve(app, { concurrency: 3 });
+      const span = await app.submit(gated, {}, { deadline: 600 });
+      const instant = await app.submit(gated, {}, { deadline: new Date(Date.now() + 600_000) });
+      await expect.poll(() => begun).toBe(2);
+      vi.setSystemTime(Date.now() + 3_600_000);
+      // Its timer looks at what is due.
+      const short = await app.submit(deaf, {}, { deadline: 0.05 });
+      await expect(short.get({ timeout: 5_000 })).rejects.toMatchObject({ reason: "expired" });
+      open();
+      expect(await span.get({ timeout: 5_000 })).toBe("whole");
+      await expect(instant.get({ timeout: 5_000 })).rejects.toMatchObject({ reason: "expired" });
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 
