@@ -52,40 +52,11 @@ const kombuTls = [
 ];
 
 /** What `tls.connect` takes. */
-const nodeTls = new Set([
-  ...[
-    "ALPNProtocols",
-    "allowPartialTrustChain",
-    "ca",
-    "cert",
-    "checkServerIdentity",
-    "ciphers",
-    "crl",
-    "dhparam",
-    "ecdhCurve",
-  ],
-  ...[
-    "enableTrace",
-    "honorCipherOrder",
-    "key",
-    "maxVersion",
-    "minDHSize",
-    "minVersion",
-    "passphrase",
-    "pfx",
-    "pskCallback",
-  ],
-  ...[
-    "rejectUnauthorized",
-    "secureContext",
-    "secureOptions",
-    "secureProtocol",
-    "servername",
-    "session",
-    "sessionIdContext",
-  ],
-  ...["sigalgs", "ticketKeys"],
-]);
+const nodeTls = new Set(
+  `ALPNProtocols allowPartialTrustChain ca cert checkServerIdentity ciphers crl dhparam ecdhCurve enableTrace honorCipherOrder key
+   maxVersion minDHSize minVersion passphrase pfx pskCallback rejectUnauthorized secureContext secureOptions secureProtocol servername
+   session sessionIdContext sigalgs ticketKeys`.split(/\s+/),
+);
 
 function isCertNone(value: unknown): boolean {
   if (value === null || value === 0 || value === false) return true;
@@ -96,11 +67,12 @@ function isCertNone(value: unknown): boolean {
 }
 
 /** Python's `ssl.TLSVersion`: in a URL its number, as redis-py reads it; in settings its name as well. */
-const versions: Readonly<Record<string, SecureVersion>> = {
-  ...{ "-2": "TLSv1", minimum_supported: "TLSv1", 769: "TLSv1", tlsv1: "TLSv1", "tlsv1.0": "TLSv1" },
-  ...{ 770: "TLSv1.1", "tlsv1.1": "TLSv1.1", 771: "TLSv1.2", "tlsv1.2": "TLSv1.2" },
-  ...{ "-1": "TLSv1.3", maximum_supported: "TLSv1.3", 772: "TLSv1.3", "tlsv1.3": "TLSv1.3" },
-};
+const versions = new Map<string, SecureVersion>([
+  ...["-2", "minimum_supported", "769", "tlsv1", "tlsv1.0"].map((name) => [name, "TLSv1"] as const),
+  ...["770", "tlsv1.1"].map((name) => [name, "TLSv1.1"] as const),
+  ...["771", "tlsv1.2"].map((name) => [name, "TLSv1.2"] as const),
+  ...["-1", "maximum_supported", "772", "tlsv1.3"].map((name) => [name, "TLSv1.3"] as const),
+]);
 
 function versionOf(value: unknown): SecureVersion | undefined {
   if (value === null || value === undefined) return undefined;
@@ -108,7 +80,7 @@ function versionOf(value: unknown): SecureVersion | undefined {
     .toLowerCase()
     .replace(/^(?:ssl\.)?(?:tlsversion\.)?/, "")
     .replace(/^tlsv1_/, "tlsv1.");
-  const found = Object.hasOwn(versions, name) ? versions[name] : undefined;
+  const found = versions.get(name);
   if (found !== undefined) return found;
   throw new ImproperlyConfigured(
     `ssl_min_version is TLSv1, TLSv1_1, TLSv1_2 (771) or TLSv1_3 (772), not ${JSON.stringify(String(value))}`,
